@@ -1,0 +1,62 @@
+# Every target does its own set-up: python3 and make are all a fresh machine needs.
+
+PYTHON ?= python3
+VENV := .venv
+PEERS := .venv-peers
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check bench protos test-peers test-matrix clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+PIP := python -m pip --disable-pip-version-check
+
+# What is installed is stamped, so that later runs start at once; a change of pyproject.toml renews it.
+$(VENV)/.run: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(BIN)/$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/$(PIP) install --quiet --group check --group test
+	@touch $@
+
+$(PEERS)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(PEERS)/bin/$(PIP) install --quiet --editable . --group test --group peers
+	@touch $@
+
+demo: $(VENV)/.run  ## a picture and a digit through the embedded models
+	@mkdir -p demo-output
+	$(BIN)/tfs-predict --image examples/pupper.jpg --embedded --model colors --top 5
+	$(BIN)/tfs-predict --image examples/pupper.jpg --embedded --model segment --save-mask demo-output/pupper-mask.png
+	$(BIN)/tfs-predict --image examples/digit.png --embedded --model digits --top 3
+
+test: $(VENV)/.dev  ## the base tests
+	$(BIN)/python -m pytest -m "not peer"
+
+check: $(VENV)/.dev  ## lint, format, types, and the compiled schema against protos/
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHON=$(BIN)/python scripts/gen_protos.sh --check
+
+protos: $(VENV)/.dev  ## compile protos/ into tfs_client/protos/
+	PYTHON=$(BIN)/python scripts/gen_protos.sh
+
+bench: $(VENV)/.dev  ## the benchmarks that need no peer; figures are printed
+	$(BIN)/python benchmarks/codec.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/cold_start.py
+
+test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and tensorflow-serving-api, in an environment of their own
+	$(PEERS)/bin/python -m pytest -m peer
+
+test-matrix: $(VENV)/.dev  ## the base tests with each major version of protobuf
+	$(BIN)/python scripts/test_matrix.py
+
+clean:  ## remove environments and what runs leave behind
+	rm -rf $(VENV) $(PEERS) .venv-matrix demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

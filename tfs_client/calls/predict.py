@@ -1,0 +1,52 @@
+"""Predict: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from tfs_client.codec import model_spec, predict
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.codec.values import as_array
+from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.results import ModelVersion, Prediction, Timing
+
+
+class Predict:
+    """One Predict call (tensorflow_serving/apis/prediction_service.proto)."""
+
+    __slots__ = ("_inputs", "_outputs", "_started", "_written", "spec")
+
+    path = "/tensorflow.serving.PredictionService/Predict"
+    method = "Predict"
+
+    def __init__(self, spec: ModelSpec, inputs: Mapping[str, Any], outputs: Sequence[str] = ()) -> None:
+        self.spec = spec
+        self._inputs = inputs
+        self._outputs = outputs
+        self._started = self._written = 0.0
+
+    def write(self) -> bytes:
+        """The request. Raises EncodeError, naming the input, for values that are no tensor."""
+        self._started = perf_counter()
+        arrays = {}
+        for alias, values in self._inputs.items():
+            try:
+                arrays[alias] = as_array(values)
+            except EncodeError as error:
+                raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+        request = predict.write_request(model_spec.write(self.spec), arrays, self._outputs)
+        self._written = perf_counter()
+        return request
+
+    def read(self, reply: bytes) -> Prediction:
+        """The outputs, as views of the reply where its encoding allows. Raises DecodeError."""
+        arrived = perf_counter()
+        try:
+            spec, outputs = predict.read_response(reply)
+        except DecodeError as error:
+            raise DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}") from None
+        model = ModelVersion(spec.name or self.spec.name, spec.version, spec.signature or self.spec.signature)
+        timing = Timing(self._written - self._started, arrived - self._written, perf_counter() - arrived)
+        return Prediction(outputs, model=model, timing=timing)

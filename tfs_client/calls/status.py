@@ -1,0 +1,50 @@
+"""GetModelStatus: which versions of a model there are, and how they fare."""
+
+from __future__ import annotations
+
+from tfs_client.codec.model_spec import ModelSpec, write
+from tfs_client.errors import DecodeError, StatusCode
+from tfs_client.results import ModelStatus, State, VersionStatus
+
+
+class GetModelStatus:
+    """One GetModelStatus call (tensorflow_serving/apis/model_service.proto). The server ignores version labels here."""
+
+    path = "/tensorflow.serving.ModelService/GetModelStatus"
+    method = "GetModelStatus"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+
+    def write(self) -> bytes:
+        """The request."""
+        from tfs_client.protos.tensorflow_serving.apis import get_model_status_pb2, model_pb2
+
+        spec = model_pb2.ModelSpec.FromString(write(self._spec))
+        return get_model_status_pb2.GetModelStatusRequest(model_spec=spec).SerializeToString()
+
+    def read(self, reply: bytes) -> ModelStatus:
+        """The versions, highest first. Raises DecodeError."""
+        from google.protobuf.message import DecodeError as ProtobufError
+
+        from tfs_client.protos.tensorflow_serving.apis import get_model_status_pb2
+
+        try:
+            response = get_model_status_pb2.GetModelStatusResponse.FromString(reply)
+        except ProtobufError as error:
+            raise DecodeError(f"the reply of {self.method} is no GetModelStatusResponse: {error}") from None
+        versions = [
+            VersionStatus(
+                entry.version, _state(entry.state), _code(entry.status.error_code), entry.status.error_message
+            )
+            for entry in response.model_version_status
+        ]
+        return ModelStatus(self._spec.name, tuple(sorted(versions, key=lambda status: -status.version)))
+
+
+def _state(number: int) -> State:
+    return State(number) if number in State._value2member_map_ else State.UNKNOWN
+
+
+def _code(number: int) -> StatusCode:
+    return StatusCode(number) if number in StatusCode._value2member_map_ else StatusCode.UNKNOWN

@@ -1,0 +1,369 @@
+"""PredictClient: blocking calls, and futures."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tfs_client.calls import Call
+from tfs_client.calls.metadata import GetModelMetadata
+from tfs_client.calls.predict import Predict
+from tfs_client.calls.status import GetModelStatus
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.errors import (
+    CallError,
+    ConfigError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
+from tfs_client.options import (
+    DEFAULT_TIMEOUT,
+    UNSET,
+    ChannelOptions,
+    Deadline,
+    Metadata,
+    MetadataPairs,
+    Unset,
+    checked_metadata,
+    checked_target,
+    checked_timeout,
+)
+from tfs_client.results import ModelStatus, Prediction
+from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures
+
+Result = TypeVar("Result")
+Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
+
+POLL_INTERVAL = 0.1  # seconds between two looks at a server that is not ready
+NOT_YET = (UnavailableError, NotFoundError, DeadlineExceededError)  # what a server that is starting says
+
+
+class PredictClient:
+    """Calls models in TensorFlow Serving over gRPC.
+
+    Args:
+        target: ``"host:port"``, ``"dns:///name:port"`` or ``"unix:/path"``; the server's gRPC port, usually 8500.
+        model: the model that calls are for, unless they name another.
+        version: a version number; None leaves the choice to the server (the highest that is ready).
+        label: a version label, such as "stable"; not together with ``version``.
+        signature: the signature to run; None means ``serving_default``.
+        timeout: seconds a call may take in all; None means no limit.
+        metadata: pairs sent with every call.
+        channel_options: gRPC channel arguments, e.g. ``{"grpc.keepalive_time_ms": 10_000}``. They come on top of the
+            client's own, which allow messages of any size.
+
+    The connection is made by the first call, and made again when it is lost. Use the client as a context manager, or
+    call ``close()``. All methods may be called from any thread.
+
+    Per call, ``model``, ``version``, ``label``, ``signature``, ``timeout`` and ``metadata`` take the place of the
+    client's. A call that names another model does not inherit version, label and signature, which belong to the first.
+
+    Raises ConfigError for options that make no sense; the calls raise CallError with a class for each status code.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        model: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        signature: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        metadata: Metadata | None = None,
+        channel_options: ChannelOptions | None = None,
+    ) -> None:
+        self._closed = True  # until there is something to close
+        self.target = checked_target(target)
+        self._spec = _spec(model or "", version, label, signature or "")
+        self._timeout = checked_timeout(timeout)
+        self._metadata = checked_metadata(metadata)
+        self._signatures: dict[tuple[str, int | None, str | None], Signatures] = {}  # see _key
+
+        from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
+
+        self._transport = GrpcTransport(self.target, channel_options)
+        self._closed = False
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        inputs: Inputs,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        outputs: Iterable[str] = (),
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Prediction:
+        """Run a model.
+
+        Args:
+            inputs: arrays by input alias; or a single array for a signature with one input, whose name and dtype then
+                come from the model's signature (asked for once, then remembered). Arrays keep their dtype; Python
+                numbers become int32 or float32, strings become bytes.
+            outputs: aliases of the outputs to compute and send; none means all.
+
+        Returns the outputs as a mapping from alias to read-only array, with ``.model`` and ``.array``.
+
+        Raises EncodeError and SignatureError for inputs that cannot be sent, CallError for what the server or the way
+        to it refuses, DecodeError for a reply that makes no sense.
+        """
+        call, limit, pairs = self._prepare(inputs, model, version, label, signature, outputs, timeout, metadata)
+        try:
+            prediction = call.read(self._transport.call(call.path, call.write(), limit, pairs))
+        except CallError:
+            self._signatures.pop(_key(call.spec), None)  # perhaps the model changed: ask anew next time
+            raise
+        self._follow(call.spec, prediction.model.version)
+        return prediction
+
+    def predict_future(
+        self,
+        inputs: Inputs,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        outputs: Iterable[str] = (),
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Future[Prediction]:
+        """Like ``predict``, but returns at once with a ``concurrent.futures.Future``.
+
+        Its ``cancel()`` reaches the server; ``as_completed`` and ``wait`` work. Bad inputs raise here; what happens
+        later is raised by ``result()``. Callbacks added to it run in a thread of gRPC and should be short.
+        """
+        call, limit, pairs = self._prepare(inputs, model, version, label, signature, outputs, timeout, metadata)
+        return self._transport.start(call.path, call.write(), limit, pairs, call.read)
+
+    def signatures(
+        self,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Signatures:
+        """The model's signatures by name, asked from the server; ``print`` shows them as a table."""
+        spec = self._resolve(model, version, label, None)
+        return self._fetch_signatures(spec, self._limit(timeout), self._pairs(metadata))
+
+    def status(
+        self,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> ModelStatus:
+        """The states of the model's versions: all that the server has seen, or the one asked for.
+
+        Raises NotFoundError when the server never saw the model, or the version.
+        """
+        spec = replace(self._resolve(model, version, UNSET, None), label=None, signature="")
+        return self._send(GetModelStatus(spec), self._limit(timeout), self._pairs(metadata))
+
+    def is_ready(
+        self,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> bool:
+        """Whether the server can be reached and a version of the model (or the one asked for) answers calls.
+
+        Errors that time does not heal, such as a refused token, are raised.
+        """
+        spec = self._resolve(model, version, label, None)
+        return not self._not_ready(spec, self._limit(timeout), self._pairs(metadata))
+
+    def wait_until_ready(
+        self,
+        timeout: float | None = 30.0,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> None:
+        """Return as soon as ``is_ready``; the server may still be starting.
+
+        Args:
+            timeout: seconds to wait in all; None waits for ever.
+
+        Raises DeadlineExceededError, which says what was missing last.
+        """
+        spec, pairs = self._resolve(model, version, label, None), self._pairs(metadata)
+        deadline = Deadline.after(checked_timeout(timeout))
+        while reason := self._not_ready(spec, deadline.remaining(), pairs, wait_for_ready=True):
+            if deadline.passed():
+                raise DeadlineExceededError(
+                    f"{_described(spec)} at {self.target} was not ready within {timeout} s: {reason}",
+                    "wait_until_ready",
+                )
+            time.sleep(min(POLL_INTERVAL, deadline.remaining() or POLL_INTERVAL))
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Cancel the calls under way and release the connection. May be called again."""
+        if not self._closed:
+            self._closed = True
+            self._transport.close()
+
+    def __enter__(self) -> PredictClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if not getattr(self, "_closed", True):
+            _warn(f"unclosed {self!r}: use it as a context manager or call close()", ResourceWarning, source=self)
+            self.close()
+
+    def __repr__(self) -> str:
+        model = f", model={self._spec.name!r}" if self._spec.name else ""
+        return f"PredictClient({self.target!r}{model})"
+
+    # --- what calls have in common -------------------------------------------------------------------------------
+
+    def _prepare(
+        self,
+        inputs: Inputs,
+        model: str | Unset,
+        version: int | Unset | None,
+        label: str | Unset | None,
+        signature: str | Unset | None,
+        outputs: Iterable[str],
+        timeout: float | Unset | None,
+        metadata: Metadata | Unset | None,
+    ) -> tuple[Predict, float | None, MetadataPairs]:
+        spec = self._resolve(model, version, label, signature)
+        limit, pairs = self._limit(timeout), self._pairs(metadata)
+        if not isinstance(inputs, Mapping):
+            deadline = Deadline.after(limit)
+            known = self._known_signature(spec, deadline, pairs)
+            inputs = known.bind(inputs)
+            limit = deadline.remaining()
+        return Predict(spec, inputs, _aliases(outputs)), limit, pairs
+
+    def _send(
+        self, call: Call[Result], limit: float | None, pairs: MetadataPairs, *, wait_for_ready: bool | None = None
+    ) -> Result:
+        reply = self._transport.call(call.path, call.write(), limit, pairs, wait_for_ready=wait_for_ready)
+        return call.read(reply)
+
+    def _fetch_signatures(
+        self, spec: ModelSpec, limit: float | None, pairs: MetadataPairs, *, wait_for_ready: bool | None = None
+    ) -> Signatures:
+        call = GetModelMetadata(replace(spec, signature=""))
+        found = self._send(call, limit, pairs, wait_for_ready=wait_for_ready)
+        self._signatures[_key(spec)] = found
+        return found
+
+    def _known_signature(self, spec: ModelSpec, deadline: Deadline, pairs: MetadataPairs) -> Signature:
+        found = self._signatures.get(_key(spec)) or self._fetch_signatures(spec, deadline.remaining(), pairs)
+        return found.named(spec.signature or DEFAULT_SIGNATURE)
+
+    def _follow(self, spec: ModelSpec, version: int | None) -> None:
+        """Forget signatures of a version that no longer answers."""
+        if self._signatures and (known := self._signatures.get(_key(spec))) and known.version != version:
+            self._signatures.pop(_key(spec), None)
+
+    def _not_ready(
+        self, spec: ModelSpec, limit: float | None, pairs: MetadataPairs, *, wait_for_ready: bool | None = None
+    ) -> str:
+        """Why the model cannot answer yet; empty when it can."""
+        try:
+            if spec.label is not None:  # the status call knows no labels, the metadata call does
+                self._fetch_signatures(spec, limit, pairs, wait_for_ready=wait_for_ready)
+                return ""
+            status = self._send(GetModelStatus(spec), limit, pairs, wait_for_ready=wait_for_ready)
+        except NOT_YET as error:
+            return error.details
+        except InvalidArgumentError as error:
+            if spec.label is None:
+                raise
+            return error.details  # a label that the server does not know yet
+        return "" if status.available else "; ".join(map(str, status.versions)) or "it has no versions"
+
+    def _resolve(
+        self,
+        model: str | Unset,
+        version: int | Unset | None,
+        label: str | Unset | None,
+        signature: str | Unset | None,
+    ) -> ModelSpec:
+        """Which model, version and signature a call is for."""
+        base = self._spec
+        if not (model is version is label is signature is UNSET):
+            if model is not UNSET and model != base.name:
+                base = ModelSpec(model)
+            if version is not UNSET or label is not UNSET:  # one of them replaces both
+                base = replace(base, version=None, label=None)
+            base = _spec(
+                base.name,
+                base.version if version is UNSET else version,
+                base.label if label is UNSET else label,
+                base.signature if signature is UNSET else signature,
+            )
+        if not base.name:
+            raise ConfigError("which model? Give model= to the call, or to the client for all its calls")
+        return base
+
+    def _limit(self, timeout: float | Unset | None) -> float | None:
+        return self._timeout if timeout is UNSET else checked_timeout(timeout)
+
+    def _pairs(self, metadata: Metadata | Unset | None) -> MetadataPairs:
+        if metadata is UNSET or not metadata:
+            return self._metadata
+        own = checked_metadata(metadata)
+        names = {key for key, _ in own}
+        return (*((key, value) for key, value in self._metadata if key not in names), *own)
+
+
+def _spec(model: str, version: int | None, label: str | None, signature: str | None) -> ModelSpec:
+    if not isinstance(model, str):
+        raise ConfigError(f"expected a model's name, got {model!r}")
+    if version is not None and label is not None:
+        raise ConfigError(f"expected a version or a label, got both: version {version!r}, label {label!r}")
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or abs(version) >> 63):
+        raise ConfigError(f"expected a version number, got {version!r}")
+    for name, value in (("label", label), ("signature", signature)):
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"expected {name} to be text, got {value!r}")
+    return ModelSpec(model, version, label, signature or "")
+
+
+def _key(spec: ModelSpec) -> tuple[str, int | None, str | None]:
+    return spec.name, spec.version, spec.label
+
+
+def _described(spec: ModelSpec) -> str:
+    which = f" version {spec.version}" if spec.version is not None else f" label {spec.label!r}" if spec.label else ""
+    return f"model {spec.name!r}{which}"
+
+
+def _aliases(outputs: Iterable[str]) -> tuple[str, ...]:
+    aliases = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    if not all(isinstance(alias, str) for alias in aliases):
+        raise ConfigError(f"expected outputs to be names of outputs, got {aliases!r}")
+    return aliases

@@ -1,0 +1,164 @@
+"""One row per tensor dtype: TensorFlow's number and spelling, numpy's type, and the typed field that carries it.
+
+Numbers, fields and spellings: tensorflow/core/framework/types.proto and tensor.proto. Adding a dtype is adding a row.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tfs_client.errors import EncodeError, TFServingError
+
+
+class Field(enum.IntEnum):
+    """The typed fields of TensorProto, by field number."""
+
+    FLOAT = 5
+    DOUBLE = 6
+    INT = 7
+    STRING = 8
+    SCOMPLEX = 9
+    INT64 = 10
+    BOOL = 11
+    DCOMPLEX = 12
+    HALF = 13
+    UINT32 = 16
+    UINT64 = 17
+    FLOAT8 = 18
+
+
+@dataclass(frozen=True)
+class DType:
+    """A row of the table.
+
+    Attributes:
+        number: the value of TensorFlow's ``DataType`` enum.
+        name: TensorFlow's spelling, as its error texts print it ("float", "half", "bfloat16").
+        field: the typed field of TensorProto that holds the values; None where numpy has no such values.
+        spec: what ``numpy.dtype()`` takes; None when the type comes from elsewhere, or from nowhere.
+        extra: the attribute of the ml_dtypes package that is the type.
+    """
+
+    number: int
+    name: str
+    field: Field | None = None
+    spec: Any = None
+    extra: str = ""
+
+    @property
+    def enum_name(self) -> str:
+        """The name of the enum value, e.g. ``"DT_FLOAT"``."""
+        return f"DT_{self.name.upper()}"
+
+    @cached_property
+    def dtype(self) -> Any:
+        """The numpy dtype, little-endian.
+
+        Raises TFServingError when numpy has none, or when the package that adds it is missing.
+        """
+        if self.spec is not None:
+            return np.dtype(self.spec)
+        if not self.extra:
+            raise TFServingError(f"numpy has no counterpart of TensorFlow's {self.name} tensors")
+        hint = "pip install -U 'tfs-client[bfloat16]'"
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise TFServingError(f"{self.name} tensors need the package ml-dtypes: {hint}") from None
+        if not hasattr(ml_dtypes, self.extra):
+            raise TFServingError(f"{self.name} tensors need a newer ml-dtypes than {ml_dtypes.__version__}: {hint}")
+        return np.dtype(getattr(ml_dtypes, self.extra))
+
+
+ROWS = (
+    DType(0, "invalid"),
+    DType(1, "float", Field.FLOAT, "<f4"),
+    DType(2, "double", Field.DOUBLE, "<f8"),
+    DType(3, "int32", Field.INT, "<i4"),
+    DType(4, "uint8", Field.INT, "u1"),
+    DType(5, "int16", Field.INT, "<i2"),
+    DType(6, "int8", Field.INT, "i1"),
+    DType(7, "string", Field.STRING, "O"),
+    DType(8, "complex64", Field.SCOMPLEX, "<c8"),
+    DType(9, "int64", Field.INT64, "<i8"),
+    DType(10, "bool", Field.BOOL, "?"),
+    # Quantized types are one-field structures in TensorFlow's numpy face; array["qint8"] gives the integers.
+    DType(11, "qint8", Field.INT, [("qint8", "i1")]),
+    DType(12, "quint8", Field.INT, [("quint8", "u1")]),
+    DType(13, "qint32", Field.INT, [("qint32", "<i4")]),
+    DType(14, "bfloat16", Field.HALF, extra="bfloat16"),
+    DType(15, "qint16", Field.INT, [("qint16", "<i2")]),
+    DType(16, "quint16", Field.INT, [("quint16", "<u2")]),
+    DType(17, "uint16", Field.INT, "<u2"),
+    DType(18, "complex128", Field.DCOMPLEX, "<c16"),
+    DType(19, "half", Field.HALF, "<f2"),
+    DType(20, "resource"),
+    DType(21, "variant"),
+    DType(22, "uint32", Field.UINT32, "<u4"),
+    DType(23, "uint64", Field.UINT64, "<u8"),
+    DType(24, "float8_e5m2", Field.FLOAT8, extra="float8_e5m2"),
+    DType(25, "float8_e4m3fn", Field.FLOAT8, extra="float8_e4m3fn"),
+    DType(26, "float8_e4m3fnuz", Field.FLOAT8, extra="float8_e4m3fnuz"),
+    DType(27, "float8_e4m3b11fnuz", Field.FLOAT8, extra="float8_e4m3b11fnuz"),
+    DType(28, "float8_e5m2fnuz", Field.FLOAT8, extra="float8_e5m2fnuz"),
+    DType(29, "int4", Field.INT, extra="int4"),
+    DType(30, "uint4", Field.INT, extra="uint4"),
+    DType(31, "int2", Field.INT, extra="int2"),
+    DType(32, "uint2", Field.INT, extra="uint2"),
+    DType(33, "float4_e2m1fn", Field.FLOAT8, extra="float4_e2m1fn"),
+)
+
+BY_NUMBER: dict[int, DType] = {row.number: row for row in ROWS}
+BY_NAME: dict[str, DType] = {row.name: row for row in ROWS}
+BY_DTYPE: dict[np.dtype[Any], DType] = {row.dtype: row for row in ROWS if row.spec is not None}
+STRING = BY_NAME["string"]
+
+SUPPORTED = "bool, integers, floats, complex numbers, strings, and the ml-dtypes types"
+
+
+def row_of(dtype: np.dtype[Any]) -> DType:
+    """The row of a numpy dtype, whatever its byte order. Raises EncodeError for what no tensor can hold."""
+    row = BY_DTYPE.get(dtype)
+    if row is None:
+        row = _uncommon_row_of(dtype)
+        if row is None:
+            raise EncodeError(f"numpy dtype {dtype} has no tensor dtype; a tensor can hold {SUPPORTED}")
+    return row
+
+
+def _uncommon_row_of(dtype: np.dtype[Any]) -> DType | None:
+    if dtype.kind in "SU":
+        return STRING
+    if not dtype.isnative or dtype.kind in "iu":  # "iu": on some platforms two C types share one width
+        return BY_DTYPE.get(dtype.newbyteorder("<")) or BY_DTYPE.get(np.dtype(f"<{dtype.kind}{dtype.itemsize}"))
+    if dtype.type.__module__.startswith("ml_dtypes"):
+        row = BY_NAME.get(dtype.name)
+        return row if row and row.extra else None
+    return None
+
+
+def find(dtype: Any) -> DType:
+    """The row for anything that names a dtype.
+
+    Takes numpy dtypes, scalar types and names ("float32"), TensorFlow's spellings ("float", "string", "bfloat16"),
+    Python's ``str``, ``bytes``, ``float``, …, numbers of the ``DataType`` enum, and TensorFlow's own DType objects.
+    Raises EncodeError for anything else.
+    """
+    if isinstance(dtype, DType):
+        return dtype
+    number = getattr(dtype, "as_datatype_enum", dtype)
+    if isinstance(number, int) and number in BY_NUMBER:
+        return BY_NUMBER[number]
+    if isinstance(dtype, str) and dtype in BY_NAME and dtype not in ("float", "double", "half", "bool"):
+        return BY_NAME[dtype]
+    if dtype == "float":  # numpy reads "float" as float64, TensorFlow as float32: here TensorFlow's word stands
+        return BY_NAME["float"]
+    try:
+        return row_of(np.dtype(dtype))
+    except TypeError:
+        raise EncodeError(f"{dtype!r} names no dtype; a tensor can hold {SUPPORTED}") from None

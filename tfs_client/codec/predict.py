@@ -1,0 +1,181 @@
+"""PredictRequest and PredictResponse to arrays and back, on the wire (tensorflow_serving/apis/predict.proto).
+
+This is the path that every prediction takes, so it is written for speed: the bytes before an array's own are computed
+once per alias, dtype and shape; a request is one join of those few bytes with the arrays' buffers, which is the only
+copy; a reply's tensors are views of the reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec import model_spec, tensors, wire
+from tfs_client.codec.dtypes import STRING, row_of
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.errors import DecodeError, EncodeError
+
+Array = np.ndarray[Any, Any]
+
+MAX_MESSAGE = 0x7FFFFFFF  # bytes; protobuf's limit, and the server's
+
+_INPUTS = 2  # fields of PredictRequest
+_OUTPUT_FILTER = 3
+_OUTPUTS = 1  # fields of PredictResponse
+
+_FIELD_1 = wire.tag(1, wire.LENGTH)
+_FIELD_2 = wire.tag(2, wire.LENGTH)
+_FIELD_3 = wire.tag(3, wire.LENGTH)
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def write_request(spec: bytes, inputs: Mapping[str, Array], outputs: Iterable[str] = ()) -> bytes:
+    """A PredictRequest.
+
+    Args:
+        spec: the bytes of a ModelSpec message.
+        inputs: arrays by alias; strings as object arrays of bytes or str.
+        outputs: aliases of the wanted outputs; none means all.
+
+    Raises EncodeError for arrays no tensor can hold, and for messages over 2 GiB.
+    """
+    parts: list[Any] = [wire.prefix(1, len(spec)), spec]
+    for alias, array in inputs.items():
+        _add_entry(parts, _INPUTS, alias, array, typed=False)
+    parts += [wire.delimited(_OUTPUT_FILTER, alias.encode()) for alias in outputs]
+    return _join(parts, "request")
+
+
+def write_response(spec: bytes, outputs: Mapping[str, Array], *, typed: bool = True) -> bytes:
+    """A PredictResponse with its tensors in typed fields, or as tensor content, strings included."""
+    parts: list[Any] = []
+    for alias, array in outputs.items():
+        _add_entry(parts, _OUTPUTS, alias, array, typed=typed, strings_as_content=not typed)
+    parts += [wire.prefix(2, len(spec)), spec]
+    return _join(parts, "response")
+
+
+def _add_entry(
+    parts: list[Any], number: int, alias: str, array: Array, *, typed: bool, strings_as_content: bool = False
+) -> None:
+    dtype = array.dtype
+    if not typed and dtype.kind not in "OSU":
+        parts.append(_content_entry(number, alias, dtype, array.shape, array.nbytes))
+        if array.nbytes:
+            parts.append(tensors.memory(array))
+        return
+    row = row_of(dtype)
+    before, payload = _strings(array, strings_as_content) if row is STRING else tensors.values_field(array, row)
+    size = len(before) + memoryview(payload).nbytes
+    parts += [_entry(number, alias, tensors.head(row, array.shape), size), before, payload]
+
+
+def _strings(array: Array, as_content: bool) -> tuple[bytes, bytes]:
+    if not as_content:
+        return b"", tensors.strings_field(array)
+    content = tensors.strings_content(array)
+    return (wire.prefix(4, len(content)) if content else b""), content
+
+
+@lru_cache(maxsize=1024)
+def _content_entry(number: int, alias: str, dtype: np.dtype[Any], shape: tuple[int, ...], nbytes: int) -> bytes:
+    return _entry(number, alias, tensors.content_head(row_of(dtype), shape, nbytes), nbytes)
+
+
+def _entry(number: int, alias: str, head: bytes, size: int) -> bytes:
+    """The bytes of a map entry before the ``size`` last bytes of its tensor, which begins with ``head``."""
+    inner = wire.delimited(1, alias.encode()) + wire.prefix(2, len(head) + size) + head
+    return wire.prefix(number, len(inner) + size) + inner
+
+
+def _join(parts: list[Any], what: str) -> bytes:
+    size = sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
+    if size > MAX_MESSAGE:
+        raise EncodeError(f"expected a {what} of at most {MAX_MESSAGE} bytes, got {size}; send it in smaller batches")
+    return b"".join(parts)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Array]]:
+    """Which model answered, and its outputs by alias, as read-only views of ``data`` where the encoding allows.
+
+    Raises DecodeError where ``data`` is no PredictResponse, naming the output that is at fault.
+    """
+    specs: list[tuple[int, int]] = []
+    outputs: dict[str, Array] = {}
+    for tag, start, stop in wire.fields(data, 0, len(data)):
+        if tag == _FIELD_1:
+            alias, spans = _read_entry(data, start, stop)
+            outputs[alias] = read_tensor(data, spans, f"output {alias!r}")
+        elif tag == _FIELD_2:
+            specs.append((start, stop))
+    return _read_spec(data, specs), outputs
+
+
+@dataclass(frozen=True)
+class Request:
+    """A PredictRequest as it came: the tensors are still bytes, for the server's checks have an order.
+
+    Attributes:
+        spec: the ModelSpec, or None when the request has none.
+        inputs: where the tensor of each alias lies; see ``read_tensor``.
+        outputs: the output filter.
+    """
+
+    data: bytes
+    spec: ModelSpec | None
+    inputs: Mapping[str, list[tuple[int, int]]]
+    outputs: Sequence[str]
+
+    def tensor(self, alias: str) -> Array:
+        """Decode one input. Raises DecodeError."""
+        return read_tensor(self.data, self.inputs[alias], f"input {alias!r}")
+
+
+def read_request(data: bytes) -> Request:
+    """Read the frame of a PredictRequest. Raises DecodeError."""
+    specs: list[tuple[int, int]] = []
+    inputs: dict[str, list[tuple[int, int]]] = {}
+    outputs: list[str] = []
+    for tag, start, stop in wire.fields(data, 0, len(data)):
+        if tag == _FIELD_1:
+            specs.append((start, stop))
+        elif tag == _FIELD_2:
+            alias, spans = _read_entry(data, start, stop)
+            inputs[alias] = spans
+        elif tag == _FIELD_3:
+            outputs.append(wire.text(data, start, stop, "the output filter"))
+    return Request(data, _read_spec(data, specs) if specs else None, inputs, outputs)
+
+
+def read_tensor(data: bytes, spans: list[tuple[int, int]], what: str) -> Array:
+    """The tensor that lies at ``spans`` of ``data``: one span, or several to be merged."""
+    try:
+        return tensors.read(*wire.joined(data, spans))
+    except DecodeError as error:
+        raise DecodeError(f"{what}: {error}") from None
+
+
+def _read_entry(data: bytes, at: int, end: int) -> tuple[str, list[tuple[int, int]]]:
+    """A map entry: the alias, and the spans of its tensor. Absent fields are empty, as in any protobuf map."""
+    alias = ""
+    spans: list[tuple[int, int]] = []
+    for tag, start, stop in wire.fields(data, at, end):
+        if tag == _FIELD_1:
+            alias = wire.text(data, start, stop, "an alias")
+        elif tag == _FIELD_2:
+            spans.append((start, stop))
+    return alias, spans
+
+
+def _read_spec(data: bytes, spans: list[tuple[int, int]]) -> ModelSpec:
+    whole, start, stop = wire.joined(data, spans)
+    return model_spec.read(whole[start:stop])

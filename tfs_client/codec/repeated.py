@@ -1,0 +1,150 @@
+"""The repeated fields of a TensorProto: packed or not, in one piece or many, collected without a loop over elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec import wire
+from tfs_client.codec.dtypes import Field
+
+Array = np.ndarray[Any, Any]
+
+_WIDTH = {Field.FLOAT: 4, Field.DOUBLE: 8, Field.SCOMPLEX: 4, Field.DCOMPLEX: 8}
+_VARINTS = (Field.INT, Field.INT64, Field.BOOL, Field.HALF, Field.UINT32, Field.UINT64)
+
+# How the tag of each field looks when its values come packed, and when they come one by one.
+_PACKED = {wire.tag(field, wire.LENGTH): field for field in (*_WIDTH, *_VARINTS, Field.FLOAT8)}
+_FIXED = {wire.tag(field, wire.FIXED32 if width == 4 else wire.FIXED64): field for field, width in _WIDTH.items()}
+_SINGLE = {wire.tag(field, wire.VARINT): field for field in _VARINTS}
+_STRING = wire.tag(Field.STRING, wire.LENGTH)
+
+RUN = 64  # unpacked values looked at first; the window doubles while the run goes on, so that work stays linear
+
+
+class Payloads:
+    """What the typed fields of one message hold, field by field, as packed bytes."""
+
+    def __init__(self, data: bytes, end: int) -> None:
+        self._data = data
+        self._end = end
+        self._found: dict[Field, tuple[int, int] | bytearray] = {}
+        self._first_string: tuple[int, int] | None = None
+
+    def take(self, tag: int, first: int, second: int) -> int:
+        """Note one field of the walk; returns the offset where the walk goes on. Other fields are passed over."""
+        if tag in _PACKED:
+            field = _PACKED[tag]
+            if field is Field.FLOAT8:  # not repeated: the last one counts
+                self._found.pop(field, None)
+            self._add(field, first, second)
+        elif tag == _STRING:
+            if self._first_string is None:
+                self._first_string = (first, second)
+            return self._strings_end(second)
+        elif tag in _FIXED:
+            self._add(_FIXED[tag], first, second)
+            return self._fixed_run(_FIXED[tag], tag, second)
+        elif tag in _SINGLE:
+            self._append(_SINGLE[tag], wire.varint(first))
+            return self._varint_run(_SINGLE[tag], tag, second)
+        return second
+
+    def bytes_of(self, field: Field) -> memoryview:
+        """The packed values of a field; empty when it did not occur."""
+        found = self._found.get(field, (0, 0))
+        if isinstance(found, tuple):
+            return memoryview(self._data)[found[0] : found[1]]
+        return memoryview(found)
+
+    def strings(self, limit: int) -> Array:
+        """The first ``limit`` values of ``string_val``."""
+        values: list[bytes] = []
+        if self._first_string is not None:
+            data, end = self._data, self._end
+            start, at = self._first_string
+            values.append(data[start:at])
+            while at < end and len(values) < limit:
+                # The common case in line: a one-byte tag, and a length below 128.
+                if data[at] == _STRING and at + 1 < end and data[at + 1] < 0x80:
+                    start = at + 2
+                    at = start + data[at + 1]
+                    values.append(data[start:at])
+                    continue
+                tag, start, at = next(wire.fields(data, at, end))
+                if tag == _STRING:
+                    values.append(data[start:at])
+        return np.array(values, object)
+
+    def _strings_end(self, at: int) -> int:
+        """The end of the run of short strings that goes on at ``at``."""
+        data, last = self._data, self._end - 1
+        while at < last and data[at] == _STRING and data[at + 1] < 0x80:
+            stop = at + 2 + data[at + 1]
+            if stop > self._end:
+                break  # cut off: the walk says so
+            at = stop
+        return at
+
+    def _add(self, field: Field, start: int, stop: int) -> None:
+        if field in self._found:
+            self._append(field, self._data[start:stop])
+        else:
+            self._found[field] = (start, stop)
+
+    def _append(self, field: Field, payload: bytes) -> None:
+        known = self._found.get(field)
+        if not isinstance(known, bytearray):
+            start, stop = known or (0, 0)
+            known = self._found[field] = bytearray(self._data[start:stop])
+        known += payload
+
+    def _fixed_run(self, field: Field, tag: int, at: int) -> int:
+        """Unpacked values of fixed width: every record is a one-byte tag and the value."""
+        step = _WIDTH[field] + 1
+        window = RUN
+        while at < self._end and self._data[at] == tag:
+            count = min(window, (self._end - at) // step)
+            records = np.frombuffer(self._data, np.uint8, count * step, at).reshape(count, step)
+            same = records[:, 0] == tag
+            run = count if same.all() else int(same.argmin())
+            self._append(field, records[:run, 1:].tobytes())
+            at += run * step
+            window *= 2
+            if run < count or not count:
+                break
+        return at
+
+    def _varint_run(self, field: Field, tag: int, at: int) -> int:
+        """Unpacked varints: tags and values are one row of varints, in which every other one is the tag."""
+        mark = wire.varint(tag)
+        window = RUN
+        while self._data.startswith(mark, at, self._end):
+            size = min(window * (len(mark) + wire.MAX_VARINT), self._end - at)
+            run, used, values = _alternating(np.frombuffer(self._data, np.uint8, size, at), mark)
+            self._append(field, values)
+            at += used
+            window *= 2
+            if not run:
+                break
+        return at
+
+
+def _alternating(chunk: Array, mark: bytes) -> tuple[int, int, bytes]:
+    """The pairs of ``mark`` and a varint at the front of ``chunk``: how many, their bytes in all, the varints alone."""
+    ends = (chunk < 0x80).nonzero()[0]
+    pairs = ends.size // 2
+    starts = np.zeros(pairs, np.intp)
+    starts[1:] = ends[1 : 2 * pairs - 1 : 2] + 1
+    same = ends[0 : 2 * pairs : 2] - starts == len(mark) - 1
+    for n, byte in enumerate(mark):
+        same &= chunk.take(starts + n, mode="clip") == byte
+    run = pairs if same.all() else int(same.argmin())
+    if not run:
+        return 0, 0, b""
+    used = int(ends[2 * run - 1]) + 1
+    keep = np.ones(used, np.bool_)
+    for n in range(len(mark)):
+        keep[starts[:run] + n] = False
+    return run, used, chunk[:used][keep].tobytes()

@@ -1,0 +1,123 @@
+"""GetModelMetadata on the wire: the request, and the signatures in its reply.
+
+Read here rather than by protobuf because ``tfs-predict`` asks for signatures first: importing protobuf takes a quarter
+of the time that a whole prediction from the shell takes otherwise (benchmarks/cold_start.py).
+
+Messages: tensorflow_serving/apis/get_model_metadata.proto, tensorflow/core/protobuf/meta_graph.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tfs_client.codec import model_spec, wire
+from tfs_client.codec.dtypes import BY_NUMBER
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.errors import DecodeError
+
+FIELD = "signature_def"
+TYPE_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+
+_1, _2, _3, _4 = (wire.tag(number, wire.LENGTH) for number in (1, 2, 3, 4))
+_DTYPE = wire.tag(2, wire.VARINT)
+_SIZE = wire.tag(1, wire.VARINT)
+_UNKNOWN_RANK = wire.tag(3, wire.VARINT)
+
+
+def write_request(spec: ModelSpec) -> bytes:
+    """A GetModelMetadataRequest for the signatures of a model version."""
+    return wire.delimited(1, model_spec.write(spec)) + wire.delimited(2, FIELD.encode())
+
+
+def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Any]]:
+    """Which version answered, and its signatures by name.
+
+    Each signature is ``(inputs, outputs, method_name, defaulted)``: two mappings from alias to
+    ``(dtype row, shape or None, tensor name)``, a text, and the aliases of inputs that have a default.
+    Raises DecodeError.
+    """
+    spec = ModelSpec("")
+    signatures: dict[str, Any] = {}
+    for tag, start, stop in wire.fields(data, 0, len(data)):
+        if tag == _1:
+            spec = model_spec.read(data[start:stop])
+        elif tag == _2:
+            field, at, end = _entry(data, start, stop)
+            if field == FIELD:
+                signatures = dict(_signatures(data, *_any(data, at, end)))
+    return spec, signatures
+
+
+def _entry(data: bytes, at: int, end: int) -> tuple[str, int, int]:
+    """A map entry with text keys: the key, and where the value lies."""
+    key, value = "", (0, 0)
+    for tag, start, stop in wire.fields(data, at, end):
+        if tag == _1:
+            key = wire.text(data, start, stop, "a name")
+        elif tag == _2:
+            value = (start, stop)
+    return key, *value
+
+
+def _any(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Where the message inside an Any lies."""
+    url, value = "", (0, 0)
+    for tag, start, stop in wire.fields(data, at, end):
+        if tag == _1:
+            url = wire.text(data, start, stop, "a type URL")
+        elif tag == _2:
+            value = (start, stop)
+    if url.rpartition("/")[2] != TYPE_URL.rpartition("/")[2]:
+        raise DecodeError(f"expected signatures of type {TYPE_URL}, got {url!r}")
+    return value
+
+
+def _signatures(data: bytes, at: int, end: int) -> Iterator[tuple[str, Any]]:
+    for tag, start, stop in wire.fields(data, at, end):
+        if tag == _1:
+            name, first, last = _entry(data, start, stop)
+            yield name, _signature(data, first, last)
+
+
+def _signature(data: bytes, at: int, end: int) -> tuple[dict[str, Any], dict[str, Any], str, set[str]]:
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    method, defaulted = "", set()
+    for tag, start, stop in wire.fields(data, at, end):
+        if tag in (_1, _2):
+            alias, first, last = _entry(data, start, stop)
+            (inputs if tag == _1 else outputs)[alias] = _tensor_info(data, first, last)
+        elif tag == _3:
+            method = wire.text(data, start, stop, "a method name")
+        elif tag == _4:
+            defaulted.add(_entry(data, start, stop)[0])
+    return inputs, outputs, method, defaulted
+
+
+def _tensor_info(data: bytes, at: int, end: int) -> tuple[Any, tuple[int | None, ...] | None, str]:
+    """dtype, shape and name. Sparse and composite tensors have no name of their own."""
+    row, name = BY_NUMBER[0], ""
+    shape: tuple[int | None, ...] | None = ()
+    for tag, first, second in wire.fields(data, at, end):
+        if tag == _1:
+            name = wire.text(data, first, second, "a tensor name")
+        elif tag == _DTYPE:
+            row = BY_NUMBER.get(first, row)
+        elif tag == _3:
+            shape = _shape(data, first, second)
+    return row, shape, name
+
+
+def _shape(data: bytes, at: int, end: int) -> tuple[int | None, ...] | None:
+    sizes: list[int | None] = []
+    for tag, first, second in wire.fields(data, at, end):
+        if tag == _UNKNOWN_RANK and first:
+            return None
+        if tag == _2:
+            size = 0
+            for inner, value, _ in wire.fields(data, first, second):
+                if inner == _SIZE:
+                    size = wire.to_signed(value)
+            sizes.append(None if size < 0 else size)
+    return tuple(sizes)

@@ -1,0 +1,322 @@
+"""TensorProto to array and back, on the wire (tensorflow/core/framework/tensor.proto).
+
+A tensor has its values in one of two places: ``tensor_content`` holds them as memory does (little-endian, C order),
+a typed field such as ``float_val`` holds them as protobuf scalars. Servers answer in typed fields unless told
+otherwise, so both are read without a copy wherever the bytes allow it: content, packed floats, doubles and complex
+numbers, float8 and plain bools become read-only views of the message; varints are decoded by numpy.
+
+Reading never allocates more than eight times the message: one varint byte may become an int64. A typed field with one
+value, or none, stands for a whole tensor and becomes a broadcast view. Only Python's own cost of an object (about 40
+bytes for each string) comes on top.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec import varints, wire
+from tfs_client.codec.dtypes import BY_NUMBER, STRING, DType, Field, row_of
+from tfs_client.codec.repeated import Payloads
+from tfs_client.errors import DecodeError, EncodeError, TFServingError
+
+Array = np.ndarray[Any, Any]
+
+MAX_RANK = 254  # TensorFlow's own limit; numpy's is lower and reported where it bites
+MAX_GROWTH = 8  # bytes allocated per byte read
+
+_DTYPE = wire.tag(1, wire.VARINT)
+_SHAPE = wire.tag(2, wire.LENGTH)
+_CONTENT = wire.tag(4, wire.LENGTH)
+_DIM = wire.tag(2, wire.LENGTH)
+_UNKNOWN_RANK = wire.tag(3, wire.VARINT)
+_SIZE = wire.tag(1, wire.VARINT)
+
+# What the elements of a typed field are, before they become the tensor's dtype.
+_FIXED = {Field.FLOAT: "<f4", Field.DOUBLE: "<f8", Field.SCOMPLEX: "<c8", Field.DCOMPLEX: "<c16"}
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def read(data: bytes, at: int = 0, end: int | None = None) -> Array:
+    """Read the TensorProto in ``data[at:end]`` as a read-only array of its declared shape.
+
+    Strings come as an object array of bytes. Raises DecodeError when dtype, shape and values contradict each other.
+    """
+    end = len(data) if end is None else end
+    begin = at
+    number = 0
+    shapes: list[tuple[int, int]] = []
+    content: tuple[int, int] | None = None
+    payloads = Payloads(data, end)
+    while at < end:
+        for tag, first, second in wire.fields(data, at, end):
+            at = second
+            if tag == _DTYPE:
+                number = first
+            elif tag == _SHAPE:
+                shapes.append((first, second))
+            elif tag == _CONTENT:
+                content = (first, second)
+            else:
+                at = payloads.take(tag, first, second)
+                if at != second:  # a run of values was read at once: walk on behind it
+                    break
+    row = _row(number)
+    dtype = _numpy_dtype(row)
+    shape = _read_shape(*wire.joined(data, shapes)) if shapes else ()
+    count = math.prod(shape)
+    if count >> 63:
+        raise DecodeError(f"expected a tensor of fewer than 2**63 elements, got shape {shape}")
+    if count == 0:
+        return _shaped(np.empty(0, dtype), shape)
+    if content is not None and content[0] != content[1]:
+        return _from_content(data, *content, row, shape, count)
+    return _from_values(payloads, row, shape, count, MAX_GROWTH * (end - begin))
+
+
+def _row(number: int) -> DType:
+    row = BY_NUMBER.get(number)
+    if row is None or row.number == 0:
+        raise DecodeError(f"expected a tensor dtype from 1 to {max(BY_NUMBER)}, got {number}")
+    return row
+
+
+def _numpy_dtype(row: DType) -> Any:
+    try:
+        return row.dtype
+    except TFServingError as error:
+        raise DecodeError(str(error)) from None
+
+
+def _read_shape(data: bytes, at: int, end: int) -> tuple[int, ...]:
+    sizes: list[int] = []
+    unknown = False
+    for tag, first, second in wire.fields(data, at, end):
+        if tag == _DIM:
+            size = 0
+            for inner, value, _ in wire.fields(data, first, second):
+                if inner == _SIZE:
+                    size = wire.to_signed(value)
+            if size < 0:
+                raise DecodeError(f"expected a known size for axis {len(sizes)}, got {size}")
+            sizes.append(size)
+            if len(sizes) > MAX_RANK:
+                raise DecodeError(f"expected at most {MAX_RANK} axes, got more")
+        elif tag == _UNKNOWN_RANK:
+            unknown = bool(first)
+    if unknown and sizes:
+        raise DecodeError(f"expected a shape or an unknown rank, got both: {tuple(sizes)}")
+    return tuple(sizes)
+
+
+def _shaped(values: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        array = values.reshape(shape)
+    except ValueError as error:  # more axes than numpy has, or sizes beyond its index type
+        raise DecodeError(f"expected a shape numpy can hold, got {shape}: {error}") from None
+    array.flags.writeable = False
+    return array
+
+
+def _from_content(data: bytes, start: int, stop: int, row: DType, shape: tuple[int, ...], count: int) -> Array:
+    if row is STRING:
+        return _shaped(_strings_in_content(data, start, stop, shape, count), shape)
+    dtype = row.dtype
+    need = count * dtype.itemsize
+    if stop - start != need:
+        raise DecodeError(f"{row.name} {shape} needs {need} bytes of tensor content, got {stop - start}")
+    values = np.frombuffer(data, dtype, count, start)
+    if row.name == "bool" and values.view(np.uint8).max() > 1:
+        raise DecodeError(f"bool {shape} needs bytes of 0 or 1 as tensor content, got {values.view(np.uint8).max()}")
+    return _shaped(values, shape)
+
+
+def _strings_in_content(data: bytes, start: int, stop: int, shape: tuple[int, ...], count: int) -> Array:
+    """Strings as TensorFlow lays them in memory: all lengths as varints, then all bytes (tensor_coding.h)."""
+    source = np.frombuffer(data, np.uint8, stop - start, start)
+    size = done = 0
+    while done < count:  # every round adds as many bytes as there are lengths still open: ten rounds at the most
+        if size + count - done > source.size:
+            raise DecodeError(
+                f"string {shape} needs {count} lengths as tensor content, got {done} in {source.size} bytes"
+            )
+        more = source[size : size + count - done]
+        size += more.size
+        done += int(np.count_nonzero(more < 0x80))
+    lengths = varints.decode(source[:size], np.dtype(np.uint64))
+    room = source.size - size
+    # The largest first: a sum of hostile lengths could wrap around.
+    if int(lengths.max()) > room or int(lengths.sum()) != room:
+        raise DecodeError(f"string {shape} declares {sum(map(int, lengths[:9]))}… bytes, got {room}")
+    values = np.empty(count, object)
+    at = start + size
+    for index, length in enumerate(lengths.tolist()):
+        values[index] = data[at : at + length]
+        at += length
+    return values
+
+
+def _from_values(payloads: Payloads, row: DType, shape: tuple[int, ...], count: int, budget: int) -> Array:
+    field = row.field
+    assert field is not None  # rows without a field have no numpy dtype and were refused before
+    if field is Field.STRING:
+        values = payloads.strings(count)
+    elif field is Field.FLOAT8:
+        values = np.frombuffer(payloads.bytes_of(Field.FLOAT8), row.dtype)
+    elif field in _FIXED:
+        values = _fixed(payloads.bytes_of(field), row, shape)
+    else:
+        values = _integers(payloads.bytes_of(field), row)
+    if values.size >= count:
+        return _shaped(values[:count], shape)
+    if values.size > 1:
+        return _shaped(_stretched(values, row, shape, count, budget), shape)
+    only = values if values.size else np.zeros(1, row.dtype) if row is not STRING else _empty_string()
+    try:
+        return np.broadcast_to(only.reshape(()), shape)
+    except ValueError as error:
+        raise DecodeError(f"expected a shape numpy can hold, got {shape}: {error}") from None
+
+
+def _fixed(payload: memoryview, row: DType, shape: tuple[int, ...]) -> Array:
+    width = np.dtype(_FIXED[row.field]).itemsize if row.field else 0
+    scalar = width // 2 if row.name.startswith("complex") else width
+    if payload.nbytes % scalar:
+        raise DecodeError(f"{row.name} {shape} needs whole values of {scalar} bytes, got {payload.nbytes} bytes")
+    return np.frombuffer(payload, row.dtype, payload.nbytes // width)  # an odd half of a complex number is dropped
+
+
+def _integers(payload: memoryview, row: DType) -> Array:
+    """Values of the varint fields. Narrow integers are cut to their width, as the server does."""
+    dtype = row.dtype
+    if row.name == "bool":
+        plain = np.frombuffer(payload, np.uint8)
+        return plain.view(np.bool_) if not plain.size or plain.max() <= 1 else varints.decode(payload, dtype)
+    if row.field is Field.HALF:  # raw 16-bit patterns in int32 slots: reinterpret, never convert
+        return varints.decode(payload, np.dtype("<u2")).view(dtype)
+    if row.extra:  # int4 and its kin, a byte each
+        return varints.decode(payload, np.dtype("u1" if row.name[0] == "u" else "i1")).astype(dtype)
+    if dtype.fields is not None:
+        return varints.decode(payload, dtype.fields[row.name][0]).view(dtype)
+    return varints.decode(payload, dtype)
+
+
+def _stretched(values: Array, row: DType, shape: tuple[int, ...], count: int, budget: int) -> Array:
+    """Fewer values than elements: the last one stands for the rest."""
+    if count * row.dtype.itemsize > budget:
+        raise DecodeError(
+            f"{row.name} {shape} needs {count} values, got {values.size}; repeating the last one would take "
+            f"{count * row.dtype.itemsize} bytes, more than {MAX_GROWTH} times the message"
+        )
+    whole = np.empty(count, row.dtype)
+    whole[: values.size] = values
+    whole[values.size :] = values[-1]
+    return whole
+
+
+def _empty_string() -> Array:
+    array = np.empty(1, object)
+    array[0] = b""
+    return array
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def content_head(row: DType, shape: tuple[int, ...], nbytes: int) -> bytes:
+    """The bytes of a TensorProto before its ``nbytes`` of content."""
+    return head(row, shape) + (wire.prefix(4, nbytes) if nbytes else b"")
+
+
+@lru_cache(maxsize=1024)
+def head(row: DType, shape: tuple[int, ...]) -> bytes:
+    """dtype and shape. The shape is always there, even for scalars, as the server writes it."""
+    dims = b"".join(wire.delimited(2, b"\x08" + wire.varint(size) if size else b"") for size in shape)
+    return b"\x08" + wire.varint(row.number) + wire.delimited(2, dims)
+
+
+def memory(array: Array) -> Array:
+    """The array as tensor content needs it: little-endian, C order, and a buffer that can be joined to others.
+
+    Arrays that are so already are not copied.
+    """
+    dtype = array.dtype
+    if dtype.byteorder == ">" or (dtype.byteorder == "=" and not _LITTLE):
+        array = array.astype(dtype.newbyteorder("<"))
+    if not array.flags.c_contiguous:
+        array = np.array(array, order="C")
+    return array if dtype.kind in "biufc" and dtype.char != "e" else array.reshape(-1).view(np.uint8)
+
+
+_LITTLE = np.dtype("<i4").isnative
+
+
+def values_field(array: Array, row: DType) -> tuple[bytes, Any]:
+    """The typed field of the array: what stands before its payload, and the payload.
+
+    For strings the payload holds the whole field, element by element.
+    """
+    field = row.field
+    if field is None:
+        raise EncodeError(f"{row.name} tensors cannot be written")
+    if not array.size:
+        return b"", b""
+    if field is Field.STRING:
+        return b"", strings_field(array)
+    payload: Any
+    if field in _FIXED or field is Field.FLOAT8:
+        payload = memory(array)
+        return wire.prefix(field, payload.nbytes), payload
+    payload = varints.encode(_varint_values(array, row))
+    return wire.prefix(field, len(payload)), payload
+
+
+def _varint_values(array: Array, row: DType) -> Array:
+    flat = array.reshape(-1)
+    if row.field is Field.HALF:
+        flat = memory(flat).view("<u2")
+    elif row.extra:
+        flat = flat.astype(np.int8)
+    elif flat.dtype.fields is not None:
+        flat = flat[row.name]
+    return flat
+
+
+_STRING_HEADS = [b"\x42" + bytes((size,)) for size in range(0x80)]
+
+
+def strings_field(array: Array) -> bytes:
+    """Every string as one occurrence of ``string_val``, str as UTF-8. Raises EncodeError for other elements."""
+    parts: list[bytes] = []
+    for value in array.reshape(-1).tolist():
+        if isinstance(value, str):
+            try:
+                value = value.encode()
+            except UnicodeEncodeError as error:
+                raise EncodeError(f"expected text that UTF-8 can hold, got {value!r}: {error.reason}") from None
+        elif not isinstance(value, bytes):
+            raise EncodeError(f"expected str or bytes in a string tensor, got {type(value).__name__}")
+        size = len(value)
+        parts.append(_STRING_HEADS[size] if size < 0x80 else b"\x42" + wire.varint(size))
+        parts.append(value)
+    return b"".join(parts)
+
+
+def strings_content(array: Array) -> bytes:
+    """Strings as tensor content: all lengths as varints, then all bytes."""
+    values = [value.encode() if isinstance(value, str) else value for value in array.reshape(-1).tolist()]
+    return b"".join([*(wire.varint(len(value)) for value in values), *values])
+
+
+def write(array: Array, *, typed: bool = False) -> bytes:
+    """The array as a TensorProto: in typed fields, or as tensor content (strings are always typed)."""
+    row = row_of(array.dtype)
+    if typed or row is STRING:
+        before, payload = values_field(array, row)
+        return b"".join((head(row, array.shape), before, payload))
+    return content_head(row, array.shape, array.nbytes) + memory(array).tobytes()

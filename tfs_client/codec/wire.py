@@ -1,0 +1,153 @@
+"""Protobuf's wire format, as far as messages without protobuf need it: varints, tags, and a walk over fields.
+
+Rules: https://protobuf.dev/programming-guides/encoding/. Offsets are absolute in one ``bytes`` object, so that nested
+messages are read where they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tfs_client.errors import DecodeError
+
+VARINT, FIXED64, LENGTH, GROUP, END_GROUP, FIXED32 = range(6)  # wire types, the low three bits of a tag
+MAX_NESTING = 100  # of unknown groups; protobuf's own limit
+MAX_VARINT = 10  # bytes
+
+
+def varint(value: int) -> bytes:
+    """A non-negative integer as a varint."""
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def signed_varint(value: int) -> bytes:
+    """An int64 as protobuf writes it: negative numbers as 64-bit two's complement."""
+    return varint(value & 0xFFFFFFFFFFFFFFFF)
+
+
+def tag(number: int, kind: int) -> int:
+    """The tag of a field, as the walk below reports it."""
+    return number << 3 | kind
+
+
+def prefix(number: int, size: int) -> bytes:
+    """What stands before ``size`` bytes of a length-delimited field."""
+    return varint(tag(number, LENGTH)) + varint(size)
+
+
+def delimited(number: int, payload: bytes) -> bytes:
+    """A length-delimited field: a string, bytes or a message."""
+    return prefix(number, len(payload)) + payload
+
+
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """The unsigned 64-bit value of the varint at ``at``, and the offset after it."""
+    value = shift = 0
+    for offset in range(at, min(end, at + MAX_VARINT)):
+        byte = data[offset]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, offset + 1
+        shift += 7
+    if end - at < MAX_VARINT:
+        raise DecodeError(f"expected a varint at byte {at}, got the end of the message at byte {end}")
+    raise DecodeError(f"expected a varint of at most {MAX_VARINT} bytes at byte {at}, got a longer one")
+
+
+def to_signed(value: int) -> int:
+    """A varint's value as int64."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Walk the fields of the message in ``data[at:end]``: ``(tag, first, second)`` for each.
+
+    Varints: the value, and the offset after it. All others: start and stop of the payload. Groups, which no message
+    here has, come with start and stop too. Raises DecodeError where the bytes are no message.
+    """
+    while at < end:
+        tag = data[at]
+        if tag < 0x80:
+            at += 1
+        else:
+            tag, at = read_varint(data, at, end)
+        kind = tag & 7
+        if tag < 8 or tag >> 32:
+            raise DecodeError(f"expected a field before byte {at}, got field number {tag >> 3}")
+        if kind == LENGTH:
+            if at < end and data[at] < 0x80:
+                size = data[at]
+                at += 1
+            else:
+                size, at = read_varint(data, at, end)
+            stop = at + size
+            if stop > end:
+                raise DecodeError(f"field {tag >> 3} at byte {at} needs {size} bytes, got {end - at}")
+            yield tag, at, stop
+        elif kind == VARINT:
+            if at < end and data[at] < 0x80:
+                value = data[at]
+                stop = at + 1
+            else:
+                value, stop = read_varint(data, at, end)
+            yield tag, value, stop
+        elif kind in (FIXED32, FIXED64):
+            size = 4 if kind == FIXED32 else 8
+            stop = at + size
+            if stop > end:
+                raise DecodeError(f"field {tag >> 3} at byte {at} needs {size} bytes, got {end - at}")
+            yield tag, at, stop
+        elif kind == GROUP:
+            stop = _group_end(data, at, end, tag >> 3)
+            yield tag, at, stop
+        else:
+            raise DecodeError(f"expected a field before byte {at}, got wire type {kind} of field {tag >> 3}")
+        at = stop
+
+
+def _group_end(data: bytes, at: int, end: int, number: int) -> int:
+    """The offset after the unknown group whose fields begin at ``at``."""
+    open_groups = [number]
+    while open_groups:
+        tag, at = read_varint(data, at, end)
+        kind = tag & 7
+        if kind == VARINT:
+            _, at = read_varint(data, at, end)
+        elif kind == LENGTH:
+            size, at = read_varint(data, at, end)
+            at += size
+        elif kind == FIXED32:
+            at += 4
+        elif kind == FIXED64:
+            at += 8
+        elif kind == GROUP and len(open_groups) < MAX_NESTING:
+            open_groups.append(tag >> 3)
+        elif kind != END_GROUP or open_groups.pop() != tag >> 3:
+            raise DecodeError(f"expected the end of group {number} before byte {at}, got tag {tag}")
+        if at > end:
+            raise DecodeError(f"expected the end of group {number}, got the end of the message at byte {end}")
+    return at
+
+
+def joined(data: bytes, spans: list[tuple[int, int]]) -> tuple[bytes, int, int]:
+    """One message from its occurrences: protobuf merges a repeated message field, which is what joining bytes does."""
+    if len(spans) == 1:
+        start, stop = spans[0]
+        return data, start, stop
+    whole = b"".join(data[start:stop] for start, stop in spans)
+    return whole, 0, len(whole)
+
+
+def text(data: bytes, start: int, stop: int, what: str) -> str:
+    """A string field. Raises DecodeError for bytes that are not UTF-8."""
+    try:
+        return str(data[start:stop], "utf-8")
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"expected UTF-8 in {what}, got {data[start:stop][:40]!r} ({error.reason})") from None

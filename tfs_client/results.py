@@ -1,0 +1,149 @@
+"""What calls return: frozen, typed, printable."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfs_client.errors import SignatureError, StatusCode
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """The version that answered, not merely the one asked for.
+
+    Attributes:
+        name: the model's name.
+        version: its version number; None when the server does not say.
+        signature: the name of the signature that ran.
+    """
+
+    name: str
+    version: int | None
+    signature: str
+
+    def __str__(self) -> str:
+        return f"{self.name} version {'unknown' if self.version is None else self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a call went, in seconds.
+
+    Attributes:
+        encode: writing the request.
+        wait: from the written request to the reply: network, queues and the model.
+        decode: reading the reply.
+    """
+
+    encode: float
+    wait: float
+    decode: float
+
+    def __str__(self) -> str:
+        parts = (("encode", self.encode), ("wait", self.wait), ("decode", self.decode))
+        return ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in parts)
+
+
+class Prediction(Mapping[str, Array]):
+    """The outputs of one call, by alias.
+
+    The arrays are read-only, and most are views of the reply that keep all of it alive; ``numpy.array(p["y"])`` makes
+    a copy of its own.
+
+    Attributes:
+        model: the version that answered.
+        timing: where the time went.
+    """
+
+    __slots__ = ("_outputs", "model", "timing")
+
+    def __init__(self, outputs: Mapping[str, Array], *, model: ModelVersion, timing: Timing) -> None:
+        self._outputs = outputs
+        self.model = model
+        self.timing = timing
+
+    def __getitem__(self, alias: str) -> Array:
+        try:
+            return self._outputs[alias]
+        except KeyError:
+            raise KeyError(f"no output {alias!r}; there are: {', '.join(self._outputs) or 'none'}") from None
+
+    def __contains__(self, alias: object) -> bool:
+        return alias in self._outputs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    @property
+    def array(self) -> Array:
+        """The only output. Raises SignatureError, which lists the names, when there is not exactly one."""
+        if len(self._outputs) != 1:
+            names = ", ".join(sorted(self._outputs)) or "none"
+            raise SignatureError(f"expected one output, got {len(self._outputs)}: {names}; pick one by its name")
+        return next(iter(self._outputs.values()))
+
+    def __repr__(self) -> str:
+        lines = [f"Prediction of {self.model}"]
+        for alias, array in self._outputs.items():
+            shown = np.array2string(array, threshold=12, edgeitems=2, precision=4).replace("\n", " ")
+            dtype = "string" if array.dtype.kind == "O" else array.dtype
+            lines.append(f"  {alias}: {dtype} {array.shape} {shown if len(shown) <= 100 else shown[:97] + '...'}")
+        return "\n".join(lines)
+
+
+class State(enum.IntEnum):
+    """The state of a model version (tensorflow_serving/apis/get_model_status.proto)."""
+
+    UNKNOWN = 0
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """The status of one version.
+
+    Attributes:
+        version: its number.
+        state: where it is in its life; AVAILABLE versions answer calls.
+        code: OK, or why loading it failed.
+        message: the text that belongs to ``code``.
+    """
+
+    version: int
+    state: State
+    code: StatusCode
+    message: str
+
+    def __str__(self) -> str:
+        failure = f" ({self.code.name}: {self.message})" if self.code else ""
+        return f"version {self.version}: {self.state.name}{failure}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """The status of all versions of a model that the server knows, highest first."""
+
+    model: str
+    versions: tuple[VersionStatus, ...]
+
+    @property
+    def available(self) -> tuple[int, ...]:
+        """The version numbers that answer calls, highest first."""
+        return tuple(status.version for status in self.versions if status.state is State.AVAILABLE)
+
+    def __str__(self) -> str:
+        return "\n".join([self.model, *(f"  {status}" for status in self.versions)])

@@ -1,0 +1,1 @@
+"""Runtimes behind the Servable interface, one module each."""

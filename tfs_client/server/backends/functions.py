@@ -1,0 +1,128 @@
+"""Servables made of Python functions: each signature has the function that computes it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tfs_client.codec.values import as_array
+from tfs_client.errors import (
+    CallError,
+    ConfigError,
+    EncodeError,
+    InternalError,
+    InvalidArgumentError,
+    OutOfRangeError,
+    ResourceExhaustedError,
+    UnimplementedError,
+    UnknownError,
+)
+from tfs_client.server.servable import Array
+from tfs_client.signatures import PREDICT, Signature, TensorSpec
+
+log = logging.getLogger(__name__)
+
+# What an exception of the function becomes on the wire; TensorFlow treats those of its py_function alike.
+CODES: tuple[tuple[type[Exception], Callable[[str], CallError]], ...] = (
+    (ValueError, InvalidArgumentError),
+    (TypeError, InvalidArgumentError),
+    (StopIteration, OutOfRangeError),
+    (MemoryError, ResourceExhaustedError),
+    (NotImplementedError, UnimplementedError),
+    (Exception, UnknownError),
+)
+
+
+@dataclass(frozen=True)
+class FunctionSignature:
+    """A signature and the function behind it.
+
+    Args:
+        fn: gets the inputs as keyword arguments by alias (numpy arrays; strings as object arrays of bytes) and
+            returns a mapping from output alias to array, or the array itself when there is one output.
+            An exception it raises is the call's error: a CallError keeps its code and text.
+        inputs, outputs: TensorSpec by alias.
+        method_name: the API method the signature is meant for.
+        defaults: values of inputs that a request may leave out.
+    """
+
+    fn: Callable[..., Any]
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    method_name: str = PREDICT
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FunctionServable:
+    """A servable made of Python functions, one for each signature. The functions may run in several threads at once."""
+
+    def __init__(self, signatures: Mapping[str, FunctionSignature]) -> None:
+        if not signatures:
+            raise ConfigError("a model needs at least one signature")
+        self._functions = {name: signature.fn for name, signature in signatures.items()}
+        self._defaults = {name: _defaults(name, signature) for name, signature in signatures.items()}
+        self._signatures = {name: _signature(name, signature) for name, signature in signatures.items()}
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """The signatures by name."""
+        return self._signatures
+
+    def defaults(self, signature: str) -> Mapping[str, Array]:
+        """Values of the inputs that a request may leave out."""
+        return self._defaults[signature]
+
+    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Mapping[str, Array]:
+        """Call the signature's function, and make of its answer what the signature promises."""
+        try:
+            answer = self._functions[signature](**inputs)
+        except CallError:
+            raise
+        except Exception as error:
+            log.exception("the function of signature %s failed", signature)
+            code = next(code for kind, code in CODES if isinstance(error, kind))
+            raise code(f"{type(error).__name__}: {error}") from error
+        specs = self._signatures[signature].outputs
+        if not isinstance(answer, Mapping):
+            if len(specs) != 1:
+                got = type(answer).__name__
+                raise InternalError(f"the model promises the outputs {', '.join(sorted(specs))} and returned one {got}")
+            answer = {next(iter(specs)): answer}
+        return {alias: _output(answer, alias, specs[alias]) for alias in outputs}
+
+
+def _output(answer: Mapping[str, Any], alias: str, spec: TensorSpec) -> Array:
+    if alias not in answer:
+        raise InternalError(
+            f"the model promises the output {alias!r} and returned {', '.join(sorted(answer)) or 'none'}"
+        )
+    try:
+        return as_array(answer[alias], spec.row)
+    except EncodeError as error:
+        raise InternalError(f"the model's output {alias!r} is not {spec}: {error}") from error
+
+
+def _signature(name: str, signature: FunctionSignature) -> Signature:
+    """The signature as clients see it; tensors get the names that TensorFlow would give them."""
+
+    def named(specs: Mapping[str, TensorSpec], prefix: str) -> dict[str, TensorSpec]:
+        return {
+            alias: spec if spec.tensor_name else replace(spec, tensor_name=f"{prefix}_{alias}:0")
+            for alias, spec in specs.items()
+        }
+
+    for specs in (signature.inputs, signature.outputs):
+        for alias, spec in specs.items():
+            if not isinstance(spec, TensorSpec):
+                raise ConfigError(f"{name} {alias!r} needs a TensorSpec(dtype, shape), got {spec!r}")
+    inputs, outputs = named(signature.inputs, name), named(signature.outputs, f"{name}_out")
+    return Signature(inputs, outputs, signature.method_name, optional=frozenset(signature.defaults))
+
+
+def _defaults(name: str, signature: FunctionSignature) -> dict[str, Array]:
+    unknown = set(signature.defaults) - set(signature.inputs)
+    if unknown:
+        raise ConfigError(f"signature {name!r} has defaults for inputs it does not have: {', '.join(sorted(unknown))}")
+    return {alias: as_array(value, signature.inputs[alias].row) for alias, value in signature.defaults.items()}

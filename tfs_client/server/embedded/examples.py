@@ -1,0 +1,54 @@
+"""Reading features from serialized ``tf.Example`` messages, as the classify and regress signatures get them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfs_client.errors import InvalidArgumentError
+from tfs_client.server.servable import Array
+
+
+def float_feature(serialized: Array, name: str, size: int) -> Array:
+    """The float feature ``name`` of every example, as float32 of shape (examples, ``size``).
+
+    Args:
+        serialized: a vector of serialized Examples, bytes each.
+
+    Raises InvalidArgumentError, naming the example by its position, when one cannot be parsed, lacks the feature,
+    or has it with another type or another number of values.
+    """
+    if serialized.ndim != 1:
+        raise InvalidArgumentError(f"inputs must be a vector of serialized Examples, not of shape {serialized.shape}")
+    rows = np.empty((len(serialized), size), np.float32)
+    for position, data in enumerate(serialized):
+        rows[position] = _values(data, position, name, size)
+    return rows
+
+
+def _values(data: bytes, position: int, name: str, size: int) -> Any:
+    where = f"Example {position}: Feature: {name} (data type: float)"
+    features = _parsed(data, position).features.feature
+    # A feature without a kind counts as absent, for TensorFlow as well.
+    kind = features[name].WhichOneof("kind") if name in features else None
+    if kind is None:
+        raise InvalidArgumentError(f"{where} is required but could not be found.")
+    if kind != "float_list":
+        raise InvalidArgumentError(f"{where} has the wrong type: expected float_list, got {kind}.")
+    values = features[name].float_list.value
+    if len(values) != size:
+        raise InvalidArgumentError(f"{where} has the wrong length: expected {size} values, got {len(values)}.")
+    return values
+
+
+def _parsed(data: bytes, position: int) -> Any:
+    # protobuf is slow to import, and most requests are Predict, which never needs it.
+    from google.protobuf.message import DecodeError
+
+    from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
+
+    try:
+        return Example.FromString(data)
+    except DecodeError:
+        raise InvalidArgumentError(f"Example {position}: these {len(data)} bytes are no serialized Example.") from None

@@ -1,0 +1,177 @@
+"""PredictionService and ModelService over gRPC: bytes to the codec, errors to status codes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from tfs_client.codec import model_spec
+from tfs_client.codec import predict as wire_predict
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.errors import CallError, DecodeError, InvalidArgumentError, StatusCode
+from tfs_client.server.config import ServerConfig
+from tfs_client.server.manager import Manager
+from tfs_client.server.predict import predict
+from tfs_client.server.servable import Array
+from tfs_client.signatures import DEFAULT_SIGNATURE
+
+log = logging.getLogger(__name__)
+
+MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones (model_servers/grpc_status_util.cc)
+
+
+@dataclass
+class ServedCall:
+    """What a call was and what became of it.
+
+    Attributes:
+        method: the API method, e.g. "Predict".
+        model: the name asked for.
+        version: the version that answered; None when none was found.
+        signature: the signature asked for; "" for the default one.
+        inputs, outputs: the tensors of a Predict call, by alias, as far as it got.
+        metadata: what the client sent along, by key; of several values the last.
+        code, details: how it ended; CANCELLED when the client gave up first.
+    """
+
+    method: str
+    model: str = ""
+    version: int | None = None
+    signature: str = ""
+    inputs: Mapping[str, Array] = field(default_factory=dict)
+    outputs: Mapping[str, Array] = field(default_factory=dict)
+    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
+    code: StatusCode = StatusCode.OK
+    details: str = ""
+
+
+Observer = Callable[[ServedCall], None]
+
+
+class GrpcService:
+    """The handlers of both services. They take and give bytes; messages other than Predict's go through protobuf."""
+
+    def __init__(self, manager: Manager, config: ServerConfig, observer: Observer | None = None) -> None:
+        self._manager = manager
+        self._config = config
+        self._observer = observer
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
+        """What a grpc.Server takes."""
+        services = {
+            "tensorflow.serving.PredictionService": {
+                "Predict": self._predict,
+                "GetModelMetadata": self._get_model_metadata,
+            },
+            "tensorflow.serving.ModelService": {"GetModelStatus": self._get_model_status},
+        }
+        return tuple(
+            grpc.method_handlers_generic_handler(
+                service, {name: self._handler(name, method) for name, method in methods.items()}
+            )
+            for service, methods in services.items()
+        )
+
+    def _handler(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> grpc.RpcMethodHandler[Any, Any]:
+        def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+            call = ServedCall(name, metadata=dict(context.invocation_metadata()))
+            reply = b""
+            try:
+                reply = method(request, call)
+            except CallError as error:
+                call.code, call.details = error.code, error.details
+            except DecodeError as error:
+                call.code, call.details = StatusCode.INTERNAL, f"the request is no message of {name}: {error}"
+            except Exception as error:
+                log.exception("%s failed", name)
+                call.code, call.details = StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+            if not context.is_active():
+                call.code, call.details = StatusCode.CANCELLED, "the client gave up"
+            if self._observer is not None:
+                self._observer(call)
+            if call.code is not StatusCode.OK:
+                context.abort(_GRPC_CODES[call.code], _cut(call.details))
+            return reply
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _predict(self, data: bytes, call: ServedCall) -> bytes:
+        request = wire_predict.read_request(data)
+        spec = _noted(request.spec, call)
+        with self._manager.handle(spec) as handle:
+            call.version = handle.version
+            answer = predict(handle.servable, request, call, method_name_check=self._config.method_name_check)
+        # The version that answered, by the name that was asked for; never the label.
+        answered = ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)
+        return wire_predict.write_response(model_spec.write(answered), answer, typed=not self._config.tensor_content)
+
+    def _get_model_metadata(self, data: bytes, call: ServedCall) -> bytes:
+        from tfs_client.protos.tensorflow_serving.apis.get_model_metadata_pb2 import (
+            GetModelMetadataRequest,
+            GetModelMetadataResponse,
+        )
+        from tfs_client.server.metadata import signature_def_map
+
+        request = _parse(GetModelMetadataRequest, data)
+        spec = _noted(_spec_of(request), call)
+        if not request.metadata_field:
+            raise InvalidArgumentError("GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != "signature_def":
+                raise InvalidArgumentError(f"Metadata field {name} is not supported")
+        with self._manager.handle(spec) as handle:
+            call.version = handle.version
+            response = GetModelMetadataResponse()
+            response.model_spec.name = handle.name
+            response.model_spec.version.value = handle.version
+            response.metadata["signature_def"].Pack(signature_def_map(handle.servable))
+        return response.SerializeToString()
+
+    def _get_model_status(self, data: bytes, call: ServedCall) -> bytes:
+        from tfs_client.protos.tensorflow_serving.apis.get_model_status_pb2 import (
+            GetModelStatusRequest,
+            GetModelStatusResponse,
+        )
+
+        request = _parse(GetModelStatusRequest, data)
+        spec = _noted(_spec_of(request), call)
+        response = GetModelStatusResponse()
+        for status in self._manager.status(spec):
+            entry = response.model_version_status.add(version=status.version, state=int(status.state))
+            entry.status.error_code = int(status.code)  # type: ignore[assignment]
+            entry.status.error_message = status.message
+            entry.status.SetInParent()  # present even when it says OK
+        return response.SerializeToString()
+
+
+_GRPC_CODES = {StatusCode(code.value[0]): code for code in grpc.StatusCode}
+
+
+def _noted(spec: ModelSpec | None, call: ServedCall) -> ModelSpec:
+    """The request's spec, written down in the record of the call. Every method but MultiInference insists on one."""
+    if spec is None:
+        raise InvalidArgumentError("Missing ModelSpec")
+    call.model, call.signature = spec.name, spec.signature
+    return spec
+
+
+def _spec_of(request: Any) -> ModelSpec | None:
+    return model_spec.read(request.model_spec.SerializeToString()) if request.HasField("model_spec") else None
+
+
+def _parse(message: Any, data: bytes) -> Any:
+    from google.protobuf.message import DecodeError as ProtobufError
+
+    try:
+        return message.FromString(data)
+    except ProtobufError as error:
+        raise DecodeError(str(error)) from None
+
+
+def _cut(details: str) -> str:
+    data = details.encode(errors="replace")
+    return details if len(data) <= MAX_DETAILS else data[:MAX_DETAILS].decode(errors="ignore") + "...TRUNCATED"

@@ -1,0 +1,113 @@
+"""Predict as the model server does it: the same checks, in the same order, with the same texts.
+
+Source of order and texts: servables/tensorflow/predict_impl.cc and predict_util.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from tfs_client.codec.dtypes import row_of
+from tfs_client.codec.predict import Request
+from tfs_client.errors import DecodeError, FailedPreconditionError, InternalError, InvalidArgumentError
+from tfs_client.server.servable import Array, Servable
+from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, PREDICT, REGRESS, Signature
+
+
+class Record(Protocol):
+    """Where the tensors of a call are noted, so that observers can see them even when the call fails later."""
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+METHODS = (PREDICT, CLASSIFY, REGRESS)
+
+
+def predict(
+    servable: Servable, request: Request, record: Record, *, method_name_check: bool = False
+) -> Mapping[str, Array]:
+    """Run one request on a servable, noting inputs and outputs in ``record``.
+
+    Raises CallError with the code and text that the model server would give.
+    """
+    name = (request.spec.signature if request.spec else "") or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise FailedPreconditionError(f'Serving signature key "{name}" not found.')
+    if method_name_check and signature.method_name not in METHODS:
+        raise InternalError(
+            "Expected prediction signature method_name to be one of "
+            f"{{{', '.join(METHODS)}}}. Was: {signature.method_name}"
+        )
+    inputs = record.inputs = read_inputs(signature, servable.defaults(name), request)
+    outputs = wanted_outputs(signature, request.outputs)
+    check_dtypes(signature, inputs)
+    if not outputs:
+        raise InvalidArgumentError("Must specify at least one target to fetch or execute.")
+    answer = servable.run(name, inputs, outputs)
+    record.outputs = {alias: answer[alias] for alias in outputs}
+    return record.outputs
+
+
+def read_inputs(signature: Signature, defaults: Mapping[str, Array], request: Request) -> dict[str, Array]:
+    """The signature's inputs, from the request or from the defaults."""
+    sent, wanted = set(request.inputs), set(signature.inputs)
+    if len(sent) > len(wanted) or (len(sent) < len(wanted) and not defaults):
+        missing = wanted - sent - set(defaults)
+        raise InvalidArgumentError(
+            f"input size does not match signature: {len(sent)}!={len(wanted)} "
+            f"len({{{_names(sent)}}}) != len({{{_names(wanted)}}}). "
+            f"Sent extra: {{{_names(sent - wanted)}}}. Missing but required: {{{_names(missing)}}}."
+        )
+    inputs: dict[str, Array] = {}
+    for alias, spec in signature.inputs.items():
+        if alias in sent:
+            try:
+                inputs[alias] = request.tensor(alias)
+            except DecodeError:
+                raise InvalidArgumentError(f"tensor parsing error: {alias}") from None
+        elif alias in defaults:
+            inputs[alias] = defaults[alias]
+        else:
+            raise InvalidArgumentError(
+                f"Signature input alias: {alias}(feed name: {spec.tensor_name}) not found in request and no default "
+                f"value provided. Inputs expected to be in the request {{{_names(sent)}}}, or default input alias set: "
+                f"{_names(defaults)}"
+            )
+    if sent - wanted:
+        raise InvalidArgumentError(
+            f"Inputs contains invalid name. Used request inputs: {_names(sent & wanted)}, request input: {_names(sent)}"
+        )
+    return inputs
+
+
+def wanted_outputs(signature: Signature, output_filter: Iterable[str]) -> list[str]:
+    """The aliases of the output filter, or all."""
+    outputs: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise InvalidArgumentError(
+                f"output tensor alias not found in signature: {alias} "
+                f"Outputs expected to be in the set {{{_names(signature.outputs)}}}."
+            )
+        if alias in outputs:
+            raise InvalidArgumentError(f"duplicate output tensor alias: {alias}")
+        outputs.append(alias)
+    return outputs or list(signature.outputs)
+
+
+def check_dtypes(signature: Signature, inputs: Mapping[str, Array]) -> None:
+    """Refuse the first input whose dtype is not the signature's; inputs rank by their tensor names."""
+    ranked = sorted(inputs, key=lambda alias: signature.inputs[alias].tensor_name.encode())
+    for rank, alias in enumerate(ranked):
+        want, got = signature.inputs[alias].row, row_of(np.asarray(inputs[alias]).dtype)
+        if got is not want:
+            raise InvalidArgumentError(f"Expects arg[{rank}] to be {want.name} but {got.name} is provided")
+
+
+def _names(names: Iterable[str]) -> str:
+    return ",".join(sorted(names, key=str.encode))

@@ -1,0 +1,100 @@
+"""Server: opens the port, serves until told to stop, and stops in order."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from tfs_client.errors import ClosedError, ConfigError
+from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
+from tfs_client.server.config import ServerConfig
+from tfs_client.server.grpc_service import GrpcService, Observer
+from tfs_client.server.manager import Manager
+from tfs_client.server.servable import Servable
+
+
+class Server:
+    """A small server that answers like TensorFlow Serving.
+
+    Args:
+        config: options; by default loopback, a free port, answers in typed fields.
+        observer: called with a ServedCall at the end of every call, in the thread that served it.
+
+    Models may be added before and after the start. As a context manager it is started on entry, when it returns it
+    answers, and stopped on exit.
+    """
+
+    def __init__(self, config: ServerConfig | None = None, *, observer: Observer | None = None) -> None:
+        self.config = config or ServerConfig()
+        self.manager = Manager(self.config.version_labels)
+        self._service = GrpcService(self.manager, self.config, observer)
+        self._server: grpc.Server | None = None
+        self._port = 0
+
+    def add_model(self, name: str, model: Servable | Mapping[str, FunctionSignature], *, version: int = 1) -> None:
+        """Serve a model version: a servable, or signatures made of Python functions by name."""
+        self.manager.add(name, version, FunctionServable(model) if isinstance(model, Mapping) else model)
+
+    def start(self) -> None:
+        """Open the port; returns once it answers. Raises ConfigError when the address cannot be had."""
+        if self._server is not None:
+            return
+        options = {
+            "grpc.max_send_message_length": -1,
+            "grpc.max_receive_message_length": -1,
+            "grpc.so_reuseport": 0,  # a port that another server has is an error, not half of its calls
+        } | dict(self.config.channel_arguments)
+        server = grpc.server(
+            ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve"), options=list(options.items())
+        )
+        server.add_generic_rpc_handlers(self._service.handlers())
+        address = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        try:
+            port = server.add_insecure_port(f"{address}:{self.config.port}")
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise ConfigError(f"cannot listen at {address}:{self.config.port}: the port is taken, or not ours to use")
+        server.start()
+        self._server, self._port, self._address = server, port, address
+
+    def stop(self, grace: float | None = None) -> None:
+        """Refuse new calls, let running ones finish for ``grace`` seconds (the config's by default), close the port."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop(self.config.shutdown_grace if grace is None else grace).wait()
+
+    @property
+    def port(self) -> int:
+        """The port that was bound."""
+        self._started()
+        return self._port
+
+    @property
+    def target(self) -> str:
+        """What a client takes as its target."""
+        self._started()
+        return f"{self._address}:{self._port}"
+
+    def _started(self) -> None:
+        if self._server is None:
+            raise ClosedError("the server is not running: start() it, or use it as a context manager")
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if getattr(self, "_server", None) is not None:
+            _warn(f"unclosed server at port {self._port}: call stop()", ResourceWarning, source=self)
+            self.stop(0)

@@ -1,0 +1,189 @@
+"""TensorSpec and Signature: what a model takes and gives, by alias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec.dtypes import DType, find, row_of
+from tfs_client.codec.values import as_array
+from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError
+
+PREDICT = "tensorflow/serving/predict"
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+DEFAULT_SIGNATURE = "serving_default"
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """The dtype and shape of one input or output.
+
+    Args:
+        dtype: a numpy dtype or its name; "string" for bytes, TensorFlow's spellings also work.
+        shape: a tuple with None for unknown sizes, or None for unknown rank.
+        tensor_name: the tensor behind the alias in the model's graph, e.g. ``"serving_default_x:0"``; "" if unknown.
+    """
+
+    dtype: Any
+    shape: Shape | None = None
+    tensor_name: str = field(default="", kw_only=True, compare=False)
+    row: DType = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "row", find(self.dtype))
+        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        try:
+            object.__setattr__(self, "dtype", self.row.dtype)
+        except TFServingError:  # a resource, or bfloat16 without ml-dtypes: the spec still tells what it is
+            object.__setattr__(self, "dtype", self.row.name)
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape fits."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            want is None or want == got for want, got in zip(self.shape, shape, strict=True)
+        )
+
+    def cast(self, values: Any, alias: str) -> np.ndarray[Any, Any]:
+        """The values as an array of this dtype; see ``Signature.bind``."""
+        if not (hasattr(values, "dtype") or hasattr(values, "__array__")):
+            try:
+                return as_array(values, self.row)
+            except EncodeError as error:
+                raise SignatureError(f"input {alias!r} takes {self}: {error}") from None
+        array = as_array(values)
+        own = row_of(array.dtype)
+        if own is self.row or self.row.number == 0:
+            return array
+        if not isinstance(self.dtype, np.dtype) or not np.can_cast(array.dtype, self.dtype, "safe"):
+            hint = f"array.astype({self.dtype_name!r})" if self.row.spec is not None else "an explicit cast"
+            raise SignatureError(
+                f"input {alias!r} takes {self}, got {array.dtype} {array.shape}; the cast may lose values: "
+                f"ask for it with {hint}"
+            )
+        return array.astype(self.dtype)
+
+    def __str__(self) -> str:
+        return f"{self.dtype_name} {shape_text(self.shape)}"
+
+    @property
+    def dtype_name(self) -> str:
+        """A readable name of the dtype: numpy's, "string" for bytes, TensorFlow's where numpy has none."""
+        plain = isinstance(self.row.spec, str) and self.row.name != "string"
+        return np.dtype(self.dtype).name if plain else self.row.name
+
+
+def shape_text(shape: Shape | None) -> str:
+    """A shape for people: ``(?, 224, 224, 3)``, ``scalar``, ``any shape``."""
+    if shape is None:
+        return "any shape"
+    if not shape:
+        return "scalar"
+    return (
+        "(" + ", ".join("?" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+    )
+
+
+def _checked_shape(shape: Any) -> Shape | None:
+    if shape is None:
+        return None
+    try:
+        sizes = tuple(None if size is None or size == -1 else int(size) for size in shape)
+    except TypeError:
+        raise ConfigError(f"a shape is a tuple of sizes with None for unknown ones, not {shape!r}") from None
+    if any(size is not None and size < 0 for size in sizes):
+        raise ConfigError(f"a shape has no negative sizes: {shape!r}; write None for an unknown size")
+    return sizes
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One way to call a model.
+
+    Attributes:
+        inputs: what it takes, by alias.
+        outputs: what it gives, by alias.
+        method_name: the API method it was exported for, e.g. ``tensorflow/serving/predict``.
+        optional: aliases of inputs for which the model holds a default.
+    """
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    method_name: str = PREDICT
+    optional: frozenset[str] = field(default=frozenset(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
+        object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
+
+    def bind(self, values: Any) -> dict[str, np.ndarray[Any, Any]]:
+        """A single value as the signature's one required input, in the dtype that the signature wants.
+
+        Python values must fit the dtype. Arrays are cast only where nothing can be lost.
+
+        Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast.
+        """
+        required = [alias for alias in self.inputs if alias not in self.optional]
+        if len(required) != 1:
+            names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in required) or "none"
+            raise SignatureError(f"expected inputs by name, got one {type(values).__name__}; the inputs are: {names}")
+        alias = required[0]
+        return {alias: self.inputs[alias].cast(values, alias)}
+
+    def __str__(self) -> str:
+        def side(specs: Mapping[str, TensorSpec]) -> str:
+            return ", ".join(f"{alias}: {spec}" for alias, spec in specs.items()) or "nothing"
+
+        return f"{side(self.inputs)} -> {side(self.outputs)}"
+
+
+class Signatures(Mapping[str, Signature]):
+    """The signatures of one model version, by name; ``print`` shows them as a table.
+
+    Attributes:
+        model: the model's name.
+        version: the version that answered; None when the server does not say.
+    """
+
+    __slots__ = ("_signatures", "model", "version")
+
+    def __init__(self, signatures: Mapping[str, Signature], *, model: str, version: int | None) -> None:
+        self._signatures = dict(signatures)
+        self.model = model
+        self.version = version
+
+    def __getitem__(self, name: str) -> Signature:
+        return self._signatures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._signatures)
+
+    def __len__(self) -> int:
+        return len(self._signatures)
+
+    def named(self, name: str) -> Signature:
+        """The signature of that name. Raises SignatureError, which lists the names, when there is none."""
+        try:
+            return self._signatures[name]
+        except KeyError:
+            names = ", ".join(sorted(self)) or "none"
+            raise SignatureError(f"model {self.model!r} has no signature {name!r}; its signatures: {names}") from None
+
+    def __repr__(self) -> str:
+        return f"Signatures({self._signatures!r}, model={self.model!r}, version={self.version})"
+
+    def __str__(self) -> str:
+        lines = [f"{self.model} version {self.version}"]
+        for name, signature in sorted(self.items()):
+            lines.append(f"  {name}  [{signature.method_name or 'no method'}]")
+            for side, specs in (("in ", signature.inputs), ("out", signature.outputs)):
+                lines += [f"    {side} {alias}: {spec}" for alias, spec in sorted(specs.items())]
+        return "\n".join(lines)

@@ -1,0 +1,111 @@
+"""FakeServer: a tiny server for tests, made of Python functions, that remembers its calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from tfs_client.errors import ConfigError
+from tfs_client.server import FunctionSignature, ServedCall, Server, ServerConfig
+from tfs_client.signatures import DEFAULT_SIGNATURE, PREDICT, TensorSpec
+
+
+class FakeServer:
+    """Answers like TensorFlow Serving, with functions in place of models, on loopback and a free port.
+
+    ::
+
+        with FakeServer() as server:
+            server.add_model(
+                "double", lambda x: 2 * x,
+                inputs={"x": TensorSpec("float32", (None,))}, outputs={"y": TensorSpec("float32", (None,))},
+            )
+            client = PredictClient(server.target, model="double")
+
+    Args:
+        config: options of the server behind it.
+    """
+
+    def __init__(self, config: ServerConfig | None = None) -> None:
+        self._calls: list[ServedCall] = []
+        self._lock = threading.Lock()
+        self._models: dict[tuple[str, int], dict[str, FunctionSignature]] = {}
+        self.server = Server(config, observer=self._record)
+
+    def add_model(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        *,
+        inputs: Mapping[str, TensorSpec],
+        outputs: Mapping[str, TensorSpec],
+        version: int = 1,
+        signature: str = DEFAULT_SIGNATURE,
+        method_name: str = PREDICT,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> FakeServer:
+        """Serve a function as a model; calling it again adds a version, or a signature to a version.
+
+        Args:
+            name: the model's name.
+            fn: gets the inputs as keyword arguments by alias and returns a mapping from output alias to array, or the
+                only output's array. An exception it raises is the call's error.
+            inputs, outputs: TensorSpec by alias.
+            version: the model version.
+            signature: the signature's name.
+            method_name: the API method the signature is meant for.
+            defaults: values of inputs that a request may leave out.
+
+        Returns the server itself. Raises ConfigError when the signature is there already.
+        """
+        with self._lock:
+            signatures = self._models.setdefault((name, version), {})
+            if signature in signatures:
+                raise ConfigError(f"model {name!r} version {version} has a signature {signature!r} already")
+            signatures[signature] = FunctionSignature(fn, inputs, outputs, method_name, defaults or {})
+            self.server.add_model(name, signatures, version=version)
+        return self
+
+    def remove_model(self, name: str, version: int = 1) -> None:
+        """Stop serving a version; running calls finish first."""
+        with self._lock:
+            self._models.pop((name, version), None)
+        self.server.manager.remove(name, version)
+
+    def set_label(self, name: str, label: str, version: int) -> None:
+        """Let a version label stand for a version."""
+        self.server.manager.set_label(name, label, version)
+
+    @property
+    def target(self) -> str:
+        """What PredictClient takes as its target."""
+        return self.server.target
+
+    @property
+    def calls(self) -> list[ServedCall]:
+        """The calls that have ended so far, in the order of their ends."""
+        with self._lock:
+            return list(self._calls)
+
+    def start(self) -> FakeServer:
+        """Open the port; returns once it answers."""
+        self.server.start()
+        return self
+
+    def stop(self) -> None:
+        """Finish running calls and close the port. May be called again."""
+        self.server.stop()
+
+    def __enter__(self) -> FakeServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _record(self, call: ServedCall) -> None:
+        with self._lock:
+            self._calls.append(call)
