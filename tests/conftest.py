@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from tfs_client import PredictClient, TensorSpec
 from tfs_client.testing import FakeServer
+
+Handler = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
 @pytest.fixture
@@ -22,3 +27,56 @@ def client(double: FakeServer) -> Iterator[PredictClient]:
     """A client of the doubling model."""
     with PredictClient(double.target, model="double", timeout=10) as client:
         yield client
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[..., str]]:
+    """Starts gRPC servers that share no code with ours: ``raw_server(Predict=handler)`` returns a target.
+
+    A handler gets the request's bytes and grpc's context, and returns the reply's bytes.
+    """
+    servers = []
+
+    def start(address: str = "127.0.0.1:0", **handlers: Handler) -> str:
+        server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        for service in ("PredictionService", "ModelService"):
+            methods = {name: grpc.unary_unary_rpc_method_handler(handler) for name, handler in handlers.items()}
+            server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", methods),)
+            )
+        port = server.add_insecure_port(address)
+        server.start()
+        servers.append(server)
+        return address if address.startswith("unix") else f"{address.rpartition(':')[0]}:{port}"
+
+    yield start
+    for stopped in [server.stop(0) for server in servers]:
+        stopped.wait()
+
+
+class Gate:
+    """A model function that waits: ``entered`` is set when it runs, and it returns once ``open`` is set."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, x):
+        self.entered.set()
+        assert self.open.wait(20), "nobody opened the gate"
+        return x
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A model function that waits until it is told to go on."""
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+@pytest.fixture
+def gated(fake_server: FakeServer, gate: Gate) -> FakeServer:
+    """A fake server whose model "slow" waits at the gate."""
+    vector = TensorSpec("float32", (None,))
+    return fake_server.add_model("slow", gate, inputs={"x": vector}, outputs={"y": vector})

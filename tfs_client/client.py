@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from tfs_client.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
+    SignatureError,
     UnavailableError,
 )
 from tfs_client.options import (
@@ -36,13 +38,14 @@ from tfs_client.options import (
     checked_timeout,
 )
 from tfs_client.results import ModelStatus, Prediction
-from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures
+from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
 
 Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
 
 POLL_INTERVAL = 0.1  # seconds between two looks at a server that is not ready
-NOT_YET = (UnavailableError, NotFoundError, DeadlineExceededError)  # what a server that is starting says
+NOT_YET = (UnavailableError, NotFoundError)  # what a server that is starting says
+NO_ANSWER = "no server answered"
 
 
 class PredictClient:
@@ -125,7 +128,8 @@ class PredictClient:
         except CallError:
             self._signatures.pop(_key(call.spec), None)  # perhaps the model changed: ask anew next time
             raise
-        self._follow(call.spec, prediction.model.version)
+        if self._signatures:
+            self._follow(call.spec, prediction.model.version)
         return prediction
 
     def predict_future(
@@ -146,7 +150,19 @@ class PredictClient:
         later is raised by ``result()``. Callbacks added to it run in a thread of gRPC and should be short.
         """
         call, limit, pairs = self._prepare(inputs, model, version, label, signature, outputs, timeout, metadata)
-        return self._transport.start(call.path, call.write(), limit, pairs, call.read)
+
+        def read(reply: bytes) -> Prediction:
+            prediction = call.read(reply)
+            self._follow(call.spec, prediction.model.version)
+            return prediction
+
+        def forget(done: Future[Prediction]) -> None:
+            if not done.cancelled() and isinstance(done.exception(), CallError):
+                self._signatures.pop(_key(call.spec), None)  # as in predict
+
+        future = self._transport.start(call.path, call.write(), limit, pairs, read)
+        future.add_done_callback(forget)
+        return future
 
     def signatures(
         self,
@@ -210,7 +226,10 @@ class PredictClient:
         """
         spec, pairs = self._resolve(model, version, label, None), self._pairs(metadata)
         deadline = Deadline.after(checked_timeout(timeout))
-        while reason := self._not_ready(spec, deadline.remaining(), pairs, wait_for_ready=True):
+        reason = NO_ANSWER
+        while found := self._not_ready(spec, deadline.remaining(), pairs, wait_for_ready=True):
+            if found != NO_ANSWER:  # the last look has little time: what an earlier one saw says more
+                reason = found
             if deadline.passed():
                 raise DeadlineExceededError(
                     f"{_described(spec)} at {self.target} was not ready within {timeout} s: {reason}",
@@ -257,11 +276,11 @@ class PredictClient:
         metadata: Metadata | Unset | None,
     ) -> tuple[Predict, float | None, MetadataPairs]:
         spec = self._resolve(model, version, label, signature)
-        limit, pairs = self._limit(timeout), self._pairs(metadata)
-        if not isinstance(inputs, Mapping):
+        limit = self._timeout if timeout is UNSET else checked_timeout(timeout)
+        pairs = self._metadata if metadata is UNSET else self._pairs(metadata)
+        if type(inputs) is not dict and not isinstance(inputs, Mapping):
             deadline = Deadline.after(limit)
-            known = self._known_signature(spec, deadline, pairs)
-            inputs = known.bind(inputs)
+            inputs = self._bound(inputs, spec, deadline, pairs)
             limit = deadline.remaining()
         return Predict(spec, inputs, _aliases(outputs)), limit, pairs
 
@@ -279,13 +298,18 @@ class PredictClient:
         self._signatures[_key(spec)] = found
         return found
 
-    def _known_signature(self, spec: ModelSpec, deadline: Deadline, pairs: MetadataPairs) -> Signature:
-        found = self._signatures.get(_key(spec)) or self._fetch_signatures(spec, deadline.remaining(), pairs)
-        return found.named(spec.signature or DEFAULT_SIGNATURE)
+    def _bound(self, values: Any, spec: ModelSpec, deadline: Deadline, pairs: MetadataPairs) -> dict[str, Any]:
+        """A single value by the name, and in the dtype, that the model's signature has for it."""
+        name = spec.signature or DEFAULT_SIGNATURE
+        if known := self._signatures.get(_key(spec)):
+            with suppress(SignatureError):  # perhaps the model changed: only fresh signatures can tell
+                return known.named(name).bind(values)
+        return self._fetch_signatures(spec, deadline.remaining(), pairs).named(name).bind(values)
 
     def _follow(self, spec: ModelSpec, version: int | None) -> None:
         """Forget signatures of a version that no longer answers."""
-        if self._signatures and (known := self._signatures.get(_key(spec))) and known.version != version:
+        known = self._signatures.get(_key(spec))
+        if known is not None and known.version != version:
             self._signatures.pop(_key(spec), None)
 
     def _not_ready(
@@ -297,6 +321,8 @@ class PredictClient:
                 self._fetch_signatures(spec, limit, pairs, wait_for_ready=wait_for_ready)
                 return ""
             status = self._send(GetModelStatus(spec), limit, pairs, wait_for_ready=wait_for_ready)
+        except DeadlineExceededError:
+            return NO_ANSWER
         except NOT_YET as error:
             return error.details
         except InvalidArgumentError as error:
@@ -363,6 +389,8 @@ def _described(spec: ModelSpec) -> str:
 
 
 def _aliases(outputs: Iterable[str]) -> tuple[str, ...]:
+    if outputs == ():
+        return ()
     aliases = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     if not all(isinstance(alias, str) for alias in aliases):
         raise ConfigError(f"expected outputs to be names of outputs, got {aliases!r}")

@@ -32,7 +32,7 @@ ChannelOptions = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 _EXPECTED = "expected host:port, dns:///name:port or unix:path"
 _SCHEMES = ("unix:", "unix-abstract:", "ipv4:", "ipv6:", "vsock:", "xds:")  # gRPC's own; their syntax is gRPC's matter
-_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:/\[\]]+):(?P<port>\d+)")
+_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:/\[\]\s]+):(?P<port>[0-9]+)")
 
 
 def checked_target(target: str) -> str:
@@ -73,7 +73,10 @@ def checked_metadata(metadata: Metadata | None) -> MetadataPairs:
     """Metadata pairs as gRPC takes them: lower-case keys, ASCII text, bytes only under keys that end in "-bin"."""
     if not metadata:
         return ()
-    pairs = tuple(metadata.items() if isinstance(metadata, Mapping) else metadata)
+    try:
+        pairs = tuple((key, value) for key, value in (metadata.items() if isinstance(metadata, Mapping) else metadata))
+    except (TypeError, ValueError):
+        raise ConfigError(f"expected metadata by key, or pairs of key and value, got {metadata!r}") from None
     for key, value in pairs:
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise ConfigError(f"expected a metadata key of lower-case letters, digits, '_', '-' and '.', got {key!r}")
@@ -91,10 +94,15 @@ def checked_channel_options(options: ChannelOptions | None) -> dict[str, Any]:
     """gRPC channel arguments by name."""
     if not options:
         return {}
-    pairs = dict(options)
+    try:
+        pairs = dict(options)
+    except (TypeError, ValueError):
+        raise ConfigError(f"expected channel options by name, or pairs of name and value, got {options!r}") from None
     for name, value in pairs.items():
         if not isinstance(name, str) or not isinstance(value, (int, str, bytes)):
             raise ConfigError(f"expected channel options of text to int, str or bytes, got {name!r}: {value!r}")
+        if isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
+            raise ConfigError(f"expected channel options of 32 bits at most, got {name!r}: {value!r}")
     return pairs
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import SignatureError, StatusCode
 
 Array = np.ndarray[Any, Any]
@@ -56,18 +57,35 @@ class Prediction(Mapping[str, Array]):
 
     The arrays are read-only, and most are views of the reply that keep all of it alive; ``numpy.array(p["y"])`` makes
     a copy of its own.
-
-    Attributes:
-        model: the version that answered.
-        timing: where the time went.
     """
 
-    __slots__ = ("_outputs", "model", "timing")
+    __slots__ = ("_answered", "_asked", "_clock", "_outputs")
 
-    def __init__(self, outputs: Mapping[str, Array], *, model: ModelVersion, timing: Timing) -> None:
+    def __init__(
+        self,
+        outputs: Mapping[str, Array],
+        *,
+        answered: ModelSpec,
+        asked: ModelSpec,
+        clock: tuple[float, float, float, float],
+    ) -> None:
+        # Made for every call, so it only takes note; what few callers ask for is computed when they do.
         self._outputs = outputs
-        self.model = model
-        self.timing = timing
+        self._answered = answered
+        self._asked = asked
+        self._clock = clock  # when it began, when the request was written, when the reply came, when it was read
+
+    @property
+    def model(self) -> ModelVersion:
+        """The version that answered. What the server leaves out is what was asked for."""
+        answered, asked = self._answered, self._asked
+        return ModelVersion(answered.name or asked.name, answered.version, answered.signature or asked.signature)
+
+    @property
+    def timing(self) -> Timing:
+        """Where the time went."""
+        began, written, arrived, read = self._clock
+        return Timing(written - began, arrived - written, read - arrived)
 
     def __getitem__(self, alias: str) -> Array:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -96,7 +97,7 @@ def _checked_shape(shape: Any) -> Shape | None:
     if shape is None:
         return None
     try:
-        sizes = tuple(None if size is None or size == -1 else int(size) for size in shape)
+        sizes = tuple(None if size is None or size == -1 else operator.index(size) for size in shape)
     except TypeError:
         raise ConfigError(f"a shape is a tuple of sizes with None for unknown ones, not {shape!r}") from None
     if any(size is not None and size < 0 for size in sizes):
@@ -133,7 +134,7 @@ class Signature:
         """
         required = [alias for alias in self.inputs if alias not in self.optional]
         if len(required) != 1:
-            names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in required) or "none"
+            names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in sorted(required)) or "none"
             raise SignatureError(f"expected inputs by name, got one {type(values).__name__}; the inputs are: {names}")
         alias = required[0]
         return {alias: self.inputs[alias].cast(values, alias)}

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from tfs_client.codec import model_spec, predict
+from tfs_client.codec import predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import as_array
 from tfs_client.errors import DecodeError, EncodeError
-from tfs_client.results import ModelVersion, Prediction, Timing
+from tfs_client.results import Prediction
 
 
 class Predict:
@@ -36,7 +36,7 @@ class Predict:
                 arrays[alias] = as_array(values)
             except EncodeError as error:
                 raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
-        request = predict.write_request(model_spec.write(self.spec), arrays, self._outputs)
+        request = predict.write_request(self.spec, arrays, self._outputs)
         self._written = perf_counter()
         return request
 
@@ -47,6 +47,5 @@ class Predict:
             spec, outputs = predict.read_response(reply)
         except DecodeError as error:
             raise DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}") from None
-        model = ModelVersion(spec.name or self.spec.name, spec.version, spec.signature or self.spec.signature)
-        timing = Timing(self._written - self._started, arrived - self._written, perf_counter() - arrived)
-        return Prediction(outputs, model=model, timing=timing)
+        clock = (self._started, self._written, arrived, perf_counter())
+        return Prediction(outputs, answered=spec, asked=self.spec, clock=clock)

@@ -88,12 +88,12 @@ ROWS = (
     DType(9, "int64", Field.INT64, "<i8"),
     DType(10, "bool", Field.BOOL, "?"),
     # Quantized types are one-field structures in TensorFlow's numpy face; array["qint8"] gives the integers.
-    DType(11, "qint8", Field.INT, [("qint8", "i1")]),
-    DType(12, "quint8", Field.INT, [("quint8", "u1")]),
-    DType(13, "qint32", Field.INT, [("qint32", "<i4")]),
+    DType(11, "qint8", Field.INT, np.dtype([("qint8", "i1")])),
+    DType(12, "quint8", Field.INT, np.dtype([("quint8", "u1")])),
+    DType(13, "qint32", Field.INT, np.dtype([("qint32", "<i4")])),
     DType(14, "bfloat16", Field.HALF, extra="bfloat16"),
-    DType(15, "qint16", Field.INT, [("qint16", "<i2")]),
-    DType(16, "quint16", Field.INT, [("quint16", "<u2")]),
+    DType(15, "qint16", Field.INT, np.dtype([("qint16", "<i2")])),
+    DType(16, "quint16", Field.INT, np.dtype([("quint16", "<u2")])),
     DType(17, "uint16", Field.INT, "<u2"),
     DType(18, "complex128", Field.DCOMPLEX, "<c16"),
     DType(19, "half", Field.HALF, "<f2"),
@@ -156,9 +156,13 @@ def find(dtype: Any) -> DType:
         return BY_NUMBER[number]
     if isinstance(dtype, str) and dtype in BY_NAME and dtype not in ("float", "double", "half", "bool"):
         return BY_NAME[dtype]
-    if dtype == "float":  # numpy reads "float" as float64, TensorFlow as float32: here TensorFlow's word stands
+    if (
+        isinstance(dtype, str) and dtype == "float"
+    ):  # numpy reads "float" as float64, TensorFlow as float32: here TensorFlow's word stands
         return BY_NAME["float"]
     try:
+        if dtype is None:  # numpy's word for float64, here most likely a mistake
+            raise TypeError
         return row_of(np.dtype(dtype))
     except TypeError:
         raise EncodeError(f"{dtype!r} names no dtype; a tensor can hold {SUPPORTED}") from None

@@ -34,14 +34,14 @@ class ModelSpec:
 @lru_cache(maxsize=256)
 def write(spec: ModelSpec) -> bytes:
     """The message's bytes."""
-    out = wire.delimited(1, spec.name.encode()) if spec.name else b""
+    out = wire.delimited(1, wire.utf8(spec.name, "a model name")) if spec.name else b""
     if spec.version is not None:
         wrapped = b"\x08" + wire.signed_varint(spec.version) if spec.version else b""
         out += wire.delimited(2, wrapped)
     if spec.signature:
-        out += wire.delimited(3, spec.signature.encode())
+        out += wire.delimited(3, wire.utf8(spec.signature, "a signature name"))
     if spec.label is not None:
-        out += wire.delimited(4, spec.label.encode())
+        out += wire.delimited(4, wire.utf8(spec.label, "a version label"))
     return out
 
 

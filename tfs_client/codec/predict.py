@@ -16,6 +16,7 @@ import numpy as np
 
 from tfs_client.codec import model_spec, tensors, wire
 from tfs_client.codec.dtypes import STRING, row_of
+from tfs_client.codec.layouts import MAX_LAYOUTS, Layout, layout_of
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError, EncodeError
 
@@ -35,29 +36,35 @@ _FIELD_3 = wire.tag(3, wire.LENGTH)
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def write_request(spec: bytes, inputs: Mapping[str, Array], outputs: Iterable[str] = ()) -> bytes:
+def write_request(spec: ModelSpec, inputs: Mapping[str, Array], outputs: Iterable[str] = ()) -> bytes:
     """A PredictRequest.
 
     Args:
-        spec: the bytes of a ModelSpec message.
+        spec: which model is to run.
         inputs: arrays by alias; strings as object arrays of bytes or str.
         outputs: aliases of the wanted outputs; none means all.
 
     Raises EncodeError for arrays no tensor can hold, and for messages over 2 GiB.
     """
-    parts: list[Any] = [wire.prefix(1, len(spec)), spec]
+    parts: list[Any] = [_framed(spec)]
     for alias, array in inputs.items():
         _add_entry(parts, _INPUTS, alias, array, typed=False)
-    parts += [wire.delimited(_OUTPUT_FILTER, alias.encode()) for alias in outputs]
+    for alias in outputs:
+        parts.append(wire.delimited(_OUTPUT_FILTER, wire.utf8(alias, "an output alias")))
     return _join(parts, "request")
 
 
-def write_response(spec: bytes, outputs: Mapping[str, Array], *, typed: bool = True) -> bytes:
+@lru_cache(maxsize=256)
+def _framed(spec: ModelSpec) -> bytes:
+    return wire.delimited(1, model_spec.write(spec))
+
+
+def write_response(spec: ModelSpec, outputs: Mapping[str, Array], *, typed: bool = True) -> bytes:
     """A PredictResponse with its tensors in typed fields, or as tensor content, strings included."""
     parts: list[Any] = []
     for alias, array in outputs.items():
         _add_entry(parts, _OUTPUTS, alias, array, typed=typed, strings_as_content=not typed)
-    parts += [wire.prefix(2, len(spec)), spec]
+    parts.append(wire.delimited(2, model_spec.write(spec)))
     return _join(parts, "response")
 
 
@@ -90,12 +97,14 @@ def _content_entry(number: int, alias: str, dtype: np.dtype[Any], shape: tuple[i
 
 def _entry(number: int, alias: str, head: bytes, size: int) -> bytes:
     """The bytes of a map entry before the ``size`` last bytes of its tensor, which begins with ``head``."""
-    inner = wire.delimited(1, alias.encode()) + wire.prefix(2, len(head) + size) + head
+    inner = wire.delimited(1, wire.utf8(alias, "an alias")) + wire.prefix(2, len(head) + size) + head
     return wire.prefix(number, len(inner) + size) + inner
 
 
 def _join(parts: list[Any], what: str) -> bytes:
-    size = sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
+    size = 0
+    for part in parts:
+        size += part.nbytes if type(part) is np.ndarray else len(part)
     if size > MAX_MESSAGE:
         raise EncodeError(f"expected a {what} of at most {MAX_MESSAGE} bytes, got {size}; send it in smaller batches")
     return b"".join(parts)
@@ -104,11 +113,17 @@ def _join(parts: list[Any], what: str) -> bytes:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
+_layouts: dict[int, Layout] = {}  # by length of the message
+
+
 def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Array]]:
     """Which model answered, and its outputs by alias, as read-only views of ``data`` where the encoding allows.
 
     Raises DecodeError where ``data`` is no PredictResponse, naming the output that is at fault.
     """
+    known = _layouts.get(len(data))
+    if known is not None and (found := known.read(data)) is not None:
+        return known.spec, found
     specs: list[tuple[int, int]] = []
     outputs: dict[str, Array] = {}
     for tag, start, stop in wire.fields(data, 0, len(data)):
@@ -116,8 +131,13 @@ def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Array]]:
             alias, spans = _read_entry(data, start, stop)
             outputs[alias] = read_tensor(data, spans, f"output {alias!r}")
         elif tag == _FIELD_2:
-            specs.append((start, stop))
-    return _read_spec(data, specs), outputs
+            wire.add_piece(specs, start, stop)
+    spec = _read_spec(data, specs)
+    if (layout := layout_of(data, spec, outputs)) is not None:
+        if len(_layouts) >= MAX_LAYOUTS:
+            _layouts.clear()
+        _layouts[len(data)] = layout
+    return spec, outputs
 
 
 @dataclass(frozen=True)
@@ -147,7 +167,7 @@ def read_request(data: bytes) -> Request:
     outputs: list[str] = []
     for tag, start, stop in wire.fields(data, 0, len(data)):
         if tag == _FIELD_1:
-            specs.append((start, stop))
+            wire.add_piece(specs, start, stop)
         elif tag == _FIELD_2:
             alias, spans = _read_entry(data, start, stop)
             inputs[alias] = spans
@@ -172,7 +192,7 @@ def _read_entry(data: bytes, at: int, end: int) -> tuple[str, list[tuple[int, in
         if tag == _FIELD_1:
             alias = wire.text(data, start, stop, "an alias")
         elif tag == _FIELD_2:
-            spans.append((start, stop))
+            wire.add_piece(spans, start, stop)
     return alias, spans
 
 

@@ -20,7 +20,11 @@ _FIXED = {wire.tag(field, wire.FIXED32 if width == 4 else wire.FIXED64): field f
 _SINGLE = {wire.tag(field, wire.VARINT): field for field in _VARINTS}
 _STRING = wire.tag(Field.STRING, wire.LENGTH)
 
-RUN = 64  # unpacked values looked at first; the window doubles while the run goes on, so that work stays linear
+# Unpacked values are read one by one until that many of a field have come in a row, then whole windows at a time. The
+# window doubles while the run goes on: short runs stay cheap, and so does the scratch memory of long ones.
+PATIENCE = 32
+WINDOW = 1 << 10  # bytes
+MAX_WINDOW = 1 << 16
 
 
 class Payloads:
@@ -31,6 +35,7 @@ class Payloads:
         self._end = end
         self._found: dict[Field, tuple[int, int] | bytearray] = {}
         self._first_string: tuple[int, int] | None = None
+        self._tag = self._in_row = 0  # the unpacked field that came last, and how often in a row
 
     def take(self, tag: int, first: int, second: int) -> int:
         """Note one field of the walk; returns the offset where the walk goes on. Other fields are passed over."""
@@ -45,11 +50,18 @@ class Payloads:
             return self._strings_end(second)
         elif tag in _FIXED:
             self._add(_FIXED[tag], first, second)
-            return self._fixed_run(_FIXED[tag], tag, second)
+            if self._repeats(tag):
+                return self._fixed_run(_FIXED[tag], tag, second)
         elif tag in _SINGLE:
             self._append(_SINGLE[tag], wire.varint(first))
-            return self._varint_run(_SINGLE[tag], tag, second)
+            if self._repeats(tag):
+                return self._varint_run(_SINGLE[tag], tag, second)
         return second
+
+    def _repeats(self, tag: int) -> bool:
+        self._in_row = self._in_row + 1 if tag == self._tag else 0
+        self._tag = tag
+        return self._in_row >= PATIENCE
 
     def bytes_of(self, field: Field) -> memoryview:
         """The packed values of a field; empty when it did not occur."""
@@ -97,21 +109,21 @@ class Payloads:
         known = self._found.get(field)
         if not isinstance(known, bytearray):
             start, stop = known or (0, 0)
-            known = self._found[field] = bytearray(self._data[start:stop])
+            known = self._found[field] = bytearray(memoryview(self._data)[start:stop])
         known += payload
 
     def _fixed_run(self, field: Field, tag: int, at: int) -> int:
         """Unpacked values of fixed width: every record is a one-byte tag and the value."""
         step = _WIDTH[field] + 1
-        window = RUN
+        window = WINDOW
         while at < self._end and self._data[at] == tag:
-            count = min(window, (self._end - at) // step)
+            count = min(window, self._end - at) // step
             records = np.frombuffer(self._data, np.uint8, count * step, at).reshape(count, step)
             same = records[:, 0] == tag
             run = count if same.all() else int(same.argmin())
             self._append(field, records[:run, 1:].tobytes())
             at += run * step
-            window *= 2
+            window = min(2 * window, MAX_WINDOW)
             if run < count or not count:
                 break
         return at
@@ -119,13 +131,13 @@ class Payloads:
     def _varint_run(self, field: Field, tag: int, at: int) -> int:
         """Unpacked varints: tags and values are one row of varints, in which every other one is the tag."""
         mark = wire.varint(tag)
-        window = RUN
+        window = WINDOW
         while self._data.startswith(mark, at, self._end):
-            size = min(window * (len(mark) + wire.MAX_VARINT), self._end - at)
+            size = min(window, self._end - at)
             run, used, values = _alternating(np.frombuffer(self._data, np.uint8, size, at), mark)
             self._append(field, values)
             at += used
-            window *= 2
+            window = min(2 * window, MAX_WINDOW)
             if not run:
                 break
         return at

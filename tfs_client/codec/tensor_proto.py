@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +58,6 @@ def make_ndarray(proto: Any) -> np.ndarray[Any, Any]:
         data = proto.SerializeToString()
     except AttributeError:
         raise DecodeError(f"expected a TensorProto message, got {type(proto).__name__}") from None
-    array = tensors.read(data)
+    array = tensors.read(data, budget=sys.maxsize)  # the copy takes as much anyway
     own: np.ndarray[Any, Any] = array.copy()
     return own

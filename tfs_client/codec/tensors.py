@@ -6,8 +6,8 @@ otherwise, so both are read without a copy wherever the bytes allow it: content,
 numbers, float8 and plain bools become read-only views of the message; varints are decoded by numpy.
 
 Reading never allocates more than eight times the message: one varint byte may become an int64. A typed field with one
-value, or none, stands for a whole tensor and becomes a broadcast view. Only Python's own cost of an object (about 40
-bytes for each string) comes on top.
+value, or none, stands for a whole tensor and becomes a broadcast view. On top come a few megabytes of scratch, a copy
+of a field that arrives in pieces, and Python's own cost of an object (about 40 bytes for each string).
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ _DTYPE = wire.tag(1, wire.VARINT)
 _SHAPE = wire.tag(2, wire.LENGTH)
 _CONTENT = wire.tag(4, wire.LENGTH)
 _DIM = wire.tag(2, wire.LENGTH)
-_UNKNOWN_RANK = wire.tag(3, wire.VARINT)
 _SIZE = wire.tag(1, wire.VARINT)
 
 # What the elements of a typed field are, before they become the tensor's dtype.
@@ -42,10 +41,11 @@ _FIXED = {Field.FLOAT: "<f4", Field.DOUBLE: "<f8", Field.SCOMPLEX: "<c8", Field.
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def read(data: bytes, at: int = 0, end: int | None = None) -> Array:
+def read(data: bytes, at: int = 0, end: int | None = None, *, budget: int | None = None) -> Array:
     """Read the TensorProto in ``data[at:end]`` as a read-only array of its declared shape.
 
-    Strings come as an object array of bytes. Raises DecodeError when dtype, shape and values contradict each other.
+    Strings come as an object array of bytes. ``budget`` is what repeating a last value may allocate, in bytes; unless
+    given, eight times the message. Raises DecodeError when dtype, shape and values contradict each other.
     """
     end = len(data) if end is None else end
     begin = at
@@ -59,7 +59,7 @@ def read(data: bytes, at: int = 0, end: int | None = None) -> Array:
             if tag == _DTYPE:
                 number = first
             elif tag == _SHAPE:
-                shapes.append((first, second))
+                wire.add_piece(shapes, first, second)
             elif tag == _CONTENT:
                 content = (first, second)
             else:
@@ -76,7 +76,7 @@ def read(data: bytes, at: int = 0, end: int | None = None) -> Array:
         return _shaped(np.empty(0, dtype), shape)
     if content is not None and content[0] != content[1]:
         return _from_content(data, *content, row, shape, count)
-    return _from_values(payloads, row, shape, count, MAX_GROWTH * (end - begin))
+    return _from_values(payloads, row, shape, count, MAX_GROWTH * (end - begin) if budget is None else budget)
 
 
 def _row(number: int) -> DType:
@@ -94,8 +94,8 @@ def _numpy_dtype(row: DType) -> Any:
 
 
 def _read_shape(data: bytes, at: int, end: int) -> tuple[int, ...]:
+    # An unknown rank is not looked at: TensorFlow takes the dims there are, none being a scalar.
     sizes: list[int] = []
-    unknown = False
     for tag, first, second in wire.fields(data, at, end):
         if tag == _DIM:
             size = 0
@@ -107,10 +107,6 @@ def _read_shape(data: bytes, at: int, end: int) -> tuple[int, ...]:
             sizes.append(size)
             if len(sizes) > MAX_RANK:
                 raise DecodeError(f"expected at most {MAX_RANK} axes, got more")
-        elif tag == _UNKNOWN_RANK:
-            unknown = bool(first)
-    if unknown and sizes:
-        raise DecodeError(f"expected a shape or an unknown rank, got both: {tuple(sizes)}")
     return tuple(sizes)
 
 
@@ -141,7 +137,7 @@ def _strings_in_content(data: bytes, start: int, stop: int, shape: tuple[int, ..
     source = np.frombuffer(data, np.uint8, stop - start, start)
     size = done = 0
     while done < count:  # every round adds as many bytes as there are lengths still open: ten rounds at the most
-        if size + count - done > source.size:
+        if size + count - done > source.size or size >= varints.LONGEST * count:
             raise DecodeError(
                 f"string {shape} needs {count} lengths as tensor content, got {done} in {source.size} bytes"
             )
@@ -208,10 +204,10 @@ def _integers(payload: memoryview, row: DType) -> Array:
 
 def _stretched(values: Array, row: DType, shape: tuple[int, ...], count: int, budget: int) -> Array:
     """Fewer values than elements: the last one stands for the rest."""
-    if count * row.dtype.itemsize > budget:
+    if values.nbytes + count * row.dtype.itemsize > budget:
         raise DecodeError(
             f"{row.name} {shape} needs {count} values, got {values.size}; repeating the last one would take "
-            f"{count * row.dtype.itemsize} bytes, more than {MAX_GROWTH} times the message"
+            f"{count * row.dtype.itemsize} bytes, too many for a message of {budget // MAX_GROWTH}"
         )
     whole = np.empty(count, row.dtype)
     whole[: values.size] = values
@@ -250,7 +246,8 @@ def memory(array: Array) -> Array:
         array = array.astype(dtype.newbyteorder("<"))
     if not array.flags.c_contiguous:
         array = np.array(array, order="C")
-    return array if dtype.kind in "biufc" and dtype.char != "e" else array.reshape(-1).view(np.uint8)
+    plain = dtype.isbuiltin == 1 and dtype.kind in "biufc" and dtype.char != "e"  # what the buffer protocol has words for
+    return array if plain else array.reshape(-1).view(np.uint8)
 
 
 _LITTLE = np.dtype("<i4").isnative
@@ -293,23 +290,26 @@ _STRING_HEADS = [b"\x42" + bytes((size,)) for size in range(0x80)]
 def strings_field(array: Array) -> bytes:
     """Every string as one occurrence of ``string_val``, str as UTF-8. Raises EncodeError for other elements."""
     parts: list[bytes] = []
-    for value in array.reshape(-1).tolist():
-        if isinstance(value, str):
-            try:
-                value = value.encode()
-            except UnicodeEncodeError as error:
-                raise EncodeError(f"expected text that UTF-8 can hold, got {value!r}: {error.reason}") from None
-        elif not isinstance(value, bytes):
-            raise EncodeError(f"expected str or bytes in a string tensor, got {type(value).__name__}")
+    for value in _strings(array):
         size = len(value)
         parts.append(_STRING_HEADS[size] if size < 0x80 else b"\x42" + wire.varint(size))
         parts.append(value)
     return b"".join(parts)
 
 
+def _strings(array: Array) -> list[bytes]:
+    values: list[Any] = array.reshape(-1).tolist()
+    for at, value in enumerate(values):
+        if isinstance(value, str):
+            values[at] = wire.utf8(value, "text")
+        elif not isinstance(value, bytes):
+            raise EncodeError(f"expected str or bytes in a string tensor, got {type(value).__name__}")
+    return values
+
+
 def strings_content(array: Array) -> bytes:
     """Strings as tensor content: all lengths as varints, then all bytes."""
-    values = [value.encode() if isinstance(value, str) else value for value in array.reshape(-1).tolist()]
+    values = _strings(array)
     return b"".join([*(wire.varint(len(value)) for value in values), *values])
 
 

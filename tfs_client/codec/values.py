@@ -37,7 +37,7 @@ def as_array(values: Any, dtype: Any = None) -> Array:
         return _cast(np.asarray(values), row)
     if values is None:
         raise EncodeError("None is no tensor; leave the input out, or send an empty array")
-    if isinstance(values, (bool, int, float, complex, list, tuple)):
+    if isinstance(values, (bool, int, float, complex, list, tuple, range)):
         return _from_python(values, row)
     return _cast(_numpy_array(values), row)
 
@@ -49,12 +49,14 @@ def _from_python(values: Any, row: DType | None) -> Array:
     if isinstance(first, (str, bytes)):
         return _fitting(_numpy_array(values, np.dtype(object)), row)
     array = _numpy_array(values)
-    if isinstance(first, int) and array.dtype.kind == "f":
+    if array.dtype.kind in "SU":  # numpy makes text of numbers when the list has both: let every element show its type
+        return _fitting(_numpy_array(values, np.dtype(object)), row)
+    if isinstance(first, int) and array.dtype.kind in "fO":
         array = _large_integers(values, array)
     if row is not None:
         return _fitting(array, row)
     if array.dtype == np.float64:
-        return array.astype(np.float32)
+        return _rounded(array, np.dtype(np.float32))
     if array.dtype.kind == "i" and array.dtype.itemsize == 8:
         info = np.iinfo(np.int32)
         if not array.size or (array.min() >= info.min and array.max() <= info.max):
@@ -63,7 +65,10 @@ def _from_python(values: Any, row: DType | None) -> Array:
 
 
 def _large_integers(values: Any, array: Array) -> Array:
-    """numpy makes floats of integers on both sides of 2**63, and loses digits; give them uint64 where it fits."""
+    """numpy makes floats of integers on both sides of 2**63, and loses digits; give them uint64 where it fits.
+
+    Larger ones stay objects, which only strings may be.
+    """
     exact = np.array(values, dtype=object)
     if not all(isinstance(value, int) for value in exact.flat):
         return array
@@ -113,10 +118,21 @@ def _fitting(array: Array, row: DType | None) -> Array:
     kind = base.kind if base.kind in _RANK else ("i" if row.name.startswith(("int", "uint")) else "f")
     if _RANK[array.dtype.kind] > _RANK[kind] or (kind == "b" and array.dtype.kind != "b"):
         raise EncodeError(f"expected values for {row.name}, got {array.dtype.name}")
-    cast = array.astype(base)
-    if kind in "iu" and not np.array_equal(cast.astype(array.dtype), array):
+    cast = _rounded(array, base)
+    # A negative number and the large unsigned one of the same bits are told apart by their sign.
+    if kind in "iu" and not (np.array_equal(cast.astype(array.dtype), array) and np.array_equal(cast < 0, array < 0)):
         raise EncodeError(f"expected values that fit {row.name}, got {_short(array.tolist())}")
     return cast.view(target) if target.fields is not None else cast
+
+
+def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array in another dtype; floats lose digits, as they must, but never become infinite."""
+    with np.errstate(over="raise"):
+        try:
+            return array.astype(dtype)
+        except FloatingPointError:
+            shown = _short(array.tolist())
+            raise EncodeError(f"expected values that fit {dtype}, got {shown}; ask for a wider dtype") from None
 
 
 def check_strings(array: Array) -> None:

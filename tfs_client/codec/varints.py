@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 
 CHUNK = 1 << 16  # varints per step, about; measured: best where eight bytes of each still fit the second-level cache
 LONGEST = 10  # bytes of the longest varint
+BLOCK = 1 << 18  # bytes per step when counting
 
 
 def decode(data: bytes | bytearray | memoryview | Array, dtype: np.dtype[Any]) -> Array:
@@ -29,29 +30,31 @@ def decode(data: bytes | bytearray | memoryview | Array, dtype: np.dtype[Any]) -
     source = np.frombuffer(data, np.uint8)
     if source.size and source[-1] >= 0x80:
         raise DecodeError(f"expected a whole varint at the end of {source.size} bytes, got one that is cut off")
-    last = source < 0x80  # marks the last byte of each varint
-    count = int(np.count_nonzero(last))
+    # The last byte of each varint is below 0x80.
+    count = sum(int(np.count_nonzero(source[at : at + BLOCK] < 0x80)) for at in range(0, source.size, BLOCK))
     if count == source.size:  # only one-byte varints: class ids below 128, small counts, booleans
         return source.astype(dtype)
+    if source.size > LONGEST * count:
+        raise DecodeError(f"expected varints of at most {LONGEST} bytes, got {count} in {source.size} bytes")
     out = np.empty(count, dtype)
     step = CHUNK * source.size // count + LONGEST
     read = written = 0
     while read < source.size:
-        values, used = _decode_chunk(source[read : read + step], last[read : read + step])
+        values, used = _decode_chunk(source[read : read + step])
         out[written : written + values.size] = values
         read += used
         written += values.size
     return out
 
 
-def _decode_chunk(chunk: Array, last: Array) -> tuple[Array, int]:
-    """The varints that end in this chunk, and the bytes they take."""
-    tail = last[-LONGEST:]
-    if not tail.any():
+def _decode_chunk(chunk: Array) -> tuple[Array, int]:
+    """The varints that end in this chunk, at most twice as many as intended, and the bytes they take."""
+    last = chunk < 0x80
+    ends = last.nonzero()[0][: 2 * CHUNK]
+    if not ends.size:
         raise DecodeError(f"expected varints of at most {LONGEST} bytes, got a longer one")
-    used = last.size - int(tail[::-1].argmax())
+    used = int(ends[-1]) + 1
     chunk, last = chunk[:used], last[:used]
-    ends = last.nonzero()[0]
     if used <= 2 * ends.size and (last[1:] | last[:-1]).all():
         return _pairs(chunk, ends), used
     starts = np.empty_like(ends)

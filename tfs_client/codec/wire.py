@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfs_client.errors import DecodeError
+from tfs_client.errors import DecodeError, EncodeError
 
 VARINT, FIXED64, LENGTH, GROUP, END_GROUP, FIXED32 = range(6)  # wire types, the low three bits of a tag
 MAX_NESTING = 100  # of unknown groups; protobuf's own limit
 MAX_VARINT = 10  # bytes
+MAX_PIECES = 1000  # of one message field; protobuf itself writes one, and every piece costs far more than its bytes
 
 
 def varint(value: int) -> bytes:
@@ -136,6 +137,13 @@ def _group_end(data: bytes, at: int, end: int, number: int) -> int:
     return at
 
 
+def add_piece(pieces: list[tuple[int, int]], start: int, stop: int) -> None:
+    """Note one more occurrence of a message field, for ``joined``. Raises DecodeError when there are absurdly many."""
+    if len(pieces) == MAX_PIECES:
+        raise DecodeError(f"expected a message in at most {MAX_PIECES} pieces, got more")
+    pieces.append((start, stop))
+
+
 def joined(data: bytes, spans: list[tuple[int, int]]) -> tuple[bytes, int, int]:
     """One message from its occurrences: protobuf merges a repeated message field, which is what joining bytes does."""
     if len(spans) == 1:
@@ -151,3 +159,13 @@ def text(data: bytes, start: int, stop: int, what: str) -> str:
         return str(data[start:stop], "utf-8")
     except UnicodeDecodeError as error:
         raise DecodeError(f"expected UTF-8 in {what}, got {data[start:stop][:40]!r} ({error.reason})") from None
+
+
+def utf8(text: str, what: str) -> bytes:
+    """The bytes of a string field. Raises EncodeError for what UTF-8 cannot hold, and for what is no text."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"expected {what} that UTF-8 can hold, got {text!r}: {error.reason}") from None
+    except AttributeError:
+        raise EncodeError(f"expected {what} of type str, got {type(text).__name__}") from None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tfs_client.errors import ConfigError
+from tfs_client.options import checked_channel_options
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class ServerConfig:
     channel_arguments: Mapping[str, int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 65536:
+        if not isinstance(self.port, int) or not 0 <= self.port < 65536:
             raise ConfigError(f"expected a port from 0 to 65535, got {self.port!r}")
-        if self.threads < 1:
+        if not isinstance(self.threads, int) or self.threads < 1:
             raise ConfigError(f"expected at least one thread, got {self.threads!r}")
-        if not self.shutdown_grace >= 0:
+        if not isinstance(self.shutdown_grace, (int, float)) or not self.shutdown_grace >= 0:
             raise ConfigError(f"expected shutdown_grace in seconds, 0 or more, got {self.shutdown_grace!r}")
+        checked_channel_options(self.channel_arguments)

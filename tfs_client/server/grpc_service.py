@@ -83,7 +83,7 @@ class GrpcService:
             try:
                 reply = method(request, call)
             except CallError as error:
-                call.code, call.details = error.code, error.details
+                call.code, call.details = error.code or StatusCode.INTERNAL, error.details  # OK is no error
             except DecodeError as error:
                 call.code, call.details = StatusCode.INTERNAL, f"the request is no message of {name}: {error}"
             except Exception as error:
@@ -107,7 +107,7 @@ class GrpcService:
             answer = predict(handle.servable, request, call, method_name_check=self._config.method_name_check)
         # The version that answered, by the name that was asked for; never the label.
         answered = ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)
-        return wire_predict.write_response(model_spec.write(answered), answer, typed=not self._config.tensor_content)
+        return wire_predict.write_response(answered, answer, typed=not self._config.tensor_content)
 
     def _get_model_metadata(self, data: bytes, call: ServedCall) -> bytes:
         from tfs_client.protos.tensorflow_serving.apis.get_model_metadata_pb2 import (

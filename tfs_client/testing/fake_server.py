@@ -32,7 +32,8 @@ class FakeServer:
         self._calls: list[ServedCall] = []
         self._lock = threading.Lock()
         self._models: dict[tuple[str, int], dict[str, FunctionSignature]] = {}
-        self.server = Server(config, observer=self._record)
+        # Nothing of the server may lead back to here: one that is forgotten could not be collected, nor warn.
+        self.server = Server(config, observer=self._calls.append)
 
     def add_model(
         self,
@@ -61,11 +62,13 @@ class FakeServer:
         Returns the server itself. Raises ConfigError when the signature is there already.
         """
         with self._lock:
-            signatures = self._models.setdefault((name, version), {})
+            signatures = self._models.get((name, version), {})
             if signature in signatures:
                 raise ConfigError(f"model {name!r} version {version} has a signature {signature!r} already")
-            signatures[signature] = FunctionSignature(fn, inputs, outputs, method_name, defaults or {})
+            added = FunctionSignature(fn, inputs, outputs, method_name, defaults or {})
+            signatures = {**signatures, signature: added}
             self.server.add_model(name, signatures, version=version)
+            self._models[name, version] = signatures
         return self
 
     def remove_model(self, name: str, version: int = 1) -> None:
@@ -86,8 +89,7 @@ class FakeServer:
     @property
     def calls(self) -> list[ServedCall]:
         """The calls that have ended so far, in the order of their ends."""
-        with self._lock:
-            return list(self._calls)
+        return list(self._calls)
 
     def start(self) -> FakeServer:
         """Open the port; returns once it answers."""
@@ -105,7 +107,3 @@ class FakeServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-
-    def _record(self, call: ServedCall) -> None:
-        with self._lock:
-            self._calls.append(call)

@@ -147,7 +147,7 @@ class CallFuture(Future[Result]):
     def __init__(self, rpc: Any) -> None:
         super().__init__()
         self._rpc = rpc
-        self._cancelling = threading.Lock()
+        self._cancelling = threading.RLock()  # callbacks run under it, and may cancel too
 
     def cancel(self) -> bool:
         """Cancel the call, here and on the server. False when it was over before."""

@@ -1,0 +1,51 @@
+"""What the benchmarks share: alternating timings, and a line that says where they were taken."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import Any
+
+
+def alternating(*functions: Callable[[], Any], rounds: int, warmup: int = 3) -> list[list[float]]:
+    """Seconds of each call, by function. Every round calls each once, in an order that turns with the round."""
+    for _ in range(warmup):
+        for function in functions:
+            function()
+    times: list[list[float]] = [[] for _ in functions]
+    for turn in range(rounds):
+        for offset in range(len(functions)):
+            index = (turn + offset) % len(functions)
+            started = perf_counter()
+            functions[index]()
+            times[index].append(perf_counter() - started)
+    return times
+
+
+def median(times: list[float]) -> float:
+    """The median, in seconds."""
+    return statistics.median(times)
+
+
+def duration(seconds: float) -> str:
+    """For people: 12.3 us, 4.56 ms, 1.23 s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size or unit == "us":
+            return f"{seconds / size:.3g} {unit}"
+    raise AssertionError("unreachable")
+
+
+def machine(*packages: str) -> str:
+    """Python, processor count and package versions, for the head of a table."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} not installed")
+    return f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {sys.platform}; {', '.join(found)}"

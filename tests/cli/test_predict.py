@@ -1,0 +1,296 @@
+"""tfs-predict: what it prints, and the code it ends with. It runs in this process, against real servers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfs_client import InvalidArgumentError, TensorSpec
+from tfs_client.cli import predict as command
+from tfs_client.testing import FakeServer
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+PUPPER = str(EXAMPLES / "pupper.jpg")
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TFS_SERVER", raising=False)
+    monkeypatch.delenv("TFS_MODEL", raising=False)
+
+
+class Ran:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command; gives exit code, output and error output."""
+
+    def run(*arguments: object) -> Ran:
+        try:
+            code = command.main([str(argument) for argument in arguments])
+        except SystemExit as error:  # argparse
+            code = int(str(error.code))
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def echo(fake_server: FakeServer) -> FakeServer:
+    """A server with a picture model that answers with what it got: ``seen``, and class scores."""
+
+    def look(image: np.ndarray) -> dict[str, Any]:
+        return {"seen": image, "scores": np.array([[0.1, 0.7, 0.2]], np.float32)}
+
+    return fake_server.add_model(
+        "look",
+        look,
+        inputs={"image": TensorSpec("float32", (None, 4, 6, 3))},
+        outputs={"seen": TensorSpec("float32", None), "scores": TensorSpec("float32", (None, 3))},
+    )
+
+
+def test_a_picture_through_an_embedded_model(run: Any) -> None:
+    ran = run("--image", PUPPER, "--embedded", "--top", 3)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0] == "colors version 1, signature serving_default"
+    assert len(lines) == 5
+    assert lines[-1].startswith("encode ")
+    assert "wait " in lines[-1]
+    assert "decode " in lines[-1]
+    shares = [float(line.split()[-1]) for line in lines[1:4]]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_a_digit_is_recognised(run: Any) -> None:
+    ran = run("--image", EXAMPLES / "digit.png", "--embedded", "--model", "digits", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["top"][0]["label"] == "class 3"
+
+
+def test_a_segmentation_map_is_summed_up_and_saved(run: Any, tmp_path: Path) -> None:
+    mask = tmp_path / "mask.png"
+    ran = run("--image", PUPPER, "--embedded", "--model", "segment", "--save-mask", mask)
+    assert ran.code == 0
+    assert "segmentation map, 640 x 480" in ran.out
+    assert f"overlay saved as {mask}" in ran.out
+    with Image.open(mask) as saved, Image.open(PUPPER) as original:
+        assert saved.size == original.size
+        changed = (np.asarray(saved, int) != np.asarray(original.convert("RGB"), int)).any(-1).mean()
+    assert 0.1 < changed < 0.6
+
+
+def test_tensors_from_json_and_npy(run: Any, tmp_path: Path, fake_server: FakeServer) -> None:
+    vector = TensorSpec("float32", (None,))
+    fake_server.add_model("add", lambda a, b: a + b, inputs={"a": vector, "b": vector}, outputs={"sum": vector})
+    np.save(tmp_path / "b.npy", np.array([10, 20], np.float32))
+    ran = run(
+        "--server",
+        fake_server.target,
+        "--model",
+        "add",
+        "--input",
+        "a=[1, 2.5]",
+        "--input",
+        f"b=@{tmp_path}/b.npy",
+        "--json",
+    )
+    assert ran.code == 0
+    answer = json.loads(ran.out)
+    assert answer["outputs"]["sum"] == {"dtype": "float32", "shape": [2], "values": [11.0, 22.5]}
+    assert (answer["model"], answer["version"], answer["signature"]) == ("add", 1, "serving_default")
+    assert set(answer["milliseconds"]) == {"encode", "wait", "decode"}
+
+
+def test_server_and_model_come_from_the_environment(
+    run: Any, double: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFS_SERVER", double.target)
+    monkeypatch.setenv("TFS_MODEL", "double")
+    ran = run("--input", "x=[1, 2]")
+    assert ran.code == 0
+    assert "y: float32 (2,) [2. 4.]" in ran.out
+
+
+def test_the_signature_decides_size_dtype_and_scale(run: Any, echo: FakeServer) -> None:
+    ran = run("--server", echo.target, "--model", "look", "--image", PUPPER)
+    assert ran.code == 0
+    (seen,) = [call.inputs["image"] for call in echo.calls if call.method == "Predict"]
+    assert seen.shape == (1, 4, 6, 3)
+    assert 0 <= seen.min() < seen.max() <= 1
+
+
+def test_options_win_over_the_signature(run: Any, echo: FakeServer) -> None:
+    ran = run("--server", echo.target, "--model", "look", "--image", PUPPER, "--size", "5x3", "--scale", "raw")
+    assert ran.code == 0
+    (seen,) = [call.inputs["image"] for call in echo.calls if call.method == "Predict"]
+    assert seen.shape == (1, 3, 5, 3)
+    assert seen.max() > 1
+
+
+def test_labels_name_the_classes(run: Any, echo: FakeServer, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    ran = run("--server", echo.target, "--model", "look", "--image", PUPPER, "--labels", names, "--top", 2)
+    assert [line.split() for line in ran.out.splitlines()[1:3]] == [["dog", "0.7000"], ["class", "2", "0.2000"]]
+
+
+def test_encoded_sends_the_files_bytes(run: Any, fake_server: FakeServer) -> None:
+    fake_server.add_model(
+        "size",
+        lambda data: np.array([len(value) for value in data], np.int64),
+        inputs={"data": TensorSpec("string", (None,))},
+        outputs={"bytes": TensorSpec("int64", (None,))},
+    )
+    for extra in ([], ["--encoded"]):  # a string input says so by itself
+        ran = run("--server", fake_server.target, "--model", "size", "--image", PUPPER, *extra)
+        assert f"[{Path(PUPPER).stat().st_size}]" in ran.out
+
+
+def test_height_and_width_are_filled_in(run: Any, fake_server: FakeServer) -> None:
+    fake_server.add_model(
+        "shape",
+        lambda image, height, width: np.stack([height, width]),
+        inputs={
+            "image": TensorSpec("uint8", (1, None, None, 3)),
+            "height": TensorSpec("int32", ()),
+            "width": TensorSpec("int32", ()),
+        },
+        outputs={"size": TensorSpec("int32", (2,))},
+    )
+    ran = run("--server", fake_server.target, "--model", "shape", "--image", PUPPER)
+    assert "[480 640]" in ran.out
+
+
+def test_versions_labels_and_signatures_are_asked_for(run: Any, fake_server: FakeServer) -> None:
+    number = TensorSpec("int32", ())
+    for version in (1, 2):
+        for signature in ("serving_default", "other"):
+            fake_server.add_model(
+                "v",
+                lambda x, shift=10 * version + (signature == "other"): x + shift,
+                inputs={"x": number},
+                outputs={"y": number},
+                version=version,
+                signature=signature,
+            )
+    fake_server.set_label("v", "stable", 1)
+    base = ("--server", fake_server.target, "--model", "v", "--input", "x=0")
+    assert "y: int32 () 20" in run(*base).out
+    assert "y: int32 () 10" in run(*base, "--version", 1).out
+    assert "y: int32 () 11" in run(*base, "--label", "stable", "--signature", "other").out
+
+
+def one_line(ran: Ran) -> str:
+    assert ran.out == ""
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("tfs-predict: ")
+    return ran.err
+
+
+def test_usage_errors_end_with_2(run: Any, echo: FakeServer, tmp_path: Path) -> None:
+    base = ("--server", echo.target, "--model", "look")
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    for arguments, message in [
+        ((), "nothing to send"),
+        (("--image", PUPPER), "which model?"),
+        ((*base, "--image", "missing.jpg"), "'missing.jpg': No such file"),
+        ((*base, "--image", text), "no picture that Pillow knows"),
+        ((*base, "--input", "image"), "expected --input NAME=JSON"),
+        ((*base, "--input", "image=[1,"), "is no JSON"),
+        ((*base, "--input", "image=@missing.npy"), "no readable .npy file"),
+        ((*base, "--input", "z=1"), "no input 'z'; the inputs are: image: float32 (?, 4, 6, 3)"),
+        ((*base, "--input", 'image="text"'), "takes float32"),
+        ((*base, "--image", PUPPER, "--signature", "nope"), "has no signature 'nope'"),
+        ((*base, "--image", PUPPER, "--image-input", "nope"), "no input 'nope'"),
+        ((*base, "--image", PUPPER, "--version", 1, "--label", "x"), "expected a version or a label"),
+        ((*base, "--image", PUPPER, "--labels", "missing.txt"), "--labels: cannot read"),
+        ((*base, "--image", PUPPER, "--timeout", -1), "expected a timeout in seconds"),
+        ((*base, "--image", PUPPER, "--save-mask", tmp_path / "m.png"), "needs an output that is a segmentation map"),
+        (("--image", PUPPER, "--embedded", "--model", "nope"), "no embedded model 'nope'; there are: colors"),
+        (("--image", PUPPER, "--model", "m", "--server", "localhost"), "expected host:port"),
+        (("--input", "x=1", "--model", "m", "--save-mask", "m.png"), "give --image too"),
+    ]:
+        ran = run(*arguments)
+        assert ran.code == 2, arguments
+        assert message in one_line(ran), arguments
+
+
+@pytest.mark.parametrize(
+    "bad", [("--size", "big"), ("--size", "0x5"), ("--top", "0"), ("--scale", "zoom"), ("--what",)]
+)
+def test_bad_arguments_end_with_2_and_the_usage(run: Any, bad: tuple[str, ...]) -> None:
+    ran = run("--image", PUPPER, *bad)
+    assert ran.code == 2
+    assert "usage: tfs-predict" in ran.err
+
+
+def test_a_closed_port_ends_with_3(run: Any) -> None:
+    with socket.socket() as held:  # bound, not listening: nobody else gets the port meanwhile
+        held.bind(("127.0.0.1", 0))
+        ran = run("--server", f"127.0.0.1:{held.getsockname()[1]}", "--model", "m", "--image", PUPPER)
+    assert ran.code == 3
+    assert "UNAVAILABLE" in one_line(ran)
+
+
+def test_an_unknown_model_ends_with_4(run: Any, echo: FakeServer) -> None:
+    ran = run("--server", echo.target, "--model", "nope", "--image", PUPPER)
+    assert ran.code == 4
+    assert "Servable not found for request: Latest(nope)" in one_line(ran)
+
+
+def test_a_refusing_model_ends_with_4(run: Any, fake_server: FakeServer) -> None:
+    def refuse(x: np.ndarray) -> None:
+        raise InvalidArgumentError("x is not to my taste")
+
+    number = TensorSpec("int32", ())
+    fake_server.add_model("m", refuse, inputs={"x": number}, outputs={"y": number})
+    ran = run("--server", fake_server.target, "--model", "m", "--input", "x=1")
+    assert ran.code == 4
+    assert "INVALID_ARGUMENT: x is not to my taste" in one_line(ran)
+
+
+def test_an_expired_deadline_ends_with_5(run: Any, fake_server: FakeServer) -> None:
+    number = TensorSpec("int32", ())
+
+    def slow(x: np.ndarray) -> np.ndarray:
+        time.sleep(1)
+        return x
+
+    fake_server.add_model("slow", slow, inputs={"x": number}, outputs={"y": number})
+    ran = run("--server", fake_server.target, "--model", "slow", "--input", "x=1", "--timeout", 0.3)
+    assert ran.code == 5
+    assert "DEADLINE_EXCEEDED" in one_line(ran)
+
+
+def test_help_shows_examples_and_exit_codes(run: Any) -> None:
+    ran = run("--help")
+    assert ran.code == 0
+    assert "tfs-predict --image pupper.jpg --embedded" in ran.out
+    assert "exit codes:" in ran.out
+
+
+def test_numpy_and_pillow_are_all_it_imports_beside_grpc(double: FakeServer) -> None:
+    """protobuf and httpx would make every start slower for nothing."""
+    script = (
+        "import sys; from tfs_client.cli.predict import main; "
+        f"code = main(['--server', {double.target!r}, '--model', 'double', '--input', 'x=[1]']); "
+        "print(code, [m for m in ('google.protobuf', 'httpx', 'PIL', 'rich') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "0 []"

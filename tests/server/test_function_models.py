@@ -1,0 +1,183 @@
+"""Models made of functions: their exceptions become codes, and answers that break a promise are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfs_client import (
+    AbortedError,
+    ConfigError,
+    InternalError,
+    PredictClient,
+    StatusCode,
+    TensorSpec,
+    make_ndarray,
+)
+from tfs_client.errors import BY_CODE, CallError
+from tfs_client.server import FunctionServable, FunctionSignature
+
+VECTOR = TensorSpec("float32", (None,))
+ONE = {"x": np.float32([1])}
+
+
+@pytest.fixture
+def answer(fake_server, plain, refused):
+    """What a call of a one-input model gives, whose function is given."""
+
+    def call(fn, outputs={"y": VECTOR}):  # noqa: B006
+        fake_server.add_model("f", fn, inputs={"x": VECTOR}, outputs=outputs)
+        return refused(plain.predict, {"name": "f"}, ONE)
+
+    return call
+
+
+def raising(error):
+    def fn(x):
+        raise error
+
+    return fn
+
+
+class OwnValueError(ValueError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ValueError("bad"), "INVALID_ARGUMENT", "ValueError: bad"),
+        (OwnValueError("bad"), "INVALID_ARGUMENT", "OwnValueError: bad"),
+        (TypeError("bad"), "INVALID_ARGUMENT", "TypeError: bad"),
+        (StopIteration("over"), "OUT_OF_RANGE", "StopIteration: over"),
+        (MemoryError("full"), "RESOURCE_EXHAUSTED", "MemoryError: full"),
+        (NotImplementedError("later"), "UNIMPLEMENTED", "NotImplementedError: later"),
+        (RuntimeError("odd"), "UNKNOWN", "RuntimeError: odd"),
+        (KeyError("k"), "UNKNOWN", "KeyError: 'k'"),
+        (ZeroDivisionError(), "UNKNOWN", "ZeroDivisionError: "),
+    ],
+)
+def test_an_exception_of_the_function_becomes_a_code(answer, error, code, text):
+    assert answer(raising(error)) == (code, text)
+
+
+@pytest.mark.parametrize("code", sorted(BY_CODE))
+def test_a_call_error_of_the_function_keeps_code_and_text(answer, code):
+    assert answer(raising(BY_CODE[code]("as I say"))) == (code.name, "as I say")
+
+
+def test_a_plain_call_error_does_too(answer):
+    assert answer(raising(CallError(StatusCode.ABORTED, "as I say"))) == ("ABORTED", "as I say")
+
+
+def test_an_error_that_says_ok_is_no_success(answer):
+    code, _ = answer(raising(CallError(StatusCode.OK, "all well")))
+    assert code == "INTERNAL"
+
+
+def test_the_client_sees_the_same_error(fake_server):
+    fake_server.add_model("f", raising(AbortedError("as I say")), inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    with PredictClient(fake_server.target, model="f") as client, pytest.raises(AbortedError, match="as I say"):
+        client.predict(ONE)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(1023, None), (1024, None), (1025, "x" * 1024), (90_000, "x" * 1024)]
+)
+def test_long_texts_are_cut(answer, size, shown):
+    text = "x" * size
+    assert answer(raising(AbortedError(text))) == ("ABORTED", text if shown is None else shown + "...TRUNCATED")
+
+
+def test_the_cut_counts_bytes_and_leaves_text_that_utf8_can_hold(answer):
+    code, text = answer(raising(AbortedError("ä" * 600 + "tail")))
+    assert (code, text) == ("ABORTED", "ä" * 512 + "...TRUNCATED")
+
+
+def test_texts_survive_the_wire(fake_server, plain, refused):
+    text = "ünïcode\n\twith lines, 100 % \x7f"
+    fake_server.add_model("f", raising(AbortedError(text)), inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    assert refused(plain.predict, {"name": "f"}, ONE) == ("ABORTED", text)
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+TWO = {"y": VECTOR, "z": VECTOR}
+
+
+@pytest.mark.parametrize(
+    ("given", "outputs", "text"),
+    [
+        ({"y": [1.0]}, TWO, "the model promises the output 'z' and returned y"),
+        ({}, {"y": VECTOR}, "the model promises the output 'y' and returned none"),
+        ([1.0], TWO, "the model promises the outputs y, z and returned one list"),
+        (None, {"y": VECTOR}, "the model's output 'y' is not float32 (?,): None is no tensor"),
+        ("text", {"y": VECTOR}, "the model's output 'y' is not float32 (?,): expected values for float, got"),
+        ([1.0, [2.0]], {"y": VECTOR}, "the model's output 'y' is not float32 (?,): expected a rectangular array"),
+        ([1.5], {"y": TensorSpec("int32")}, "the model's output 'y' is not int32 any shape: expected values for int32"),
+        (np.array(["a"]), {"y": VECTOR}, "the model's output 'y' is not float32 (?,): expected values for float"),
+        ([1], {"y": TensorSpec("string")}, "the model's output 'y' is not string any shape: expected values for str"),
+    ],
+)
+def test_an_answer_that_breaks_the_promise_is_internal_and_names_the_output(answer, given, outputs, text):
+    code, details = answer(lambda x: given, outputs)
+    assert code == "INTERNAL"
+    assert details.startswith(text)
+
+
+@pytest.mark.parametrize("given", [[1, 2], (1.0, 2.0), np.float64([1, 2]), {"y": [1, 2]}])
+def test_answers_become_what_the_signature_promises(fake_server, plain, given):
+    fake_server.add_model("f", lambda x: given, inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    proto = plain.predict({"name": "f"}, ONE).outputs["y"]
+    assert proto.dtype == 1
+    assert make_ndarray(proto).tolist() == [1, 2]
+
+
+def test_outputs_beyond_the_signature_are_not_sent(fake_server, plain):
+    fake_server.add_model("f", lambda x: {"y": x, "secret": x}, inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    assert list(plain.predict({"name": "f"}, ONE).outputs) == ["y"]
+
+
+def test_a_function_need_not_return_what_was_filtered_out(fake_server, plain):
+    fake_server.add_model("f", lambda x: {"y": x}, inputs={"x": VECTOR}, outputs=TWO)
+    assert list(plain.predict({"name": "f"}, ONE, ["y"]).outputs) == ["y"]
+
+
+def test_the_function_gets_arrays_of_the_signatures_dtypes(fake_server, plain):
+    seen = {}
+
+    def look(**inputs):
+        seen.update(inputs)
+        return 0
+
+    specs = {"a": TensorSpec("int64"), "t": TensorSpec("string"), "d": TensorSpec("float16")}
+    fake_server.add_model("f", look, inputs=specs, outputs={"y": TensorSpec("int32")}, defaults={"d": [1.5]})
+    plain.predict({"name": "f"}, {"a": np.int64([1]), "t": np.array([["ä"]])})
+    assert (seen["a"].dtype, seen["d"].dtype, seen["t"].dtype) == (np.int64, np.float16, object)
+    assert seen["t"].tolist() == [["ä".encode()]]
+    call = fake_server.calls[-1]
+    assert set(call.inputs) == {"a", "t", "d"}
+    assert call.outputs["y"].tolist() == 0
+
+
+# --- mistakes when models are made -----------------------------------------------------------------------------------
+
+
+def test_models_that_make_no_sense_are_refused():
+    def fn(x):
+        return x
+
+    with pytest.raises(ConfigError, match="at least one signature"):
+        FunctionServable({})
+    with pytest.raises(ConfigError, match="serving_default 'x' needs a TensorSpec"):
+        FunctionServable({"serving_default": FunctionSignature(fn, {"x": "float32"}, {"y": VECTOR})})
+    with pytest.raises(ConfigError, match="defaults for inputs it does not have: z"):
+        FunctionServable({"serving_default": FunctionSignature(fn, {"x": VECTOR}, {"y": VECTOR}, defaults={"z": 1})})
+
+
+def test_a_servable_can_be_used_without_a_server():
+    servable = FunctionServable({"s": FunctionSignature(lambda x: 2 * x, {"x": VECTOR}, {"y": VECTOR})})
+    assert servable.run("s", ONE, ["y"])["y"].tolist() == [2]
+    assert servable.signatures["s"].outputs["y"].tensor_name == "s_out_y:0"
+    with pytest.raises(InternalError):
+        FunctionServable({"s": FunctionSignature(lambda x: None, {"x": VECTOR}, {"y": VECTOR})}).run("s", ONE, ["y"])

@@ -1,0 +1,1 @@
+"""The commands. They parse, call the library, print, and end with a code that says how it went."""

@@ -1,0 +1,129 @@
+"""The arguments of tfs-predict."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfs_client._version import __version__
+from tfs_client.cli import exits
+from tfs_client.errors import ConfigError
+
+DEFAULT_SERVER = "localhost:8500"
+DEFAULT_EMBEDDED = "colors"
+
+EXAMPLES = """examples:
+  tfs-predict --image pupper.jpg --embedded
+      a picture through a model that comes with the package; no server needed
+  tfs-predict --server localhost:8500 --model resnet --image pupper.jpg --labels imagenet.txt --top 5
+  tfs-predict --model deeplab --image street.png --save-mask overlay.png
+  tfs-predict --model bert --input 'ids=[[101, 2023, 102]]' --input mask=@mask.npy --json
+  TFS_SERVER=tfs:8500 TFS_MODEL=resnet tfs-predict --image pupper.jpg
+
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser; its help shows examples and exit codes."""
+    parser = argparse.ArgumentParser(
+        prog="tfs-predict",
+        description="Send a picture, or any tensors, to a model in TensorFlow Serving and print what it says. "
+        "What you leave out comes from the model's signature: input names, dtypes, sizes.",
+        epilog=EXAMPLES + exits.TABLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-V", action="version", version=f"tfs-predict {__version__}")
+
+    which = parser.add_argument_group("which model")
+    which.add_argument(
+        "--server",
+        metavar="TARGET",
+        default=os.environ.get("TFS_SERVER"),
+        help=f"host:port of the gRPC port (TFS_SERVER; default {DEFAULT_SERVER})",
+    )
+    which.add_argument("--model", default=os.environ.get("TFS_MODEL"), help="the model's name (TFS_MODEL)")
+    which.add_argument("--version", type=int, metavar="N", help="a model version (default: the server's choice)")
+    which.add_argument("--label", metavar="NAME", help="a version label, instead of --version")
+    which.add_argument("--signature", metavar="NAME", help="the signature to run (default: serving_default)")
+    which.add_argument(
+        "--embedded",
+        action="store_true",
+        help="serve the package's own demo models inside this process: colors, digits, half_plus_two, segment "
+        f"(default: {DEFAULT_EMBEDDED})",
+    )
+    which.add_argument("--timeout", type=float, metavar="S", default=30.0, help="seconds in all (default 30)")
+
+    what = parser.add_argument_group("what to send")
+    what.add_argument("--image", metavar="FILE", help="a picture: JPEG, PNG, WebP")
+    what.add_argument("--image-input", metavar="NAME", help="the input that takes the picture")
+    what.add_argument(
+        "--input",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an input: VALUE is JSON, or @file.npy; may be given again for other inputs",
+    )
+    what.add_argument("--size", type=_size, metavar="WxH", help="resize the picture, e.g. 224x224")
+    what.add_argument(
+        "--scale",
+        choices=("raw", "unit", "tf", "torch", "caffe"),
+        help="pixel values: raw 0..255, unit 0..1, tf -1..1, torch and caffe by channel means "
+        "(default: unit for floats, raw for integers)",
+    )
+    what.add_argument("--layout", choices=("nhwc", "nchw"), type=str.lower, help="order of the picture's axes")
+    what.add_argument("--dtype", metavar="DTYPE", help="numbers to send the picture as, e.g. float32")
+    what.add_argument("--encoded", action="store_true", help="send the file's own bytes as a string tensor")
+
+    show = parser.add_argument_group("what to show")
+    show.add_argument("--top", type=_positive, metavar="K", default=5, help="how many labels (default 5)")
+    show.add_argument("--labels", metavar="FILE", help="names of the classes, one a line, from class 0 on")
+    show.add_argument("--save-mask", metavar="FILE", help="save a segmentation map as an overlay on the picture")
+    show.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if match is None or "0" in (match[1].lstrip("0") or "0", match[2].lstrip("0") or "0"):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT in pixels, such as 224x224, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def read_input(argument: str) -> tuple[str, Any]:
+    """NAME=JSON or NAME=@file.npy as a name and its values. Raises ConfigError."""
+    name, equals, value = argument.partition("=")
+    if not name or not equals:
+        raise ConfigError(f"expected --input NAME=JSON or NAME=@file.npy, got {argument!r}")
+    if value.startswith("@"):
+        return name, _read_array(name, value[1:])
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--input {name}: {value[:40]!r} is no JSON ({error}); quote text as '\"text\"'") from None
+
+
+def _read_array(name: str, path: str) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"--input {name}: {path!r} is no readable .npy file: {error}") from None
+
+
+def read_labels(path: str) -> list[str]:
+    """The names of the classes. Raises ConfigError."""
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--labels: cannot read {path!r}: {error}") from None
