@@ -17,6 +17,7 @@ $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP) install --quiet --upgrade "pip>=25.1"
 	$(BIN)/$(PIP) install --quiet --editable .
+	$(BIN)/python -m compileall -q tfs_client
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

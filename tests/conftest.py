@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
@@ -80,3 +81,12 @@ def gated(fake_server: FakeServer, gate: Gate) -> FakeServer:
     """A fake server whose model "slow" waits at the gate."""
     vector = TensorSpec("float32", (None,))
     return fake_server.add_model("slow", gate, inputs={"x": vector}, outputs={"y": vector})
+
+
+@pytest.fixture(scope="session")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server on TensorFlow's own stubs and runtime; see tests/peers/official_server.py. For tests marked "peer"."""
+    from peers.official_server import OfficialServer
+
+    with OfficialServer(tmp_path_factory.mktemp("models")) as server:
+        yield server

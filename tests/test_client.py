@@ -597,7 +597,10 @@ def test_a_client_that_could_not_be_made_does_not_warn():
 
 def test_a_client_prints_its_target_and_model():
     with PredictClient("localhost:1") as client, PredictClient("localhost:1", model="m") as other:
-        assert (repr(client), repr(other)) == ("PredictClient('localhost:1')", "PredictClient('localhost:1', model='m')")
+        assert (repr(client), repr(other)) == (
+            "PredictClient('localhost:1')",
+            "PredictClient('localhost:1', model='m')",
+        )
 
 
 def test_a_client_finds_a_server_again_that_was_restarted():
@@ -753,7 +756,10 @@ def test_waiting_without_limit_ends_too(double):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "echo"}, r"model 'echo' at .* was not ready within 0.35 s: Could not find any versions of model echo"),
+        (
+            {"model": "echo"},
+            r"model 'echo' at .* was not ready within 0.35 s: Could not find any versions of model echo",
+        ),
         ({"model": "echo", "version": 3}, "model 'echo' version 3 at .*: Could not find version 3 of model echo"),
         (
             {"model": "double", "label": "x"},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from tfs_client.errors import ImageError
 from tfs_client.signatures import TensorSpec, shape_text
@@ -24,15 +24,21 @@ _TORCH_STD = np.array([0.229, 0.224, 0.225], np.float32)
 _CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 
 
-def read_file(path: str | Path) -> bytes:
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+
+Path = str | os.PathLike[str]
+
+
+def read_file(path: Path) -> bytes:
     """The bytes of a file. Raises ImageError, which names it, when it cannot be read."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise ImageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
 
 
-def load_image(source: str | Path | bytes) -> Image.Image:
+def load_image(source: Path | bytes) -> Image.Image:
     """A picture as RGB or, when it has no colour, grey ("L"), upright as its EXIF orientation says.
 
     Transparent parts show white; 16-bit grey is scaled to 8 bits. JPEG, PNG, WebP and whatever else Pillow reads.
@@ -45,12 +51,34 @@ def load_image(source: str | Path | bytes) -> Image.Image:
     name = "the picture" if isinstance(source, bytes) else repr(str(source))
     data = source if isinstance(source, bytes) else read_file(source)
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            return _flattened(ImageOps.exif_transpose(opened))
+        with _open(data) as opened:
+            return _flattened(_upright(opened))
     except UnidentifiedImageError:
         raise ImageError(f"{name} is no picture that Pillow knows; JPEG, PNG and WebP work") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} cannot be decoded: {error}") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    # Image.open imports the modules of five formats before it looks at the file. Most pictures are JPEGs, and a
+    # command that sends one should not wait for the others (benchmarks/cold_start.py).
+    if data.startswith(b"\xff\xd8\xff"):
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        image = JpegImageFile(io.BytesIO(data))
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit and image.width * image.height > 2 * limit:  # Image.open's own check
+            raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels are more than {2 * limit}")
+        return image
+    return Image.open(io.BytesIO(data))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    if image.getexif().get(ORIENTATION, 1) == 1:
+        return image
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
 
 
 def _flattened(image: Image.Image) -> Image.Image:
@@ -195,7 +223,7 @@ def label_colours(count: int) -> Array:
     return colours
 
 
-def save_picture(image: Image.Image, path: str | Path) -> None:
+def save_picture(image: Image.Image, path: Path) -> None:
     """Write a picture in the format of the file's ending. Raises ImageError when that cannot be done."""
     try:
         image.save(path)

@@ -80,7 +80,7 @@ def checked_metadata(metadata: Metadata | None) -> MetadataPairs:
     for key, value in pairs:
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise ConfigError(f"expected a metadata key of lower-case letters, digits, '_', '-' and '.', got {key!r}")
-        if key.endswith("-bin") != isinstance(value, bytes):
+        if not isinstance(value, (str, bytes)) or key.endswith("-bin") != isinstance(value, bytes):
             want = (
                 "bytes, for its name ends in -bin" if key.endswith("-bin") else "text; bytes need a key ending in -bin"
             )

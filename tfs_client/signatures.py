@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec.dtypes import DType, find, row_of
+from tfs_client.codec.dtypes import STRING, DType, find, row_of
 from tfs_client.codec.values import as_array
 from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError
 
@@ -64,6 +64,8 @@ class TensorSpec:
         own = row_of(array.dtype)
         if own is self.row or self.row.number == 0:
             return array
+        if STRING in (own, self.row):
+            raise SignatureError(f"input {alias!r} takes {self}, got {array.dtype} {array.shape}")
         if not isinstance(self.dtype, np.dtype) or not np.can_cast(array.dtype, self.dtype, "safe"):
             hint = f"array.astype({self.dtype_name!r})" if self.row.spec is not None else "an explicit cast"
             raise SignatureError(

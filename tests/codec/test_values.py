@@ -80,11 +80,21 @@ def test_strings_mixed_with_others_are_refused(values):
 
 @pytest.mark.parametrize(
     "values",
-    [[None], {"a": 1}, {1, 2}, iter([1]), object(), np.array([1, "a"], object), np.array([None, "a"]), [object()]],
+    [[None], {"a": 1}, {1, 2}, iter([1]), object(), [object()], [1, None]],
 )
 def test_objects_that_are_no_values_are_refused_with_their_type(values):
     with pytest.raises(EncodeError, match=r"expected str or bytes in an object array, got \w+ at element \d"):
         as_array(values)
+
+
+@pytest.mark.parametrize("array", [np.array(["a", 1], object), np.array([None]), np.array([["a"], [2.5]], object)])
+def test_object_arrays_of_other_values_are_refused_at_the_latest_when_written(array):
+    with pytest.raises(EncodeError, match="expected str or bytes in a string tensor, got (int|NoneType|float)"):
+        tensors.write(as_array(array))
+    with pytest.raises(EncodeError, match="expected str or bytes in a string tensor"):
+        tensors.strings_content(array)
+    with pytest.raises(EncodeError, match="expected str or bytes in an object array, got .* at element"):
+        as_array(array, "string")
 
 
 def test_none_is_no_tensor():

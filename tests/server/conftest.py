@@ -122,5 +122,3 @@ def models(fake_server: FakeServer) -> FakeServer:
     fake_server.set_label("m", "stable", 1)
     fake_server.set_label("m", "gone", 9)
     return fake_server
-
-

@@ -81,9 +81,7 @@ def test_the_client_sees_the_same_error(fake_server):
         client.predict(ONE)
 
 
-@pytest.mark.parametrize(
-    ("size", "shown"), [(1023, None), (1024, None), (1025, "x" * 1024), (90_000, "x" * 1024)]
-)
+@pytest.mark.parametrize(("size", "shown"), [(1023, None), (1024, None), (1025, "x" * 1024), (90_000, "x" * 1024)])
 def test_long_texts_are_cut(answer, size, shown):
     text = "x" * size
     assert answer(raising(AbortedError(text))) == ("ABORTED", text if shown is None else shown + "...TRUNCATED")

@@ -284,9 +284,7 @@ def test_calls_run_at_the_same_time(connect):
     with FakeServer() as server:
         server.add_model("f", meet, inputs={"x": TensorSpec("float32")}, outputs={"y": TensorSpec("float32")})
         plain = connect(server.target)
-        threads = [
-            threading.Thread(target=plain.predict, args=({"name": "f"}, {"x": np.float32(n)})) for n in range(3)
-        ]
+        threads = [threading.Thread(target=plain.predict, args=({"name": "f"}, {"x": np.float32(n)})) for n in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:

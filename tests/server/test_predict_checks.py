@@ -114,8 +114,7 @@ ROWS = {
         {},
         (),
         "INVALID_ARGUMENT",
-        "input size does not match signature: 0!=2 len({}) != len({a,b}). "
-        "Sent extra: {}. Missing but required: {a,b}.",
+        "input size does not match signature: 0!=2 len({}) != len({a,b}). Sent extra: {}. Missing but required: {a,b}.",
     ),
     "5 too many": (
         SPEC,

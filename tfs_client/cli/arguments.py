@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
         description="Send a picture, or any tensors, to a model in TensorFlow Serving and print what it says. "
         "What you leave out comes from the model's signature: input names, dtypes, sizes.",
         epilog=EXAMPLES + exits.TABLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # A fixed width, for argparse would import shutil and what hangs on it to find out the terminal's.
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=110),
     )
     parser.add_argument("-V", action="version", version=f"tfs-predict {__version__}")
 
@@ -108,6 +108,8 @@ def read_input(argument: str) -> tuple[str, Any]:
         raise ConfigError(f"expected --input NAME=JSON or NAME=@file.npy, got {argument!r}")
     if value.startswith("@"):
         return name, _read_array(name, value[1:])
+    import json
+
     try:
         return name, json.loads(value)
     except json.JSONDecodeError as error:
@@ -124,6 +126,7 @@ def _read_array(name: str, path: str) -> Any:
 def read_labels(path: str) -> list[str]:
     """The names of the classes. Raises ConfigError."""
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--labels: cannot read {path!r}: {error}") from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tfs_client.cli import exits, report
 from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, parser, read_input, read_labels
@@ -146,5 +147,15 @@ def _save_mask(path: str, picture: Any, prediction: Any) -> None:
     images.save_picture(images.overlay(picture, labels), path)
 
 
+def script() -> NoReturn:
+    """The console script: run the command and end the process."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: client and server are closed, files too, and taking the interpreter apart, with grpc in it, would take
+    # as long as the prediction did.
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

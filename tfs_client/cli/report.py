@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,7 +118,7 @@ def _plain(value: Any) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            return {"b64": base64.b64encode(value).decode()}
+            return {"b64": b2a_base64(value, newline=False).decode()}
     if isinstance(value, complex):
         return [value.real, value.imag]
     if isinstance(value, float) and not np.isfinite(value):

@@ -1,0 +1,310 @@
+"""PredictRequest and PredictResponse on the wire, against protobuf."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfs_client.codec import predict, tensors, wire
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.protos.tensorflow_serving.apis import predict_pb2
+
+from .samples import HELD, REPLY, REQUEST, of_row, packed, reference, same, tensor
+
+SPEC = ModelSpec("m", 3, None, "serving_default")
+
+
+def parsed_request(data):
+    proto = predict_pb2.PredictRequest.FromString(data)
+    return proto, {alias: reference(value) for alias, value in proto.inputs.items()}
+
+
+def test_the_golden_request_is_read_and_the_same_request_is_written():
+    request = predict.read_request(REQUEST)
+    assert request.spec == ModelSpec("m", 3)
+    assert list(request.inputs) == ["x"]
+    assert same(request.tensor("x"), np.array([2.0], "f4"))
+    assert request.outputs == ["y"]
+    written = predict.write_request(ModelSpec("m", 3), {"x": np.array([2.0], "f4")}, ["y"])
+    assert written == REQUEST.replace(b"\x2a\x04", b"\x22\x04")  # as content rather than typed: same size, other field
+
+
+def test_the_golden_response_is_read_and_written():
+    for _ in range(3):  # a layout remembered must not change the answer
+        spec, outputs = predict.read_response(REPLY)
+        assert spec == SPEC
+        assert list(outputs) == ["y"]
+        assert same(outputs["y"], np.array([3.0], "f4"))
+    assert predict.write_response(SPEC, {"y": np.array([3.0], "f4")}) == REPLY
+
+
+ARRAYS = {
+    "float": np.ones((2, 3), "f4"), "big-endian": np.arange(5, dtype=">i4"), "F order": np.asfortranarray(np.eye(3)),
+    "strided": np.arange(10)[::3], "reversed": np.arange(4.0)[::-1], "scalar": np.array(7, "u1"),
+    "empty": np.zeros((0, 4), "f2"), "bool": np.array([True, False]), "half": np.array([1, -2], "f2"),
+    "strings": np.array([["a", b"\0\xff"], ["é", ""]], object), "fixed bytes": np.array([b"a", b"bc"]),
+    "text": np.array(["a", "bcd"]), "broadcast": np.broadcast_to(np.float32(1), (3, 4)), "complex": np.array([1j]),
+    "no strings": np.array([], object), "long" * 50: np.arange(3),
+}  # fmt: skip
+
+
+def as_sent(array):
+    if array.dtype.kind in "SUO":
+        sent = np.empty(array.shape, object)
+        sent[...] = np.vectorize(lambda v: v.encode() if isinstance(v, str) else v, otypes=[object])(array)
+        return sent
+    return array.astype(array.dtype.newbyteorder("<"))
+
+
+def test_every_input_arrives_under_its_alias():
+    data = predict.write_request(SPEC, ARRAYS, ["a", "b"])
+    proto, inputs = parsed_request(data)
+    assert proto.model_spec.name == "m"
+    assert proto.model_spec.version.value == 3
+    assert list(proto.output_filter) == ["a", "b"]
+    request = predict.read_request(data)
+    assert set(inputs) == set(request.inputs) == set(ARRAYS)
+    for alias, array in ARRAYS.items():
+        assert same(inputs[alias], as_sent(array))
+        assert same(request.tensor(alias), as_sent(array))
+
+
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "content"])
+def test_every_output_arrives_under_its_alias(typed):
+    data = predict.write_response(SPEC, ARRAYS, typed=typed)
+    proto = predict_pb2.PredictResponse.FromString(data)
+    assert set(proto.outputs) == set(ARRAYS)
+    assert proto.model_spec.signature_name == "serving_default"
+    spec, outputs = predict.read_response(data)
+    assert spec == SPEC
+    for alias, array in ARRAYS.items():
+        value = proto.outputs[alias]
+        assert same(reference(value), as_sent(array))
+        assert same(outputs[alias], as_sent(array))
+        fields = {field.name for field, _ in value.ListFields()} - {"dtype", "tensor_shape"}
+        assert (fields == {"tensor_content"} or not array.size) if not typed else "tensor_content" not in fields
+        assert value.HasField("tensor_shape")
+
+
+@pytest.mark.parametrize("row", HELD, ids=lambda row: row.name)
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "content"])
+@pytest.mark.parametrize("sizes", [(), (2, 3), (0,), (300,)], ids=str)
+def test_every_dtype_is_sent_and_answered(row, typed, sizes):
+    array = of_row(row, sizes)
+    _, outputs = predict.read_response(predict.write_response(SPEC, {"y": array}, typed=typed))
+    assert same(outputs["y"], array)
+    assert same(predict.read_request(predict.write_request(SPEC, {"y": array})).tensor("y"), array)
+
+
+def test_one_alias_may_change_its_dtype_shape_and_byte_order():
+    variants = [np.ones(2, "<f4"), np.ones(2, ">f4"), np.ones(1, "f8"), np.ones((1, 2), "f4"), np.ones((2, 1), "f4"),
+                np.ones(4, "f2"), np.ones(2, "i4"), np.ones(0, "f4"), np.array(1, "f8"), np.array(["ab"])]  # fmt: skip
+    for array in variants * 2:
+        for _, inputs in [parsed_request(predict.write_request(SPEC, {"x": array}))]:
+            assert same(inputs["x"], as_sent(array))
+
+
+def test_inputs_and_outputs_of_one_alias_are_kept_apart():
+    array = np.ones(2, "f4")
+    predict.write_request(SPEC, {"x": array})
+    data = predict.write_response(SPEC, {"x": array}, typed=False)
+    assert predict_pb2.PredictResponse.FromString(data).outputs["x"].tensor_content == array.tobytes()
+
+
+def test_the_array_that_was_sent_may_change_afterwards():
+    array = np.ones(3, "f4")
+    data = predict.write_request(SPEC, {"x": array})
+    array[:] = 0
+    assert predict.read_request(data).tensor("x").tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("length", [1, 100, 127, 128, 129, 16_383, 16_384, 2_100_000])
+def test_lengths_of_every_varint_size_are_right(length):
+    array = np.zeros(length, "u1")
+    assert parsed_request(predict.write_request(SPEC, {"x": array}))[0].inputs["x"].tensor_content == bytes(length)
+    strings = np.array([b"x" * length, b""], object)
+    got = predict_pb2.PredictResponse.FromString(predict.write_response(SPEC, {"x": strings}, typed=False))
+    assert len(got.outputs["x"].tensor_content) == len(wire.varint(length)) + 1 + length
+
+
+def test_a_message_over_two_gibibytes_is_refused_before_it_is_made():
+    untouched = np.empty(1 << 31, np.uint8)  # address space, no memory
+    with pytest.raises(EncodeError, match="expected a request of at most 2147483647 bytes, got 2147483"):
+        predict.write_request(SPEC, {"x": untouched})
+    with pytest.raises(EncodeError, match="expected a response of at most 2147483647 bytes"):
+        predict.write_response(SPEC, {"x": untouched}, typed=False)
+
+
+def test_what_no_tensor_can_hold_is_refused():
+    for array in (np.zeros(2, "M8[s]"), np.array([None]), np.array([1, "a"], object)):
+        with pytest.raises(EncodeError):
+            predict.write_request(SPEC, {"x": array})
+    for alias in ("\ud800", 3):
+        with pytest.raises(EncodeError, match="expected an alias"):
+            predict.write_request(SPEC, {alias: np.zeros(1)})
+        with pytest.raises(EncodeError, match="expected an output alias"):
+            predict.write_request(SPEC, {}, [alias])
+
+
+def test_a_request_without_anything_is_a_request():
+    data = predict.write_request(ModelSpec(""), {})
+    assert predict.read_request(data) == predict.Request(data, ModelSpec(""), {}, [])
+    assert predict.read_request(b"").spec is None
+
+
+# --- reading what others write
+
+
+def entry(number, alias, value):
+    return wire.delimited(number, wire.delimited(1, alias) + wire.delimited(2, value))
+
+
+ONE = tensor(9, (1,), packed(10, 1))
+TWO = tensor(9, (1,), packed(10, 2))
+
+
+def test_of_two_outputs_with_one_alias_the_last_counts():
+    data = entry(1, b"y", ONE) + entry(1, b"z", ONE) + entry(1, b"y", TWO)
+    _, outputs = predict.read_response(data)
+    assert {alias: array.tolist() for alias, array in outputs.items()} == {"y": [2], "z": [1]}
+
+
+def test_entries_may_lack_a_key_or_have_it_last():
+    data = wire.delimited(1, wire.delimited(2, ONE)) + wire.delimited(1, wire.delimited(2, TWO) + wire.delimited(1, b"y"))
+    _, outputs = predict.read_response(data)
+    assert {alias: array.tolist() for alias, array in outputs.items()} == {"": [1], "y": [2]}
+
+
+def test_an_entry_without_a_value_is_a_tensor_without_a_dtype():
+    with pytest.raises(DecodeError, match="output 'y': expected a tensor dtype from 1 to 33, got 0"):
+        predict.read_response(wire.delimited(1, wire.delimited(1, b"y")))
+    request = predict.read_request(wire.delimited(2, wire.delimited(1, b"x")))
+    with pytest.raises(DecodeError, match="input 'x': expected a tensor dtype from 1 to 33, got 0"):
+        request.tensor("x")
+
+
+def test_tensors_and_specs_in_pieces_are_merged():
+    value = wire.delimited(1, b"y") + wire.delimited(2, b"\x08\x09") + wire.delimited(2, ONE[2:])
+    spec = wire.delimited(2, wire.delimited(1, b"m")) + wire.delimited(2, wire.delimited(2, b"\x08\x05"))
+    answered, outputs = predict.read_response(wire.delimited(1, value) + spec)
+    assert outputs["y"].tolist() == [1]
+    assert answered == ModelSpec("m", 5)
+
+
+def test_unknown_fields_are_passed_over():
+    noise = b"\x28\x01" + wire.delimited(99, b"x") + b"\xa3\x06\xa4\x06" + b"\x3d\0\0\0\0"
+    _, outputs = predict.read_response(noise + entry(1, b"y", noise[2:] + ONE) + noise)
+    assert outputs["y"].tolist() == [1]
+    request = predict.read_request(REQUEST + wire.delimited(5, b"\x08\x01") + wire.delimited(6, b"id"))
+    assert list(request.inputs) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (entry(1, b"\xff", ONE), "an alias"), (wire.delimited(2, wire.delimited(1, b"\xff")), "the model's name"),
+        (wire.delimited(2, wire.delimited(3, b"\xc3")), "the signature's name"),
+    ],
+)  # fmt: skip
+def test_names_that_are_no_text_are_an_error(data, what):
+    with pytest.raises(DecodeError, match=f"expected UTF-8 in {what}"):
+        predict.read_response(data)
+
+
+def test_a_filter_that_is_no_text_is_an_error():
+    with pytest.raises(DecodeError, match="expected UTF-8 in the output filter"):
+        predict.read_request(wire.delimited(3, b"\xff"))
+
+
+def test_the_error_names_the_output_at_fault():
+    with pytest.raises(DecodeError, match=r"output 'bad': float \(2,\) needs 8 bytes of tensor content, got 3"):
+        predict.read_response(entry(1, b"good", ONE) + entry(1, b"bad", tensor(1, (2,), wire.delimited(4, b"abc"))))
+
+
+# --- replies that look alike
+
+
+def test_replies_that_differ_only_in_their_values_are_read_alike():
+    for value in range(5):
+        outputs = {"y": np.full(7, value, "f4"), "z": np.full((2, 2), value, "f8")}
+        data = predict.write_response(SPEC, outputs)
+        spec, got = predict.read_response(data)
+        assert spec == SPEC
+        assert list(got) == ["y", "z"]
+        assert all(same(got[alias], outputs[alias]) for alias in outputs)
+        assert all(not array.flags.writeable and np.shares_memory(array.view("u1"), np.frombuffer(data, "u1"))
+                   for array in got.values())  # fmt: skip
+
+
+def test_replies_of_one_length_but_another_kind_are_told_apart():
+    replies = [
+        ({"y": np.ones(4, "f4")}, SPEC), ({"y": np.ones(4, "i4")}, SPEC), ({"y": np.ones(2, "f8")}, SPEC),
+        ({"z": np.ones(4, "f4")}, SPEC), ({"y": np.ones(4, "f4")}, ModelSpec("m", 4, None, "serving_default")),
+        ({"y": np.ones((4, 1), "i1")}, SPEC), ({"y": np.arange(4, dtype="f4")}, SPEC), ({"y": np.zeros(16, "?")}, SPEC),
+        ({"y": np.array([b"x" * 14], object)}, SPEC),
+    ]  # fmt: skip
+    for outputs, spec in replies * 3:
+        for typed in (False, True):
+            data = predict.write_response(spec, outputs, typed=typed)
+            answered, got = predict.read_response(data)
+            assert answered == spec
+            assert list(got) == list(outputs)
+            assert all(same(got[alias], outputs[alias]) for alias in outputs)
+
+
+def test_a_bool_that_is_none_is_refused_even_after_good_ones():
+    data = predict.write_response(SPEC, {"y": np.array([True] * 9)}, typed=False)
+    for _ in range(3):
+        predict.read_response(data)
+    at = data.index(b"\1" * 9)
+    with pytest.raises(DecodeError, match="needs bytes of 0 or 1"):
+        predict.read_response(data[:at] + b"\7" + data[at + 1 :])
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_a_reply_changed_in_any_byte_is_read_as_if_it_were_the_first(data):
+    layouts = [predict.write_response(SPEC, {"y": np.arange(4, dtype=dtype)}, typed=typed)
+               for dtype in ("f4", "f8") for typed in (False, True)]  # fmt: skip
+    for reply in layouts:
+        predict.read_response(reply)
+    reply = data.draw(st.sampled_from(layouts))
+    at = data.draw(st.integers(0, len(reply) - 1))
+    reply = reply[:at] + bytes((data.draw(st.integers(0, 255)),)) + reply[at + 1 :]
+    warm = outcome(reply)
+    predict._layouts.clear()
+    assert outcome(reply) == warm
+
+
+def outcome(reply):
+    try:
+        spec, outputs = predict.read_response(reply)
+    except DecodeError as error:
+        return str(error)
+    return spec, {alias: (array.dtype, array.shape, array.tobytes()) for alias, array in outputs.items()}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.dictionaries(st.text(max_size=5), st.sampled_from(list(ARRAYS)), max_size=4), st.lists(st.text(max_size=5)))
+def test_any_request_is_what_protobuf_reads(names, wanted):
+    arrays = {alias: ARRAYS[name] for alias, name in names.items()}
+    data = predict.write_request(SPEC, arrays, wanted)
+    proto, inputs = parsed_request(data)
+    assert set(inputs) == set(arrays)
+    assert all(same(inputs[alias], as_sent(array)) for alias, array in arrays.items())
+    assert list(proto.output_filter) == wanted
+    again = predict.read_request(proto.SerializeToString())
+    assert list(again.outputs) == wanted
+    assert all(same(again.tensor(alias), inputs[alias]) for alias in inputs)
+
+
+def test_a_response_written_by_protobuf_is_read():
+    proto = predict_pb2.PredictResponse()
+    proto.model_spec.name = "m"
+    proto.model_spec.version.value = 9
+    for row in HELD:
+        proto.outputs[row.name].ParseFromString(tensors.write(of_row(row, (3, 2)), typed=True))
+    spec, outputs = predict.read_response(proto.SerializeToString())
+    assert spec == ModelSpec("m", 9)
+    assert all(same(outputs[row.name], of_row(row, (3, 2))) for row in HELD)

@@ -1,0 +1,85 @@
+"""Answers that must be the same on any server, as the client sees them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from tfs_client import State, StatusCode, TensorSpec
+
+X = np.float32([1, 2, 5])
+
+
+def test_the_highest_version_answers_by_default(client):
+    prediction = client.predict({"x": X})
+    assert prediction.array.tolist() == [3.5, 4, 5.5]
+    assert (prediction.model.name, prediction.model.version) == ("half_plus_two", 2)
+    assert prediction.model.signature == "serving_default"
+
+
+def test_a_version_that_is_asked_for_answers(client):
+    prediction = client.predict({"x": X}, version=1)
+    assert prediction.array.tolist() == [2.5, 3, 4.5]
+    assert prediction.model.version == 1
+
+
+def test_a_bare_array_finds_its_input(client):
+    assert client.predict([1.0]).array.tolist() == [3.5]
+
+
+def test_several_inputs_and_outputs_with_strings(client):
+    prediction = client.predict({"a": np.float32([1, 2]), "text": ["hi", b"\xff"]}, signature="many")
+    assert {alias: array.tolist() for alias, array in prediction.items()} == {
+        "doubled": [2, 4],
+        "loud": [b"hi!", b"\xff!"],
+    }
+    assert prediction["doubled"].dtype == np.float32
+    assert prediction.model.signature == "many"
+
+
+def test_an_output_filter_keeps_the_rest_away(client):
+    prediction = client.predict({"a": np.float32([1]), "text": ["hi"]}, signature="many", outputs=["loud"])
+    assert list(prediction) == ["loud"]
+
+
+def test_empty_arrays_keep_dtype_and_shape(client):
+    array = client.predict({"x": np.zeros((0,), np.float32)}).array
+    assert (array.dtype, array.shape) == (np.float32, (0,))
+
+
+def test_a_megabyte_goes_both_ways(client):
+    x = np.arange(300_000, dtype=np.float32)
+    np.testing.assert_array_equal(client.predict({"x": x}).array, x / 2 + 3)
+
+
+def test_futures_and_threads_get_their_own_answers(client):
+    futures = [client.predict_future({"x": np.float32([n])}) for n in range(50)]
+    assert [future.result(20).array[0] for future in futures] == [n / 2 + 3 for n in range(50)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda n: client.predict({"x": np.float32([n])}).array[0], range(50))
+        assert list(answers) == [n / 2 + 3 for n in range(50)]
+
+
+def test_signatures_tell_aliases_dtypes_and_shapes(client):
+    signatures = client.signatures()
+    assert (signatures.model, signatures.version) == ("half_plus_two", 2)
+    default, many = signatures["serving_default"], signatures["many"]
+    assert default.inputs == {"x": TensorSpec("float32", (None,))}
+    assert default.outputs == {"y": TensorSpec("float32", (None,))}
+    assert many.inputs == {"a": TensorSpec("float32", (None,)), "text": TensorSpec("string", (None,))}
+    assert many.outputs == {"doubled": TensorSpec("float32", (None,)), "loud": TensorSpec("string", (None,))}
+    assert {default.method_name, many.method_name} == {"tensorflow/serving/predict"}
+    assert all(spec.tensor_name for spec in (*default.inputs.values(), *many.inputs.values()))
+
+
+def test_status_lists_the_versions(client):
+    status = client.status()
+    assert [(entry.version, entry.state, entry.code) for entry in status.versions] == [
+        (2, State.AVAILABLE, StatusCode.OK),
+        (1, State.AVAILABLE, StatusCode.OK),
+    ]
+    assert client.is_ready()
+    assert client.is_ready(version=1)
+    assert not client.is_ready(version=3)
+    client.wait_until_ready(10)

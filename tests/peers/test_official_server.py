@@ -1,0 +1,106 @@
+"""PredictClient against a server on the published stubs that runs SavedModels with TensorFlow.
+
+What it answers to ordinary calls is checked in tests/contract; here is what TensorFlow alone can tell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfs_client import InvalidArgumentError, PredictClient, SignatureError, make_ndarray, make_tensor_proto
+
+pytestmark = pytest.mark.peer
+
+DTYPES = (
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 bfloat16 complex64 complex128 string"
+).split()
+
+
+@pytest.fixture
+def client(official):
+    with PredictClient(official.target, model="half_plus_two", timeout=30) as client:
+        yield client
+
+
+def values(dtype, shape):
+    """Arrays of every dtype, with values at its edges."""
+    rng = np.random.default_rng(7)
+    if dtype == "string":
+        array = np.empty(shape, object)
+        array[...] = b"\xff text"
+        return array
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+    if dtype.kind == "c":
+        return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 2), (3, 4), (2, 1, 5)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tensorflow_gives_back_what_was_sent(official, dtype, shape):
+    array = values(dtype, shape)
+    with PredictClient(official.target, model="identity", timeout=30) as client:
+        back = client.predict({"x": array}, signature=dtype).array
+        again = client.predict(array, signature=dtype).array
+    for got in (back, again):
+        assert (got.dtype, got.shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(got, array)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_predictions_equal_tensorflows_own(official, client, version):
+    import tensorflow as tf
+
+    x = np.random.default_rng(3).standard_normal(10_000).astype(np.float32)
+    own = official.models["half_plus_two"][version].signatures["serving_default"](x=tf.constant(x))["y"].numpy()
+    np.testing.assert_array_equal(client.predict({"x": x}, version=version).array, own)
+    np.testing.assert_array_equal(client.predict_future(x, version=version).result(30).array, own)
+
+
+@pytest.mark.parametrize(("model", "version"), [("half_plus_two", 1), ("half_plus_two", 2), ("identity", 1)])
+def test_signatures_equal_those_in_the_saved_model(official, client, model, version):
+    import tensorflow as tf
+
+    expected = official.signature_def(model, version)
+    found = client.signatures(model=model, version=version)
+    assert set(found) == set(expected)
+    for name, signature in found.items():
+        assert signature.method_name == expected[name].method_name
+        for specs, infos in ((signature.inputs, expected[name].inputs), (signature.outputs, expected[name].outputs)):
+            assert set(specs) == set(infos)
+            for alias, spec in specs.items():
+                info = infos[alias]
+                shape = tf.TensorShape(info.tensor_shape)
+                assert spec.tensor_name == info.name
+                assert spec.row.number == info.dtype
+                assert spec.shape == (None if shape.rank is None else tuple(shape.as_list()))
+
+
+def test_an_error_of_an_op_keeps_its_code_and_words(client):
+    with pytest.raises(InvalidArgumentError, match="Incompatible shapes|must have|inner shape|shape"):
+        client.predict({"a": np.float32([1]), "text": np.zeros((2, 3), object) + b"x"}, signature="many")
+
+
+def test_several_inputs_need_their_names(client):
+    with pytest.raises(SignatureError, match=r"the inputs are: a: float32 \(\?,\), text: string \(\?,\)"):
+        client.predict([1.0], signature="many")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,)], ids=str)
+def test_tensor_protos_are_understood_by_both_libraries(official, dtype, shape):
+    import tensorflow as tf
+
+    array = values(dtype, shape)
+    ours = make_tensor_proto(array)
+    theirs = tf.make_tensor_proto(array)
+    np.testing.assert_array_equal(make_ndarray(theirs), array)
+    np.testing.assert_array_equal(tf.make_ndarray(type(theirs).FromString(ours.SerializeToString())), array)

@@ -1,0 +1,165 @@
+"""Options are checked when given, and the texts say what was expected."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from tfs_client import ConfigError
+from tfs_client.options import (
+    UNSET,
+    Deadline,
+    checked_channel_options,
+    checked_metadata,
+    checked_target,
+    checked_timeout,
+)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "localhost:8500",
+        "10.0.0.1:1",
+        "[::1]:65535",
+        "tf-serving.models.svc.cluster.local:8500",
+        "under_score:8500",
+        "dns:svc:8500",
+        "dns:///svc:8500",
+        "dns://8.8.8.8/svc:8500",
+        "dns:///[::1]:8500",
+        "unix:/run/serving.sock",
+        "unix:relative.sock",
+        "unix:///run/serving.sock",
+        "unix-abstract:name",
+        "ipv4:10.0.0.1:8500,10.0.0.2:8500",
+        "ipv6:[::1]:8500",
+        "xds:///svc",
+    ],
+)
+def test_targets_that_grpc_understands_are_taken_as_they_are(target):
+    assert checked_target(target) == target
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("", "expected host:port"),
+        ("  ", "expected host:port"),
+        (None, "expected host:port"),
+        (8500, "expected host:port"),
+        (b"localhost:8500", "expected host:port"),
+        ("localhost", "the gRPC port is usually 8500"),
+        ("localhost:", "the gRPC port is usually 8500"),
+        (":8500", "the gRPC port is usually 8500"),
+        ("localhost:http", "expected host:port"),
+        ("localhost:8500/v1", "expected host:port"),
+        ("::1:8500", "expected host:port"),
+        (" localhost:8500", "expected host:port"),
+        ("localhost:8500\n", "expected host:port"),
+        ("local host:8500", "expected host:port"),
+        ("localhost:٨٥٠٠", "expected host:port"),
+        ("localhost:0", "expected a port from 1 to 65535"),
+        ("localhost:65536", "expected a port from 1 to 65535"),
+        ("dns:///svc", "expected host:port"),
+        ("http://localhost:8501", "REST targets are not supported"),
+        ("https://localhost:8501", "REST targets are not supported"),
+        ("grpc://localhost:8500", "gRPC targets have no scheme"),
+    ],
+)
+def test_targets_that_grpc_would_misread_are_refused(target, message):
+    with pytest.raises(ConfigError, match=message):
+        checked_target(target)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(1, 1.0), (0.5, 0.5), (None, None), (math.inf, None), (np.float64(2), 2.0)]
+)
+def test_timeouts_are_seconds_or_none(timeout, seconds):
+    assert checked_timeout(timeout) == seconds
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, -math.inf, "5", True, [1]])
+def test_other_timeouts_are_refused(timeout):
+    with pytest.raises(ConfigError, match="expected a timeout in seconds above 0, or None for no limit, got"):
+        checked_timeout(timeout)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "pairs"),
+    [
+        (None, ()),
+        ({}, ()),
+        ([], ()),
+        ({"a": "b"}, (("a", "b"),)),
+        ([("a", "1"), ("a", "2")], (("a", "1"), ("a", "2"))),
+        ((pair for pair in [("a", "1")]), (("a", "1"),)),
+        ([["a", "1"]], (("a", "1"),)),
+        ({"x-y_z.0": "", "raw-bin": b"\x00"}, (("x-y_z.0", ""), ("raw-bin", b"\x00"))),
+    ],
+)
+def test_metadata_becomes_pairs(metadata, pairs):
+    assert checked_metadata(metadata) == pairs
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"Upper": "x"}, "lower-case letters"),
+        ({"": "x"}, "lower-case letters"),
+        ({":path": "x"}, "lower-case letters"),
+        ({"a b": "x"}, "lower-case letters"),
+        ({"a\n": "x"}, "lower-case letters"),
+        ({1: "x"}, "lower-case letters"),
+        ({"a": b"x"}, "takes text; bytes need a key ending in -bin, got bytes"),
+        ({"a-bin": "x"}, "takes bytes, for its name ends in -bin, got str"),
+        ({"a": "ä"}, "printable ASCII"),
+        ({"a": "line\nbreak"}, "printable ASCII"),
+        ({"a": 1}, "takes text.*got int"),
+        ({"a": None}, "takes text.*got NoneType"),
+        ({"a-bin": None}, "takes bytes.*got NoneType"),
+        ("ab", "expected metadata by key, or pairs"),
+        ([("a",)], "expected metadata by key, or pairs"),
+        ([("a", "b", "c")], "expected metadata by key, or pairs"),
+        (5, "expected metadata by key, or pairs"),
+    ],
+)
+def test_metadata_that_grpc_cannot_send_is_refused(metadata, message):
+    with pytest.raises(ConfigError, match=message):
+        checked_metadata(metadata)
+
+
+def test_channel_options_become_a_mapping():
+    assert checked_channel_options(None) == {}
+    assert checked_channel_options({"grpc.a": 1, "grpc.b": "x"}) == {"grpc.a": 1, "grpc.b": "x"}
+    assert checked_channel_options([("grpc.a", -1), ("grpc.b", b"x")]) == {"grpc.a": -1, "grpc.b": b"x"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"grpc.a": 1.5}, {1: 1}, {"grpc.a": None}, {"grpc.a": 1 << 31}, 5, [("grpc.a",)], "text"]
+)
+def test_channel_options_that_grpc_cannot_take_are_refused(options):
+    with pytest.raises(ConfigError, match="expected channel options"):
+        checked_channel_options(options)
+
+
+def test_a_deadline_gives_what_remains_and_never_less_than_a_millisecond():
+    deadline = Deadline.after(60)
+    assert 59 < deadline.remaining() <= 60
+    assert not deadline.passed()
+    over = Deadline(time.monotonic() - 1)
+    assert over.remaining() == 0.001
+    assert over.passed()
+
+
+def test_without_a_limit_everything_remains():
+    deadline = Deadline.after(None)
+    assert deadline.remaining() is None
+    assert not deadline.passed()
+
+
+def test_unset_prints_its_name():
+    assert repr(UNSET) == "UNSET"
