@@ -221,7 +221,10 @@ def test_strings_come_back_as_bytes(values, expected, content):
 
 @pytest.mark.parametrize(
     "dtype",
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split(),
+    [
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64", "complex64", "complex128"),
+    ],
 )
 def test_every_dtype_comes_back_as_it_was(fake_server, dtype):
     spec = TensorSpec(dtype)
@@ -389,7 +392,7 @@ def test_unknown_model(client):
 
 
 def test_wrong_input_name(client):
-    with pytest.raises(InvalidArgumentError, match="Signature input alias: x.*not found in request"):
+    with pytest.raises(InvalidArgumentError, match=r"Signature input alias: x.*not found in request"):
         client.predict({"wrong": [1.0]})
 
 
@@ -442,6 +445,30 @@ def test_a_closed_port_is_unavailable_and_the_hint_names_the_target():
             client.predict({"x": [1.0]})
 
 
+def test_a_rest_port_is_unavailable_and_the_hint_names_the_grpc_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+
+        def answer_in_http_1():
+            for _ in range(20):  # gRPC tries again until its call is over
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        listening.settimeout(5)
+        answering = pool.submit(answer_in_http_1)
+        target = f"127.0.0.1:{listening.getsockname()[1]}"
+        with (
+            PredictClient(target, model="m", timeout=10) as client,
+            pytest.raises(UnavailableError, match="usually 8500; 8501 is REST"),
+        ):
+            client.predict({"x": [1.0]})
+        listening.shutdown(socket.SHUT_RDWR)
+        answering.result(10)
+
+
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 def test_every_status_code_has_its_class(raw_server, code):
     def abort(request, context):
@@ -453,6 +480,7 @@ def test_every_status_code_has_its_class(raw_server, code):
                 predict({"x": [1.0]})
             assert caught.value.code.name == code.name
             assert caught.value.details == "said by the server"
+            assert "Nothing that speaks gRPC" not in caught.value.hint
             assert isinstance(caught.value.__cause__, grpc.RpcError) or predict != client.predict
 
 
@@ -584,9 +612,12 @@ def test_a_forgotten_client_warns_and_names_itself(double):
     def forget():
         PredictClient(double.target, model="double").predict([1.0])
 
-    with pytest.warns(ResourceWarning, match=r"unclosed PredictClient\('.*', model='double'\): use it as a context"):
+    def forgotten():
         forget()
         gc.collect()
+
+    with pytest.warns(ResourceWarning, match=r"unclosed PredictClient\('.*', model='double'\): use it as a context"):
+        forgotten()
 
 
 def test_a_client_that_could_not_be_made_does_not_warn():
@@ -779,7 +810,7 @@ def test_waiting_in_vain_for_a_version_that_ended_says_so(double):
     double.remove_model("double")
     with (
         PredictClient(double.target, model="double") as client,
-        pytest.raises(DeadlineExceededError, match="not ready within 0.25 s: version 1: END"),
+        pytest.raises(DeadlineExceededError, match=r"not ready within 0\.25 s: version 1: END"),
     ):
         client.wait_until_ready(0.25)
 

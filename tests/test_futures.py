@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import socket
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
@@ -20,6 +21,7 @@ from tfs_client import (
     PredictClient,
     SignatureError,
     StatusCode,
+    TensorSpec,
     UnavailableError,
 )
 
@@ -90,6 +92,16 @@ def test_a_server_that_is_not_there_is_raised_by_result():
         future = client.predict_future({"x": [1.0]})
         with pytest.raises(UnavailableError, match="Nothing that speaks gRPC"):
             future.result(10)
+
+
+def test_a_refused_call_makes_the_client_ask_for_signatures_anew(client, double):
+    client.predict_future([1.0]).result(10)
+    vector = TensorSpec("float32", (None,))
+    double.add_model("double", lambda z: 3 * z, inputs={"z": vector}, outputs={"y": vector}, version=2)
+    assert isinstance(client.predict_future([1.0]).exception(10), InvalidArgumentError)  # sent as "x"
+    # Callbacks run right after the waiting thread is told, so the next call may still be too early.
+    assert eventually(lambda: client.predict_future([1.0]).exception(10) is None)
+    assert client.predict_future([1.0]).result(10).array.tolist() == [3]
 
 
 def test_bad_inputs_raise_at_once(client, double):
@@ -168,7 +180,10 @@ def test_a_cancelled_call_is_recorded_as_such_by_the_fake_server(slow, gated, ga
 
 
 def test_a_call_can_be_cancelled_before_it_was_sent():
-    with PredictClient("192.0.2.1:8500", model="m", timeout=30) as client:  # an address that never answers
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,  # takes connections and never says a word
+        PredictClient(f"127.0.0.1:{mute.getsockname()[1]}", model="m", timeout=30) as client,
+    ):
         future = client.predict_future({"x": [1.0]})
         assert future.cancel()
         assert future.cancelled()

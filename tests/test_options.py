@@ -76,7 +76,17 @@ def test_targets_that_grpc_would_misread_are_refused(target, message):
 
 
 @pytest.mark.parametrize(
-    ("timeout", "seconds"), [(1, 1.0), (0.5, 0.5), (None, None), (math.inf, None), (np.float64(2), 2.0)]
+    ("timeout", "seconds"),
+    [
+        (1, 1.0),
+        (0.5, 0.5),
+        (None, None),
+        (math.inf, None),
+        (1e10, None),
+        (1e300, None),
+        (1e9, 1e9),
+        (np.float64(2), 2.0),
+    ],
 )
 def test_timeouts_are_seconds_or_none(timeout, seconds):
     assert checked_timeout(timeout) == seconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ class Unset(enum.Enum):
 UNSET = Unset.UNSET
 
 DEFAULT_TIMEOUT = 30.0  # seconds
+LONGEST = 1e9  # seconds; gRPC counts nanoseconds in 64 bits, and takes a deadline beyond them for one that has passed
 
 Metadata = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
 MetadataPairs = tuple[tuple[str, str | bytes], ...]
@@ -63,7 +63,7 @@ def checked_timeout(timeout: float | None) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
         raise ConfigError(f"expected a timeout in seconds above 0, or None for no limit, got {timeout!r}")
-    return None if math.isinf(timeout) else float(timeout)
+    return None if timeout > LONGEST else float(timeout)
 
 
 _KEY = re.compile(r"[0-9a-z_.-]+")

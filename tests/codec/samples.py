@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 
 import numpy as np
@@ -18,16 +19,18 @@ NUMERIC = [row for row in HELD if row.name != "string"]
 
 # (array, typed bytes, content bytes), from §16 of the contract.
 GOLDEN = [
-    (np.array([1.0, 2.5], "<f4"), "0801 1204 1202 0802 2a08 0000803f 00002040", "0801120412020802 2208 0000803f 00002040"),
+    (
+        np.array([1.0, 2.5], "<f4"),
+        "0801 1204 1202 0802 2a08 0000803f 00002040",
+        "0801120412020802 2208 0000803f 00002040",
+    ),
     (np.array([b"a", b"bc"], object), "0807 1204 1202 0802 4201 61 4202 6263", "0807120412020802 2205 01 02 61 6263"),
     (np.array([1.0, -2.0], "<f2"), "0813 1204 1202 0802 6a05 8078 808003", "0813120412020802 2204 003c 00c0"),
     (np.array([-1], "<i4"), "0803 1204 1202 0801 3a0a ffffffffffffffffff01", "0803120412020801 2204 ffffffff"),
     (np.array(3.0, "<f4"), "0801 1200 2a04 00004040", "0801 1200 2204 00004040"),
 ]
 REQUEST = bytes.fromhex("0a070a016d1202080312130a0178120e08011204120208012a04000000401a0179")
-REPLY = bytes.fromhex(
-    "0a130a0179120e08011204120208012a040000404012180a016d120208031a0f73657276696e675f64656661756c74"
-)
+REPLY = bytes.fromhex("0a130a0179120e08011204120208012a040000404012180a016d120208031a0f73657276696e675f64656661756c74")
 
 
 def shape(*sizes: int) -> bytes:
@@ -101,7 +104,7 @@ def _content(content: bytes, row, count: int) -> list:
         if sum(lengths) != len(content) - at:
             raise Rejected
         ends = np.cumsum([at, *lengths]).tolist()
-        return [content[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
+        return [content[start:stop] for start, stop in itertools.pairwise(ends)]
     if len(content) != count * row.dtype.itemsize or (row.name == "bool" and max(content) > 1):
         raise Rejected
     return list(np.frombuffer(content, row.dtype))
@@ -141,11 +144,11 @@ def of_row(row, sizes: tuple[int, ...], seed: int = 0) -> np.ndarray:
         flat = rng.integers(info.min, info.max, count, base, endpoint=True)
         return flat.view(row.dtype).reshape(sizes)
     if base.kind == "b":
-        return rng.integers(0, 2, sizes).astype(bool)
+        return np.asarray(rng.integers(0, 2, sizes), bool)
     if base.kind == "c":
-        return (rng.normal(size=sizes) + 1j * rng.normal(size=sizes)).astype(base)
+        return np.asarray(rng.normal(size=sizes) + 1j * rng.normal(size=sizes), base)
     if row.name.startswith(("int", "uint")):  # four bits or two
         bits, signed = int(row.name[-1]), row.name[0] == "i"
         low = -(1 << bits - 1) if signed else 0
-        return rng.integers(low, low + (1 << bits), sizes).astype(base)
-    return rng.normal(size=sizes).astype(base)
+        return np.asarray(rng.integers(low, low + (1 << bits), sizes), np.int8).astype(base)
+    return np.asarray(rng.normal(size=sizes)).astype(base)

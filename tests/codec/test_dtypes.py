@@ -134,7 +134,7 @@ def test_what_names_no_dtype_is_refused_with_the_list_of_what_a_tensor_holds(nam
 
 
 def test_the_refusal_shows_the_name_that_was_given():
-    with pytest.raises(EncodeError, match="'float31' names no dtype"):
+    with pytest.raises(EncodeError, match=r"'float31' names no dtype"):
         find("float31")
     with pytest.raises(EncodeError, match=r"numpy dtype datetime64\[s\] has no tensor dtype"):
         row_of(np.dtype("M8[s]"))
@@ -142,7 +142,7 @@ def test_the_refusal_shows_the_name_that_was_given():
 
 @pytest.mark.parametrize("name", ["resource", "variant", "invalid"])
 def test_rows_that_numpy_cannot_hold_say_so(name):
-    with pytest.raises(TFServingError, match=f"numpy has no counterpart of TensorFlow's {name} tensors"):
+    with pytest.raises(TFServingError, match=rf"numpy has no counterpart of TensorFlow's {name} tensors"):
         find(name).dtype  # noqa: B018
 
 

@@ -50,9 +50,9 @@ def test_of_version_and_label_the_last_counts():
 
 
 def test_a_name_that_is_no_text_is_an_error():
-    with pytest.raises(DecodeError, match="expected UTF-8 in the model's name"):
+    with pytest.raises(DecodeError, match=r"expected UTF-8 in the model's name"):
         model_spec.read(wire.delimited(1, b"\xff"))
-    with pytest.raises(EncodeError, match="expected a model name that UTF-8 can hold"):
+    with pytest.raises(EncodeError, match=r"expected a model name that UTF-8 can hold"):
         model_spec.write(ModelSpec("\ud800"))
 
 

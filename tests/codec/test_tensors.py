@@ -75,7 +75,7 @@ def test_typed_fields_hold_exactly_one_value_per_element(row):
 
 @pytest.mark.parametrize("name", ["resource", "variant", "invalid"])
 def test_rows_without_values_cannot_be_written(name):
-    with pytest.raises(EncodeError, match=f"{name} tensors cannot be written"):
+    with pytest.raises(EncodeError, match=rf"{name} tensors cannot be written"):
         tensors.values_field(np.zeros(1), BY_NAME[name])
 
 
@@ -253,7 +253,9 @@ def test_surplus_values_are_ignored(row, sizes):
 
 def test_repeating_a_value_is_refused_where_it_would_take_far_more_than_the_message():
     data = tensor(9, (1_000_000,), packed(10, 1, 2))
-    with pytest.raises(DecodeError, match=r"int64 \(1000000,\) needs 1000000 values, got 2; repeating .* 8000000 bytes"):
+    with pytest.raises(
+        DecodeError, match=r"int64 \(1000000,\) needs 1000000 values, got 2; repeating .* 8000000 bytes"
+    ):
         tensors.read(data)
     assert tensors.read(data, budget=10_000_000)[-1] == 2
 
@@ -276,7 +278,7 @@ def test_replies_are_viewed_rather_than_copied_wherever_the_bytes_allow(row, typ
     if not varint or row.name == "bool":
         assert np.shares_memory(got.view(np.uint8), np.frombuffer(data, np.uint8))
     assert not got.flags.writeable
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError, match=r"read-only"):
         got[...] = got
 
 
@@ -338,7 +340,7 @@ def test_strings_as_content_are_read_and_written():
      (2, "ffffffffffffffffff01 01 61"), (1, "8080808080808080808001 00"), (1_000_000, "00"), (5, "01 02 61 6263")],
 )  # fmt: skip
 def test_strings_as_content_with_wrong_lengths_are_an_error(count, content):
-    with pytest.raises(DecodeError, match="string|varint"):
+    with pytest.raises(DecodeError, match=r"string|varint"):
         tensors.read(tensor(7, (count,), wire.delimited(4, bytes.fromhex(content))))
 
 
@@ -358,9 +360,9 @@ def test_content_of_a_wrong_length_names_what_was_needed_and_what_came(size, nee
 def test_typed_values_cut_in_the_middle_are_an_error():
     with pytest.raises(DecodeError, match=r"float \(2,\) needs whole values of 4 bytes, got 7 bytes"):
         tensors.read(tensor(1, (2,), wire.delimited(5, b"\0" * 7)))
-    with pytest.raises(DecodeError, match="complex64 .* needs whole values of 4 bytes, got 6 bytes"):
+    with pytest.raises(DecodeError, match=r"complex64 .* needs whole values of 4 bytes, got 6 bytes"):
         tensors.read(tensor(8, (1,), wire.delimited(9, b"\0" * 6)))
-    with pytest.raises(DecodeError, match="expected a whole varint"):
+    with pytest.raises(DecodeError, match=r"expected a whole varint"):
         tensors.read(tensor(9, (1,), wire.delimited(10, b"\x80")))
 
 
@@ -375,7 +377,7 @@ def test_unknown_and_reference_dtypes_are_an_error(number):
 
 @pytest.mark.parametrize("number", [20, 21])
 def test_resources_and_variants_are_an_error(number):
-    with pytest.raises(DecodeError, match="numpy has no counterpart"):
+    with pytest.raises(DecodeError, match=r"numpy has no counterpart"):
         tensors.read(tensor(number, (1,)))
 
 
@@ -402,7 +404,7 @@ def test_negative_sizes_are_an_error(sizes):
 
 
 def test_more_axes_than_tensorflow_has_are_an_error():
-    with pytest.raises(DecodeError, match="expected at most 254 axes"):
+    with pytest.raises(DecodeError, match=r"expected at most 254 axes"):
         tensors.read(tensor(1, (1,) * 255))
 
 
@@ -414,7 +416,7 @@ def test_more_axes_than_tensorflow_has_are_an_error():
     ids=lambda sizes: str(sizes)[:30],
 )  # fmt: skip
 def test_shapes_beyond_numpy_are_an_error_of_ours(sizes, values):
-    with pytest.raises(DecodeError, match="expected|needs"):
+    with pytest.raises(DecodeError, match=r"expected|needs"):
         tensors.read(tensor(9, sizes, values))
 
 

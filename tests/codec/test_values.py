@@ -17,7 +17,8 @@ from .samples import HAS_ML_DTYPES
         (2**31 - 1, "int32"), (-(2**31), "int32"), (2**31, "int64"), (-(2**31) - 1, "int64"), ([1, 2**40], "int64"),
         (2**63 - 1, "int64"), (2**63, "uint64"), ([0, 2**63], "uint64"), ([2**64 - 1, 1], "uint64"),
         (1.5, "float32"), ([1, 2.5], "float32"), ([2**63, 0.5], "float32"), (1j, "complex128"), ([1, 2j], "complex128"),
-        ([], "float32"), ([[], []], "float32"), ((), "float32"), (range(3), "int32"), (range(2**31, 2**31 + 2), "int64"),
+        ([], "float32"), ([[], []], "float32"), ((), "float32"),
+        (range(3), "int32"), (range(2**31, 2**31 + 2), "int64"),
         (((1, 2), [3, 4]), "int32"), ([np.float64(1), np.float64(2)], "float32"), ([np.int64(5)], "int32"),
         ([np.zeros(2), np.ones(2)], "float32"), (bytearray(b"ab"), "uint8"), (memoryview(b"ab"), "uint8"),
     ],
@@ -34,7 +35,7 @@ def test_integers_beyond_int64_keep_every_digit():
 
 @pytest.mark.parametrize("values", [2**64, [2**64], [1, 2**70], [-1, 2**63], -(2**63) - 1, [2**64, -1]])
 def test_integers_no_tensor_can_hold_are_refused(values):
-    with pytest.raises(EncodeError, match="expected integers of at most 64 bits"):
+    with pytest.raises(EncodeError, match=r"expected integers of at most 64 bits"):
         as_array(values)
 
 
@@ -51,7 +52,8 @@ def test_a_float_that_float32_cannot_hold_is_refused_rather_than_made_infinite()
     [
         ("a", [b"a"]), (b"a", [b"a"]), ("é", ["é".encode()]), ("a\0", [b"a\0"]), (b"\0\0", [b"\0\0"]), ("", [b""]),
         (["a", b"b"], [b"a", b"b"]), ([b"a\0", "b\0"], [b"a\0", b"b\0"]), ([["a"], ["b"]], [b"a", b"b"]),
-        (("x", "y"), [b"x", b"y"]), (np.str_("s"), [b"s"]), (np.bytes_(b"s"), [b"s"]), ([np.str_("s"), "t"], [b"s", b"t"]),
+        (("x", "y"), [b"x", b"y"]), (np.str_("s"), [b"s"]), (np.bytes_(b"s"), [b"s"]),
+        ([np.str_("s"), "t"], [b"s", b"t"]),
         (np.array(["é", "bc"]), ["é".encode(), b"bc"]), (np.array([b"a", b"bc"]), [b"a", b"bc"]),
         (np.array(["a", b"\xff"], object), [b"a", b"\xff"]), ([np.array(["a"]), np.array(["b"])], [b"a", b"b"]),
     ],
@@ -68,13 +70,13 @@ def test_a_single_value_is_a_scalar():
 
 @pytest.mark.parametrize("values", [[[1], [2, 3]], [[1, 2], 3], [["a"], "b"], [[], [1]], ["a", ["b", "c"]]])
 def test_ragged_lists_are_refused(values):
-    with pytest.raises(EncodeError, match="expected"):
+    with pytest.raises(EncodeError, match=r"expected"):
         as_array(values)
 
 
 @pytest.mark.parametrize("values", [[1, "a"], ["a", 1], [1.5, b"a"], [[1], ["a"]], [True, "a"], ["a", None]])
 def test_strings_mixed_with_others_are_refused(values):
-    with pytest.raises(EncodeError, match="expected str or bytes in an object array, got"):
+    with pytest.raises(EncodeError, match=r"expected str or bytes in an object array, got"):
         as_array(values)
 
 
@@ -89,22 +91,30 @@ def test_objects_that_are_no_values_are_refused_with_their_type(values):
 
 @pytest.mark.parametrize("array", [np.array(["a", 1], object), np.array([None]), np.array([["a"], [2.5]], object)])
 def test_object_arrays_of_other_values_are_refused_at_the_latest_when_written(array):
-    with pytest.raises(EncodeError, match="expected str or bytes in a string tensor, got (int|NoneType|float)"):
+    with pytest.raises(EncodeError, match=r"expected str or bytes in a string tensor, got (int|NoneType|float)"):
         tensors.write(as_array(array))
-    with pytest.raises(EncodeError, match="expected str or bytes in a string tensor"):
+    with pytest.raises(EncodeError, match=r"expected str or bytes in a string tensor"):
         tensors.strings_content(array)
-    with pytest.raises(EncodeError, match="expected str or bytes in an object array, got .* at element"):
+    with pytest.raises(EncodeError, match=r"expected str or bytes in an object array, got .* at element"):
         as_array(array, "string")
 
 
 def test_none_is_no_tensor():
-    with pytest.raises(EncodeError, match="None is no tensor; leave the input out"):
+    with pytest.raises(EncodeError, match=r"None is no tensor; leave the input out"):
         as_array(None)
 
 
-@pytest.mark.parametrize("values", [np.datetime64(1, "s"), np.zeros(2, "m8[s]"), np.zeros(2, "V4"), np.zeros(2, "i4,f4")])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.datetime64(1, "s"),
+        np.zeros(2, "m8[s]"),
+        np.zeros(2, "V4"),
+        np.zeros(2, "i4,f4"),
+    ],
+)
 def test_arrays_of_dtypes_no_tensor_has_are_refused(values):
-    with pytest.raises(EncodeError, match="has no tensor dtype; a tensor can hold"):
+    with pytest.raises(EncodeError, match=r"has no tensor dtype; a tensor can hold"):
         as_array(values)
 
 
@@ -175,16 +185,16 @@ def test_python_values_take_the_wanted_dtype_where_they_fit(values, dtype):
     ],
 )  # fmt: skip
 def test_python_values_that_do_not_fit_the_wanted_dtype_are_refused(values, dtype):
-    with pytest.raises(EncodeError, match="expected values"):
+    with pytest.raises(EncodeError, match=r"expected values"):
         as_array(values, dtype)
 
 
 def test_arrays_are_cast_to_the_wanted_dtype_as_astype_would():
     assert as_array(np.array([1.9, -1.9]), "int32").tolist() == [1, -1]
     assert as_array(np.array([300]), "uint8").tolist() == [44]
-    with pytest.raises(EncodeError, match="expected values for string, got an array of float64"):
+    with pytest.raises(EncodeError, match=r"expected values for string, got an array of float64"):
         as_array(np.zeros(1), "string")
-    with pytest.raises(EncodeError, match="expected values for int32, got an array of object"):
+    with pytest.raises(EncodeError, match=r"expected values for int32, got an array of object"):
         as_array(np.array(["a"], object), "int32")
 
 
@@ -194,7 +204,7 @@ def test_narrow_types_take_python_values_that_fit():
     assert as_array([-8, 7], "int4").astype(int).tolist() == [-8, 7]
     assert as_array([15], "uint4").astype(int).tolist() == [15]
     for value, dtype in [(8, "int4"), (-1, "uint4"), (1.5, "int4"), (4, "uint2")]:
-        with pytest.raises(EncodeError, match="expected values"):
+        with pytest.raises(EncodeError, match=r"expected values"):
             as_array(value, dtype)
 
 
@@ -215,5 +225,5 @@ def test_long_values_are_shortened_in_errors():
 @pytest.mark.parametrize("content", [False, True], ids=["typed", "content"])
 def test_text_that_utf8_cannot_hold_is_refused(content):
     array = as_array(["\ud800"])
-    with pytest.raises(EncodeError, match="expected text that UTF-8 can hold"):
+    with pytest.raises(EncodeError, match=r"expected text that UTF-8 can hold"):
         tensors.strings_content(array) if content else tensors.write(array)

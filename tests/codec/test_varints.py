@@ -79,7 +79,7 @@ def test_nothing_is_lost_where_chunks_meet(chunks, off, kind):
 
 
 @pytest.mark.parametrize(
-    "lengths", [[1] * 150_000 + [10] * 150_000, [10] * 150_000 + [1] * 150_000, [10, 1] * 90_000, [2] * 70_000 + [3] * 9]
+    "lengths", [[1] * 150_000 + [10] * 150_000, [10] * 150_000 + [1] * 150_000, [10, 1] * 90_000, [2] * 70_000 + [3]]
 )
 def test_uneven_lengths_are_read_whole(lengths):
     payload = b"".join(b"\x81" * (length - 1) + b"\x01" for length in lengths)
@@ -103,7 +103,14 @@ def test_every_bool_but_zero_is_true(value):
 
 @pytest.mark.parametrize(
     ("payload", "value"),
-    [("8000", 0), ("808000", 0), ("8100", 1), ("ff8000", 127), ("80808080808080808000", 0), ("ffffffffffffffffff7f", -1)],
+    [
+        ("8000", 0),
+        ("808000", 0),
+        ("8100", 1),
+        ("ff8000", 127),
+        ("80808080808080808000", 0),
+        ("ffffffffffffffffff7f", -1),
+    ],
 )
 def test_needlessly_long_varints_are_read(payload, value):
     assert varints.decode(bytes.fromhex(payload), np.dtype("i8")).tolist() == [value]
@@ -119,7 +126,7 @@ def test_a_varint_cut_off_is_an_error(payload):
 @pytest.mark.parametrize("extra", [1, 2, 100, 1_000_000])
 @pytest.mark.parametrize("before", [b"", b"\x05" * 20, b"\x85\x01" * varints.CHUNK])
 def test_a_varint_over_ten_bytes_is_an_error(before, extra):
-    with pytest.raises(DecodeError, match="expected varints of at most 10 bytes, got"):
+    with pytest.raises(DecodeError, match=r"expected varints of at most 10 bytes, got"):
         varints.decode(before + b"\x80" * (9 + extra) + b"\x01", np.dtype("i8"))
 
 

@@ -35,7 +35,7 @@ def test_fields_of_every_wire_type_are_found():
      "12 ffffffffffffffffff01", "8080808080808080808001 00"],
 )  # fmt: skip
 def test_what_is_no_message_is_an_error(data):
-    with pytest.raises(DecodeError, match="expected|needs"):
+    with pytest.raises(DecodeError, match=r"expected|needs"):
         walk(bytes.fromhex(data))
 
 
@@ -51,15 +51,15 @@ def test_messages_in_pieces_are_joined_up_to_a_limit():
     for at in range(wire.MAX_PIECES):
         wire.add_piece(pieces, at, at + 1)
     assert wire.joined(b"ab" * wire.MAX_PIECES, pieces) == (b"ab" * (wire.MAX_PIECES // 2), 0, wire.MAX_PIECES)
-    with pytest.raises(DecodeError, match="expected a message in at most 1000 pieces"):
+    with pytest.raises(DecodeError, match=r"expected a message in at most 1000 pieces"):
         wire.add_piece(pieces, 0, 1)
 
 
 def test_text_is_utf8_in_both_directions():
     assert wire.text("é".encode(), 0, 2, "a name") == "é"
-    with pytest.raises(DecodeError, match="expected UTF-8 in a name"):
+    with pytest.raises(DecodeError, match=r"expected UTF-8 in a name"):
         wire.text(b"\xff\xfe", 0, 2, "a name")
-    with pytest.raises(EncodeError, match="expected a name that UTF-8 can hold"):
+    with pytest.raises(EncodeError, match=r"expected a name that UTF-8 can hold"):
         wire.utf8("\ud800", "a name")
-    with pytest.raises(EncodeError, match="expected a name of type str, got int"):
+    with pytest.raises(EncodeError, match=r"expected a name of type str, got int"):
         wire.utf8(1, "a name")

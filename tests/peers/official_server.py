@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+from peers.arrays import DTYPES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with warnings.catch_warnings():
@@ -25,10 +26,6 @@ with warnings.catch_warnings():
         predict_pb2,
         prediction_service_pb2_grpc,
     )
-
-DTYPES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 bfloat16 complex64 complex128 string"
-).split()
 
 
 class HalfPlus(tf.Module):

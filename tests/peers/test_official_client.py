@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 import numpy as np
 import pytest
+from peers.arrays import DTYPES, values
 
 from tfs_client import TensorSpec
 from tfs_client.server import ServerConfig
@@ -12,9 +13,6 @@ from tfs_client.testing import FakeServer
 
 pytestmark = pytest.mark.peer
 
-DTYPES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 bfloat16 complex64 complex128 string"
-).split()
 VECTOR = TensorSpec("float32", (None,))
 
 
@@ -96,12 +94,7 @@ def test_defaults_and_output_filter(stubs):
 @pytest.mark.parametrize("shape", [(), (4,), (0, 3), (2, 3)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_comes_back_as_tensorflow_sent_it(stubs, dtype, shape):
-    if dtype == "string":
-        array = np.full(shape, b"\xff text", object)
-    elif dtype == "bfloat16":
-        array = np.full(shape, 1.5).astype(pytest.importorskip("ml_dtypes").bfloat16)
-    else:
-        array = np.full(shape, 1, dtype)
+    array = values(dtype, shape)
     back = arrays(stubs.predict({"x": array}, name="echo", signature_name=dtype))["y"]
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
     np.testing.assert_array_equal(back, array)
@@ -185,9 +178,12 @@ def test_status_is_read_by_the_published_messages(stubs):
 
 
 def test_methods_of_other_services_are_unimplemented(stubs):
-    from tensorflow_serving.apis import session_service_pb2, session_service_pb2_grpc
+    from tensorflow_serving.apis import session_service_pb2
 
-    stub = session_service_pb2_grpc.SessionServiceStub(stubs.channel)
+    run = stubs.channel.unary_unary(
+        "/tensorflow.serving.SessionService/SessionRun",
+        request_serializer=session_service_pb2.SessionRunRequest.SerializeToString,
+    )
     with pytest.raises(grpc.RpcError) as caught:
-        stub.SessionRun(session_service_pb2.SessionRunRequest(), timeout=20)
+        run(session_service_pb2.SessionRunRequest(), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -7,40 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from peers.arrays import DTYPES, values
 
 from tfs_client import InvalidArgumentError, PredictClient, SignatureError, make_ndarray, make_tensor_proto
 
 pytestmark = pytest.mark.peer
-
-DTYPES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 bfloat16 complex64 complex128 string"
-).split()
 
 
 @pytest.fixture
 def client(official):
     with PredictClient(official.target, model="half_plus_two", timeout=30) as client:
         yield client
-
-
-def values(dtype, shape):
-    """Arrays of every dtype, with values at its edges."""
-    rng = np.random.default_rng(7)
-    if dtype == "string":
-        array = np.empty(shape, object)
-        array[...] = b"\xff text"
-        return array
-    if dtype == "bfloat16":
-        dtype = pytest.importorskip("ml_dtypes").bfloat16
-    dtype = np.dtype(dtype)
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(bool)
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
-    if dtype.kind == "c":
-        return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
-    return rng.standard_normal(shape).astype(dtype)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (0, 2), (3, 4), (2, 1, 5)], ids=str)
@@ -85,8 +62,9 @@ def test_signatures_equal_those_in_the_saved_model(official, client, model, vers
 
 
 def test_an_error_of_an_op_keeps_its_code_and_words(client):
-    with pytest.raises(InvalidArgumentError, match="Incompatible shapes|must have|inner shape|shape"):
-        client.predict({"a": np.float32([1]), "text": np.zeros((2, 3), object) + b"x"}, signature="many")
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.predict({"x": np.float64([1])})
+    assert "float" in caught.value.details
 
 
 def test_several_inputs_need_their_names(client):

@@ -56,7 +56,8 @@ assert make_ndarray(reply.outputs["y"]).tolist() == [6]
 same = our_messages.PredictResponse.FromString(reply.SerializeToString())
 assert same.model_spec.name == "double"
 assert type(same) is not type(reply)
-assert tf.make_ndarray(type(reply.outputs["y"]).FromString(make_tensor_proto([1, 2]).SerializeToString())).tolist() == [1, 2]
+crossed = type(reply.outputs["y"]).FromString(make_tensor_proto([1, 2]).SerializeToString())
+assert tf.make_ndarray(crossed).tolist() == [1, 2]
 server.stop()
 print("both answered")
 """

@@ -103,7 +103,7 @@ def connect() -> Iterator[Any]:
 def models(fake_server: FakeServer) -> FakeServer:
     """The models that the checks are made with.
 
-    ``two``: inputs a, b. ``opt``: inputs a, b, c, with a default for c. ``m``: two versions, labels, answers its number.
+    ``two``: inputs a, b. ``opt``: a, b and c, with a default for c. ``m``: two versions, labels, gives its number.
     """
     vectors = {"a": VECTOR, "b": VECTOR}
     outs = {"y": VECTOR, "z": VECTOR}

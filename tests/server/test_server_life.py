@@ -140,9 +140,12 @@ def test_a_forgotten_server_warns(kind):
     def forget():
         kind().start()
 
-    with pytest.warns(ResourceWarning, match="unclosed server at port"):
+    def forgotten():
         forget()
         gc.collect()
+
+    with pytest.warns(ResourceWarning, match="unclosed server at port"):
+        forgotten()
 
 
 def test_a_server_that_never_started_does_not_warn():

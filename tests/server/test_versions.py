@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout  # its own class before Python 3.11
 
 import numpy as np
 import pytest
@@ -114,6 +115,19 @@ def test_removing_waits_for_those_who_hold_the_version(manager):
             assert handle.servable.run("serving_default", {}, ["y"])["y"].tolist() == 10
         removing.result(10)
     assert states(manager)[0] == (10, "END")
+
+
+def test_a_replaced_version_lets_its_calls_finish_and_a_removal_waits_for_them(manager):
+    with ThreadPoolExecutor(1) as pool:
+        with manager.handle(ModelSpec("m", 10)) as before:
+            manager.add("m", 10, number(11))
+            with manager.handle(ModelSpec("m", 10)) as after:
+                assert after.servable.run("serving_default", {}, ["y"])["y"].tolist() == 11
+            removing = pool.submit(manager.remove, "m", 10)
+            with pytest.raises(FutureTimeout):
+                removing.result(0.05)
+            assert before.servable.run("serving_default", {}, ["y"])["y"].tolist() == 10
+        removing.result(10)
 
 
 def test_states_only_move_forward():

@@ -115,6 +115,31 @@ def test_the_users_options_come_on_top_of_the_defaults():
     assert transport._options == DEFAULT_OPTIONS | {"grpc.max_send_message_length": 5, "grpc.enable_retries": 0}
 
 
+# The words of several gRPC releases, and of TensorFlow Serving.
+@pytest.mark.parametrize(
+    ("details", "unreached"),
+    [
+        ("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused", True),
+        ("errors resolving nowhere.invalid:1: [field:hostname lookup error]", True),
+        ("DNS resolution failed for nowhere.invalid:1: C-ares status is not ARES_SUCCESS", True),
+        ("Socket closed", True),
+        ("recvmsg:Connection reset by peer", True),
+        ("Received http2 GOAWAY frame", True),
+        ("Model labels does not init yet.stable", False),
+        ("The batch scheduling queue to which this task was submitted is full", False),
+        ("", False),
+    ],
+)
+def test_only_a_server_that_was_not_reached_is_said_to_be_absent(details, unreached):
+    transport = GrpcTransport("localhost:1")
+    try:
+        hint = transport._hint(StatusCode.UNAVAILABLE, details, None)
+    finally:
+        transport.close()
+    assert bool(hint) is unreached
+    assert ("Nothing that speaks gRPC answered at localhost:1" in hint) is unreached
+
+
 # The words of several gRPC releases; the side is named since 1.70 or so, before it follows from our own limits.
 @pytest.mark.parametrize(
     ("details", "hint"),

@@ -246,8 +246,10 @@ def memory(array: Array) -> Array:
         array = array.astype(dtype.newbyteorder("<"))
     if not array.flags.c_contiguous:
         array = np.array(array, order="C")
-    plain = dtype.isbuiltin == 1 and dtype.kind in "biufc" and dtype.char != "e"  # what the buffer protocol has words for
-    return array if plain else array.reshape(-1).view(np.uint8)
+    named = (
+        dtype.isbuiltin == 1 and dtype.kind in "biufc" and dtype.char != "e"
+    )  # the buffer protocol has a word for it
+    return array if named else array.reshape(-1).view(np.uint8)
 
 
 _LITTLE = np.dtype("<i4").isnative

@@ -4,7 +4,7 @@ A varint holds seven bits a byte, lowest first; the top bit says that another by
 64-bit two's complement and take ten bytes (https://protobuf.dev/programming-guides/encoding/).
 
 Work goes in chunks that stay in the cache, which is both faster than whole-array passes and keeps the scratch memory
-constant: beside the result, decoding a message of any size allocates about a megabyte.
+constant: beside the result, decoding a message of any size allocates a few megabytes.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def decode(data: bytes | bytearray | memoryview | Array, dtype: np.dtype[Any]) -
 
 
 def _decode_chunk(chunk: Array) -> tuple[Array, int]:
-    """The varints that end in this chunk, at most twice as many as intended, and the bytes they take."""
+    """The first varints of this chunk, all that end in it unless they are more than a chunk has, and their bytes."""
     last = chunk < 0x80
-    ends = last.nonzero()[0][: 2 * CHUNK]
+    ends = last.nonzero()[0][:CHUNK]
     if not ends.size:
         raise DecodeError(f"expected varints of at most {LONGEST} bytes, got a longer one")
     used = int(ends[-1]) + 1

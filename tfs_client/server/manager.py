@@ -57,15 +57,20 @@ class Manager:
         self._labels = {model: dict(labels) for model, labels in (version_labels or {}).items()}
 
     def add(self, name: str, version: int, servable: Servable) -> None:
-        """Make a version available. A version that is being served already is replaced once its calls are done."""
+        """Make a version available. One that is being served is replaced; its calls finish with what they have."""
         if not name:
             raise ConfigError("a model needs a name")
         if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 1 << 63:
             raise ConfigError(f"model {name!r}: expected a version number from 0 to 2**63 - 1, got {version!r}")
-        entry = _Version(Handle(name, version, servable))
-        entry.move(State.LOADING)
-        entry.move(State.AVAILABLE)
+        handle = Handle(name, version, servable)
         with self._changed:
+            known = self._models.get(name, {}).get(version)
+            if known is not None and known.state is State.AVAILABLE:
+                known.handle = handle  # its users stay counted, so that a removal waits for them too
+                return
+            entry = _Version(handle)
+            entry.move(State.LOADING)
+            entry.move(State.AVAILABLE)
             self._models.setdefault(name, {})[version] = entry
 
     def remove(self, name: str, version: int) -> None:
@@ -89,8 +94,9 @@ class Manager:
         with self._changed:
             entry = self._resolve(spec)
             entry.users += 1
+            handle = entry.handle
         try:
-            yield entry.handle
+            yield handle
         finally:
             with self._changed:
                 entry.users -= 1

@@ -26,6 +26,9 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "grpc.max_reconnect_backoff_ms": 5000,
 }
 
+# What gRPC says when it could not reach a server; a server that is reached may be unavailable in words of its own.
+_UNREACHED = re.compile(r"connect|resol|socket|recvmsg|sendmsg|handshake|endpoint|address|goaway", re.IGNORECASE)
+
 
 class GrpcTransport:
     """A channel to one target."""
@@ -110,7 +113,7 @@ class GrpcTransport:
         return call_error(code, details, method, self._hint(code, details, timeout))
 
     def _hint(self, code: StatusCode, details: str, timeout: float | None) -> str:
-        if code is StatusCode.UNAVAILABLE:
+        if code is StatusCode.UNAVAILABLE and _UNREACHED.search(details):
             return (
                 f"Nothing that speaks gRPC answered at {self.target}: is the server running, "
                 "and is this its gRPC port (usually 8500; 8501 is REST)?"
