@@ -12,18 +12,29 @@ from time import perf_counter
 from typing import Any
 
 
-def alternating(*functions: Callable[[], Any], rounds: int, warmup: int = 3) -> list[list[float]]:
-    """Seconds of each call, by function. Every round calls each once, in an order that turns with the round."""
-    for _ in range(warmup):
-        for function in functions:
+def alternating(
+    *functions: Callable[[], Any], rounds: int, warmup: int = 3, at_least: float = 0.0
+) -> list[list[float]]:
+    """Seconds of each call, by function. Every round times each once, in an order that turns with the round.
+
+    A function that takes less than ``at_least`` seconds is called several times in a row for one timing.
+    """
+    repeats = []
+    for function in functions:
+        for _ in range(warmup):
+            started = perf_counter()
             function()
+            took = perf_counter() - started
+        repeats.append(max(1, round(at_least / max(took, 1e-9))))
     times: list[list[float]] = [[] for _ in functions]
     for turn in range(rounds):
         for offset in range(len(functions)):
             index = (turn + offset) % len(functions)
+            function, calls = functions[index], range(repeats[index])
             started = perf_counter()
-            functions[index]()
-            times[index].append(perf_counter() - started)
+            for _ in calls:
+                function()
+            times[index].append((perf_counter() - started) / len(calls))
     return times
 
 

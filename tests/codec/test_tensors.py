@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from tfs_client.codec import tensors, wire
 from tfs_client.codec.dtypes import BY_NAME, Field, row_of
+from tfs_client.codec.repeated import LOOP
 from tfs_client.errors import DecodeError, EncodeError
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 
@@ -430,3 +431,20 @@ def test_heads_are_cached_by_dtype_and_shape():
     assert tensors.head(one, (2, 0)) == bytes.fromhex("0801 1206 12020802 1200")
     assert tensors.head(two, (2, 0)) == bytes.fromhex("0802 1206 12020802 1200")
     assert tensors.head(one, ()) == bytes.fromhex("0801 1200")
+
+
+@pytest.mark.parametrize("count", [LOOP - 1, LOOP, LOOP + 1, 3 * LOOP])
+def test_many_strings_are_read_whatever_follows_them(count: int) -> None:
+    """Past a number of them protobuf's parser takes over; nobody should see where."""
+    values = np.array([b"%d" % n for n in range(count)], object)
+    data = tensors.write(values)
+    np.testing.assert_array_equal(tensors.read(data), values)
+    shape_last = data.replace(data[:2], b"", 1) + data[:2]  # dtype behind the strings
+    np.testing.assert_array_equal(tensors.read(shape_last), values)
+    with pytest.raises(DecodeError):
+        tensors.read(data[:-1])
+
+
+def test_long_strings_between_short_ones_keep_their_place() -> None:
+    values = np.array([b"x" * (n % 300) for n in range(2 * LOOP)], object)
+    np.testing.assert_array_equal(tensors.read(tensors.write(values)), values)

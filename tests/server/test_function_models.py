@@ -179,3 +179,14 @@ def test_a_servable_can_be_used_without_a_server():
     assert servable.signatures["s"].outputs["y"].tensor_name == "s_out_y:0"
     with pytest.raises(InternalError):
         FunctionServable({"s": FunctionSignature(lambda x: None, {"x": VECTOR}, {"y": VECTOR})}).run("s", ONE, ["y"])
+
+
+def test_a_cast_that_cuts_values_is_refused_and_one_that_rounds_them_is_not(fake_server):
+    """numpy computes in float64 by itself; cutting floats to integers is hardly ever meant."""
+    spec = {"x": TensorSpec("float32", (None,))}
+    fake_server.add_model("rounds", lambda x: x.astype(np.float64) / 3, inputs=spec, outputs=spec)
+    fake_server.add_model("cuts", lambda x: x / 3, inputs=spec, outputs={"y": TensorSpec("int32", (None,))})
+    with PredictClient(fake_server.target) as client:
+        assert client.predict({"x": [1.0]}, model="rounds").array.tolist() == [pytest.approx(1 / 3)]
+        with pytest.raises(InternalError, match=r"output 'y' is not int32.*got an array of float32"):
+            client.predict({"x": [1.0]}, model="cuts")

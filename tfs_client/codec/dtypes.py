@@ -154,12 +154,8 @@ def find(dtype: Any) -> DType:
     number = getattr(dtype, "as_datatype_enum", dtype)
     if isinstance(number, int) and number in BY_NUMBER:
         return BY_NUMBER[number]
-    if isinstance(dtype, str) and dtype in BY_NAME and dtype not in ("float", "double", "half", "bool"):
+    if isinstance(dtype, str) and dtype in BY_NAME:  # before numpy, which reads "float" as float64
         return BY_NAME[dtype]
-    if (
-        isinstance(dtype, str) and dtype == "float"
-    ):  # numpy reads "float" as float64, TensorFlow as float32: here TensorFlow's word stands
-        return BY_NAME["float"]
     try:
         if dtype is None:  # numpy's word for float64, here most likely a mistake
             raise TypeError

@@ -23,6 +23,7 @@ _STRING = wire.tag(Field.STRING, wire.LENGTH)
 # Unpacked values are read one by one until that many of a field have come in a row, then whole windows at a time. The
 # window doubles while the run goes on: short runs stay cheap, and so does the scratch memory of long ones.
 PATIENCE = 32
+LOOP = 4096  # strings in a row taken one by one; the parser of protobuf is faster, but must be imported
 WINDOW = 1 << 10  # bytes
 MAX_WINDOW = 1 << 16
 
@@ -34,7 +35,7 @@ class Payloads:
         self._data = data
         self._end = end
         self._found: dict[Field, tuple[int, int] | bytearray] = {}
-        self._first_string: tuple[int, int] | None = None
+        self._strings: list[bytes] = []
         self._tag = self._in_row = 0  # the unpacked field that came last, and how often in a row
 
     def take(self, tag: int, first: int, second: int) -> int:
@@ -45,9 +46,8 @@ class Payloads:
                 self._found.pop(field, None)
             self._add(field, first, second)
         elif tag == _STRING:
-            if self._first_string is None:
-                self._first_string = (first, second)
-            return self._strings_end(second)
+            self._strings.append(self._data[first:second])
+            return self._string_run(second)
         elif tag in _FIXED:
             self._add(_FIXED[tag], first, second)
             if self._repeats(tag):
@@ -72,32 +72,42 @@ class Payloads:
 
     def strings(self, limit: int) -> Array:
         """The first ``limit`` values of ``string_val``."""
-        values: list[bytes] = []
-        if self._first_string is not None:
-            data, end = self._data, self._end
-            start, at = self._first_string
-            values.append(data[start:at])
-            while at < end and len(values) < limit:
-                # The common case in line: a one-byte tag, and a length below 128.
-                if data[at] == _STRING and at + 1 < end and data[at + 1] < 0x80:
-                    start = at + 2
-                    at = start + data[at + 1]
-                    values.append(data[start:at])
-                    continue
-                tag, start, at = next(wire.fields(data, at, end))
-                if tag == _STRING:
-                    values.append(data[start:at])
-        return np.array(values, object)
+        values = self._strings[:limit]
+        array = np.empty(len(values), object)
+        array[:] = values
+        return array
 
-    def _strings_end(self, at: int) -> int:
-        """The end of the run of short strings that goes on at ``at``."""
-        data, last = self._data, self._end - 1
+    def _string_run(self, at: int) -> int:
+        """Take the strings that follow one another from ``at`` on."""
+        data, last, take = self._data, self._end - 1, self._strings.append
+        full = len(self._strings) + LOOP
         while at < last and data[at] == _STRING and data[at + 1] < 0x80:
-            stop = at + 2 + data[at + 1]
+            start = at + 2
+            stop = start + data[at + 1]
             if stop > self._end:
                 break  # cut off: the walk says so
+            take(data[start:stop])
             at = stop
+            if len(self._strings) >= full:
+                return self._rest_by_protobuf(at)
         return at
+
+    def _rest_by_protobuf(self, at: int) -> int:
+        """Take the rest of the message at once when it is nothing but strings."""
+        from google.protobuf.message import DecodeError
+
+        from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
+
+        try:
+            rest = TensorProto.FromString(self._data[at : self._end])
+        except DecodeError:
+            return at  # the walk will say where and why
+        values = list(rest.string_val)
+        rest.ClearField("string_val")
+        if rest.ByteSize():  # other fields, known or not
+            return at
+        self._strings += values
+        return self._end
 
     def _add(self, field: Field, start: int, stop: int) -> None:
         if field in self._found:

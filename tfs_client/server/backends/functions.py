@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from tfs_client.codec.dtypes import STRING, row_of
 from tfs_client.codec.values import as_array
 from tfs_client.errors import (
     CallError,
@@ -98,10 +101,20 @@ def _output(answer: Mapping[str, Any], alias: str, spec: TensorSpec) -> Array:
         raise InternalError(
             f"the model promises the output {alias!r} and returned {', '.join(sorted(answer)) or 'none'}"
         )
+    values = answer[alias]
     try:
-        return as_array(answer[alias], spec.row)
+        if isinstance(values, np.ndarray) and not _keeps_kind(values, spec):
+            raise EncodeError(f"expected values for {spec.row.name}, got an array of {values.dtype}")
+        return as_array(values, spec.row)
     except EncodeError as error:
         raise InternalError(f"the model's output {alias!r} is not {spec}: {error}") from error
+
+
+def _keeps_kind(array: Array, spec: TensorSpec) -> bool:
+    """Whether a cast to the promised dtype loses precision at the most: float64 to float32, but not float to int."""
+    if row_of(array.dtype) is STRING or spec.row is STRING:
+        return row_of(array.dtype) is spec.row
+    return np.can_cast(array.dtype, spec.row.dtype, "same_kind")
 
 
 def _signature(name: str, signature: FunctionSignature) -> Signature:
