@@ -67,7 +67,8 @@ def without_specks(mask: Array) -> Array:
     patches = labelled(mask)
     sizes = np.bincount(patches.reshape(-1))
     sizes[0] = 0  # what is outside the mask
-    return np.asarray(sizes >= max(1, SPECK * sizes.max()))[patches]
+    large: Array = sizes >= max(1, SPECK * sizes.max())
+    return np.asarray(large[patches])
 
 
 def labelled(mask: Array) -> Array:
@@ -75,7 +76,7 @@ def labelled(mask: Array) -> Array:
     labels = np.pad(np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), 1)
     inner = labels[1:-1, 1:-1]
     while True:
-        before = inner.copy()
+        before: Array = inner.copy()
         # The largest number spreads, in place: first through rows and columns, then on.
         for spread in (labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:]):
             np.maximum(inner, spread, out=inner, where=mask)
