@@ -124,7 +124,7 @@ class PredictClient:
         """
         call, limit, pairs = self._prepare(inputs, model, version, label, signature, outputs, timeout, metadata)
         try:
-            prediction = call.read(self._transport.call(call.path, call.write(), limit, pairs))
+            prediction = call.read(self._transport.call(call.path, call.write(self._transport.join), limit, pairs))
         except CallError:
             self._signatures.pop(_key(call.spec), None)  # perhaps the model changed: ask anew next time
             raise

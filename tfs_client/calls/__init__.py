@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
+from tfs_client.codec.predict import Join, plain_join
+
 Result = TypeVar("Result", covariant=True)
 
 
@@ -15,8 +17,8 @@ class Call(Protocol[Result]):
     method: str
     """The API method's name, for error texts."""
 
-    def write(self) -> bytes:
-        """The request."""
+    def write(self, join: Join = plain_join) -> bytes:
+        """The request; ``join`` makes it of its parts."""
 
     def read(self, reply: bytes) -> Result:
         """The result that the reply stands for. Raises DecodeError."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfs_client.codec import signature_defs
 from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError
 from tfs_client.signatures import Signature, Signatures, TensorSpec
 
@@ -19,8 +20,8 @@ class GetModelMetadata:
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
 
-    def write(self) -> bytes:
-        """The request."""
+    def write(self, join: Join = plain_join) -> bytes:
+        """The request, which is small and in one part."""
         return signature_defs.write_request(self._spec)
 
     def read(self, reply: bytes) -> Signatures:

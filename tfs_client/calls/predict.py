@@ -27,7 +27,7 @@ class Predict:
         self._outputs = outputs
         self._started = self._written = 0.0
 
-    def write(self) -> bytes:
+    def write(self, join: predict.Join = predict.plain_join) -> bytes:
         """The request. Raises EncodeError, naming the input, for values that are no tensor."""
         self._started = perf_counter()
         arrays = {}
@@ -36,7 +36,7 @@ class Predict:
                 arrays[alias] = as_array(values)
             except EncodeError as error:
                 raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
-        request = predict.write_request(self.spec, arrays, self._outputs)
+        request = predict.write_request(self.spec, arrays, self._outputs, join=join)
         self._written = perf_counter()
         return request
 

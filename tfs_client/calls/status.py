@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfs_client.codec.model_spec import ModelSpec, write
+from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError, StatusCode
 from tfs_client.results import ModelStatus, State, VersionStatus
 
@@ -16,8 +17,8 @@ class GetModelStatus:
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
 
-    def write(self) -> bytes:
-        """The request."""
+    def write(self, join: Join = plain_join) -> bytes:
+        """The request, which is small and in one part."""
         from tfs_client.protos.tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
         spec = model_pb2.ModelSpec.FromString(write(self._spec))

@@ -7,7 +7,7 @@ copy; a reply's tensors are views of the reply.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -36,13 +36,25 @@ _FIELD_3 = wire.tag(3, wire.LENGTH)
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def write_request(spec: ModelSpec, inputs: Mapping[str, Array], outputs: Iterable[str] = ()) -> bytes:
+Join = Callable[[Sequence[Any], int], bytes]
+"""Makes one message of its parts, bytes and buffers, and their size in all."""
+
+
+def plain_join(parts: Sequence[Any], size: int) -> bytes:
+    """The parts as new bytes."""
+    return b"".join(parts)
+
+
+def write_request(
+    spec: ModelSpec, inputs: Mapping[str, Array], outputs: Iterable[str] = (), *, join: Join = plain_join
+) -> bytes:
     """A PredictRequest.
 
     Args:
         spec: which model is to run.
         inputs: arrays by alias; strings as object arrays of bytes or str.
         outputs: aliases of the wanted outputs; none means all.
+        join: makes the message of its parts; a transport may have memory for it.
 
     Raises EncodeError for arrays no tensor can hold, and for messages over 2 GiB.
     """
@@ -51,7 +63,7 @@ def write_request(spec: ModelSpec, inputs: Mapping[str, Array], outputs: Iterabl
         _add_entry(parts, _INPUTS, alias, array, typed=False)
     for alias in outputs:
         parts.append(wire.delimited(_OUTPUT_FILTER, wire.utf8(alias, "an output alias")))
-    return _join(parts, "request")
+    return join(parts, _size(parts, "request"))
 
 
 @lru_cache(maxsize=256)
@@ -65,7 +77,7 @@ def write_response(spec: ModelSpec, outputs: Mapping[str, Array], *, typed: bool
     for alias, array in outputs.items():
         _add_entry(parts, _OUTPUTS, alias, array, typed=typed, strings_as_content=not typed)
     parts.append(wire.delimited(2, model_spec.write(spec)))
-    return _join(parts, "response")
+    return plain_join(parts, _size(parts, "response"))
 
 
 def _add_entry(
@@ -101,13 +113,13 @@ def _entry(number: int, alias: str, head: bytes, size: int) -> bytes:
     return wire.prefix(number, len(inner) + size) + inner
 
 
-def _join(parts: list[Any], what: str) -> bytes:
+def _size(parts: list[Any], what: str) -> int:
     size = 0
     for part in parts:
         size += part.nbytes if type(part) is np.ndarray else len(part)
     if size > MAX_MESSAGE:
         raise EncodeError(f"expected a {what} of at most {MAX_MESSAGE} bytes, got {size}; send it in smaller batches")
-    return b"".join(parts)
+    return size
 
 
 # --- reading -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import grpc
 
 from tfs_client.errors import ClosedError, StatusCode, TFServingError, call_error
 from tfs_client.options import ChannelOptions, MetadataPairs, checked_channel_options
+from tfs_client.transports.memory import RequestMemory
 
 Result = TypeVar("Result")
 
@@ -38,6 +39,8 @@ class GrpcTransport:
         self._options = DEFAULT_OPTIONS | checked_channel_options(options)
         self._channel: Any = grpc.insecure_channel(target, options=list(self._options.items()))
         self._methods: dict[str, Any] = {}
+        self._memory = RequestMemory()
+        self.join = self._memory.join  # makes requests for ``call``
         self._closed = False
 
     def call(
@@ -58,6 +61,8 @@ class GrpcTransport:
             raise self._translate(error, path, timeout) from error
         except ValueError as error:
             raise self._misuse(error) from error
+        finally:
+            self._memory.give_back(request)
         return reply
 
     def start(
@@ -91,6 +96,7 @@ class GrpcTransport:
         """Cancel what is under way and release the connection. May be called again."""
         self._closed = True
         self._channel.close()
+        self._memory.clear()
 
     def _method(self, path: str) -> Any:
         method = self._methods.get(path)
