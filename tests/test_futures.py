@@ -173,7 +173,7 @@ def test_a_cancelled_call_is_recorded_as_such_by_the_fake_server(slow, gated, ga
     future = slow.predict_future({"x": [1.0]})
     assert gate.entered.wait(10)
     assert future.cancel()
-    time.sleep(0.1)  # let it travel
+    time.sleep(0.5)  # let it travel
     gate.open.set()
     assert eventually(lambda: gated.calls)
     assert gated.calls[-1].code is StatusCode.CANCELLED

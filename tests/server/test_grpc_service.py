@@ -247,6 +247,7 @@ def test_a_failed_call_keeps_the_inputs_it_came_with(fake_server, plain, refused
 def test_a_call_whose_deadline_passed_is_recorded_as_cancelled(gated, gate):
     with PredictClient(gated.target, model="slow") as client, pytest.raises(DeadlineExceededError):
         client.predict({"x": [1.0]}, timeout=0.2)
+    time.sleep(0.5)  # the server's own clock must see the deadline pass, too, before the function returns
     gate.open.set()
     end = time.monotonic() + 10
     while not gated.calls and time.monotonic() < end:
