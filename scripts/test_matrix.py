@@ -19,7 +19,7 @@ COMBINATIONS = {
     "protobuf-5.29": ["protobuf==5.29.*"],
     "protobuf-6.33": ["protobuf==6.33.*"],
     "protobuf-7": ["protobuf==7.*"],
-    "oldest": ["protobuf==4.25.0", "grpcio==1.60.0", "numpy==1.23.5", "httpx==0.25.0", "pillow==9.2.0"],
+    "oldest": ["protobuf==4.25.0", "grpcio==1.60.0", "numpy==1.24.0", "httpx==0.25.0", "pillow==9.2.0"],
 }
 
 

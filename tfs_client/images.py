@@ -86,7 +86,7 @@ def _flattened(image: Image.Image) -> Image.Image:
         values = np.asarray(image, np.float64)
         top = 65535.0 if image.mode.startswith("I") else max(float(values.max(initial=0.0)), 1.0)
         return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8))
-    if image.has_transparency_data if hasattr(image, "has_transparency_data") else "A" in image.getbands():
+    if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, "white")
         ground.alpha_composite(rgba)

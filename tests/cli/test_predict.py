@@ -16,6 +16,7 @@ from PIL import Image
 
 from tfs_client import InvalidArgumentError, TensorSpec
 from tfs_client.cli import predict as command
+from tfs_client.server import ServerConfig
 from tfs_client.testing import FakeServer
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -263,6 +264,16 @@ def test_a_refusing_model_ends_with_4(run: Any, fake_server: FakeServer) -> None
     ran = run("--server", fake_server.target, "--model", "m", "--input", "x=1")
     assert ran.code == 4
     assert "INVALID_ARGUMENT: x is not to my taste" in one_line(ran)
+
+
+def test_a_message_over_the_servers_limit_ends_with_4(run: Any) -> None:
+    picture = TensorSpec("uint8", (None, None, None, 3))
+    with FakeServer(ServerConfig(channel_arguments={"grpc.max_receive_message_length": 1000})) as server:
+        server.add_model("m", lambda image: image, inputs={"image": picture}, outputs={"same": picture})
+        ran = run("--server", server.target, "--model", "m", "--image", PUPPER)
+    assert ran.code == 4
+    assert "RESOURCE_EXHAUSTED" in one_line(ran)
+    assert "The server refused the request" in ran.err
 
 
 def test_an_expired_deadline_ends_with_5(run: Any, fake_server: FakeServer) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tfs_client.codec import model_spec, predict, signature_defs, tensors, wire
 from tfs_client.codec.dtypes import BY_NAME
 from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.codec.repeated import LOOP
 from tfs_client.errors import DecodeError
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 
@@ -299,3 +300,12 @@ def test_shapes_are_refused_before_memory_is_asked_for():
         for fields in (b"", packed(10, 1, 2), wire.delimited(8, b"a") * 2, wire.delimited(5, b"\0" * 8)):
             data = b"\x08" + wire.varint(number) + shape(1 << 31, 1 << 31) + fields
             read_or_refuse("tensor", data)
+
+
+def test_strings_between_other_fields_take_linear_time() -> None:
+    """Protobuf's parser, which takes over long runs of strings, is tried once, not at every run."""
+    run = wire.delimited(8, b"ab") * (LOOP + 1)
+    data = b"\x08\x07" + (run + wire.delimited(99, b"")) * 60  # 1 MB; an unknown field behind every run
+    started = time.perf_counter()
+    assert tensors.read(data).tolist() == b"ab"  # no shape: a scalar, and the surplus is ignored
+    assert time.perf_counter() - started < 5

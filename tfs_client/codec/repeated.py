@@ -36,6 +36,7 @@ class Payloads:
         self._end = end
         self._found: dict[Field, tuple[int, int] | bytearray] = {}
         self._strings: list[bytes] = []
+        self._loop = LOOP  # how many strings until protobuf's parser is tried, once
         self._tag = self._in_row = 0  # the unpacked field that came last, and how often in a row
 
     def take(self, tag: int, first: int, second: int) -> int:
@@ -80,7 +81,6 @@ class Payloads:
     def _string_run(self, at: int) -> int:
         """Take the strings that follow one another from ``at`` on."""
         data, last, take = self._data, self._end - 1, self._strings.append
-        full = len(self._strings) + LOOP
         while at < last and data[at] == _STRING and data[at + 1] < 0x80:
             start = at + 2
             stop = start + data[at + 1]
@@ -88,7 +88,8 @@ class Payloads:
                 break  # cut off: the walk says so
             take(data[start:stop])
             at = stop
-            if len(self._strings) >= full:
+            self._loop -= 1
+            if not self._loop:
                 return self._rest_by_protobuf(at)
         return at
 

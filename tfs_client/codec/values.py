@@ -65,13 +65,12 @@ def _from_python(values: Any, row: DType | None) -> Array:
 
 
 def _large_integers(values: Any, array: Array) -> Array:
-    """numpy makes floats of integers on both sides of 2**63, and loses digits; give them uint64 where it fits.
-
-    Larger ones stay objects, which only strings may be.
-    """
+    """numpy makes floats of integers on both sides of 2**63, and loses digits; give them uint64 where it fits."""
     exact = np.array(values, dtype=object)
     if not all(isinstance(value, int) for value in exact.flat):
         return array
+    if min(exact.flat) < 0 or max(exact.flat) >> 64:
+        raise EncodeError("expected integers of at most 64 bits, got larger or mixed-sign ones")
     return _numpy_array(values, np.dtype(np.uint64))
 
 
