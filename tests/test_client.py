@@ -33,6 +33,10 @@ from tfs_client import (
     UnavailableError,
     UnimplementedError,
 )
+from tfs_client.calls.metadata import GetModelMetadata
+from tfs_client.calls.predict import Predict
+from tfs_client.codec import predict
+from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import BY_CODE
 from tfs_client.server import ServerConfig
 from tfs_client.testing import FakeServer
@@ -86,6 +90,37 @@ def test_a_bare_value_for_several_inputs_lists_them(fake_server):
         pytest.raises(SignatureError, match=r"inputs are: a: float32 \(\?,\), b: float32 \(\?,\)"),
     ):
         client.predict([1.0])
+
+
+def test_signatures_stay_remembered_when_replies_do_not_name_the_version(raw_server, double):
+    """Some proxies and servers leave it out; that is no sign of a change."""
+    with PredictClient(double.target) as behind:
+
+        def forward(request, context):
+            reply = behind._transport.call(Predict.path, request, 10)
+            _, outputs = predict.read_response(reply)
+            return predict.write_response(ModelSpec("double"), outputs)
+
+        def describe(request, context):
+            asked.append(request)
+            return behind._transport.call(GetModelMetadata.path, request, 10)
+
+        asked = []
+        target = raw_server(Predict=forward, GetModelMetadata=describe)
+        with PredictClient(target, model="double") as client:
+            for _ in range(3):
+                assert client.predict([1.0]).array.tolist() == [2.0]
+                assert client.predict([1.0]).model.version is None
+    assert len(asked) == 1
+
+
+def test_a_version_and_a_timeout_may_be_numpys(client):
+    assert client.predict({"x": [1.0]}, version=np.int64(1), timeout=np.float32(5)).model.version == 1
+
+
+def test_the_input_that_cannot_be_sent_is_named(client):
+    with pytest.raises(EncodeError, match="input 'x': expected text that UTF-8 can hold"):
+        client.predict({"x": "\ud800"})
 
 
 def test_signatures_are_asked_for_anew_when_another_version_answers(client, double):

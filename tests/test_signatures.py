@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -295,3 +297,13 @@ def test_a_missing_signature_lists_those_there_are():
         signatures.named("c")
     with pytest.raises(SignatureError, match="its signatures: none"):
         Signatures({}, model="m", version=None).named("c")
+
+
+def test_signatures_can_be_pickled_copied_and_hashed():
+    signature = Signature({"x": TensorSpec("float32", (None,))}, {"y": TensorSpec("string")}, optional=frozenset({"x"}))
+    for same in (pickle.loads(pickle.dumps(signature)), copy.deepcopy(signature)):
+        assert same == signature
+        assert hash(same) == hash(signature)
+    found = Signatures({"serving_default": signature}, model="m", version=1)
+    assert dict(copy.deepcopy(found)) == dict(found)
+    assert "mappingproxy" not in repr(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 import warnings
 from collections.abc import Iterable, Mapping
@@ -156,13 +157,10 @@ class PredictClient:
             self._follow(call.spec, prediction.model.version)
             return prediction
 
-        def forget(done: Future[Prediction]) -> None:
-            if not done.cancelled() and isinstance(done.exception(), CallError):
-                self._signatures.pop(_key(call.spec), None)  # as in predict
+        def forget() -> None:
+            self._signatures.pop(_key(call.spec), None)  # as in predict
 
-        future = self._transport.start(call.path, call.write(), limit, pairs, read)
-        future.add_done_callback(forget)
-        return future
+        return self._transport.start(call.path, call.write(), limit, pairs, read, forget)
 
     def signatures(
         self,
@@ -309,7 +307,7 @@ class PredictClient:
     def _follow(self, spec: ModelSpec, version: int | None) -> None:
         """Forget signatures of a version that no longer answers."""
         known = self._signatures.get(_key(spec))
-        if known is not None and known.version != version:
+        if known is not None and version is not None and known.version not in (None, version):
             self._signatures.pop(_key(spec), None)
 
     def _not_ready(
@@ -371,12 +369,22 @@ def _spec(model: str, version: int | None, label: str | None, signature: str | N
         raise ConfigError(f"expected a model's name, got {model!r}")
     if version is not None and label is not None:
         raise ConfigError(f"expected a version or a label, got both: version {version!r}, label {label!r}")
-    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or abs(version) >> 63):
-        raise ConfigError(f"expected a version number, got {version!r}")
+    if version is not None:
+        version = _version_number(version)
     for name, value in (("label", label), ("signature", signature)):
         if value is not None and not isinstance(value, str):
             raise ConfigError(f"expected {name} to be text, got {value!r}")
     return ModelSpec(model, version, label, signature or "")
+
+
+def _version_number(version: Any) -> int:
+    try:
+        number = operator.index(version)  # numpy's integers too
+    except TypeError:
+        number = -1
+    if isinstance(version, bool) or not 0 <= number < 1 << 63:
+        raise ConfigError(f"expected a version number, got {version!r}")
+    return number
 
 
 def _key(spec: ModelSpec) -> tuple[str, int | None, str | None]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tfs_client.errors import ImageError
+from tfs_client.codec.dtypes import find
+from tfs_client.errors import EncodeError, ImageError
 from tfs_client.signatures import TensorSpec, shape_text
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +56,9 @@ def load_image(source: Path | bytes) -> Image.Image:
             return _flattened(_upright(opened))
     except UnidentifiedImageError:
         raise ImageError(f"{name} is no picture that Pillow knows; JPEG, PNG and WebP work") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a broken file makes Pillow's decoders raise almost anything
         raise ImageError(f"{name} cannot be decoded: {error}") from None
 
 
@@ -135,9 +138,11 @@ def plan(
     for what, value, known in (("scale", scale, SCALES), ("layout", layout, LAYOUTS)):
         if value is not None and value not in known:
             raise ImageError(f"expected {what} to be one of {', '.join(known)}, got {value!r}")
-    wanted = np.dtype(spec.dtype if dtype is None else dtype)
-    if wanted.kind not in "uif":
-        raise ImageError(f"a picture cannot become {wanted}; give the dtype of its numbers")
+    wanted = _number_dtype(spec.row if dtype is None else dtype)
+    if scale not in (None, "raw") and wanted.kind != "f":
+        raise ImageError(
+            f"pixels of scale {scale!r} are fractions, which {wanted} cannot hold: send floats, or raw ones"
+        )
     shape = (None, None, None, 3) if spec.shape is None else spec.shape
     axes = len(shape)
     if axes == 4:
@@ -159,6 +164,17 @@ def plan(
         size = (width, height)
     default = "unit" if wanted.kind == "f" else "raw"
     return Preparation(size, 3 if channels is None else channels, layout, axes, batch, scale or default, wanted)
+
+
+def _number_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        row = find(dtype)
+    except EncodeError as error:
+        raise ImageError(str(error)) from None
+    wanted: np.dtype[Any] = np.dtype(row.spec if row.spec is not None else object)
+    if wanted.kind not in "uif" or (wanted.kind != "f" and np.iinfo(wanted).max < 255):
+        raise ImageError(f"a picture cannot become {row.name}: its numbers are 0 to 255, or fractions")
+    return wanted
 
 
 def _flat_channels(spec: TensorSpec, size: tuple[int, int]) -> int:

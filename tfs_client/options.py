@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import numbers
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -61,7 +62,7 @@ def checked_timeout(timeout: float | None) -> float | None:
     """Seconds until a call is given up, or None for no limit."""
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout > 0:
         raise ConfigError(f"expected a timeout in seconds above 0, or None for no limit, got {timeout!r}")
     return None if timeout > LONGEST else float(timeout)
 

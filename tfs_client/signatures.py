@@ -127,6 +127,16 @@ class Signature:
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
 
+    def __hash__(self) -> int:
+        return hash((frozenset(self.inputs.items()), frozenset(self.outputs.items()), self.method_name, self.optional))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the read-only mappings themselves cannot be pickled
+        return _signature, (dict(self.inputs), dict(self.outputs), self.method_name, self.optional)
+
+    def __repr__(self) -> str:
+        optional = f", optional={set(self.optional)!r}" if self.optional else ""
+        return f"Signature({dict(self.inputs)!r}, {dict(self.outputs)!r}, {self.method_name!r}{optional})"
+
     def bind(self, values: Any) -> dict[str, np.ndarray[Any, Any]]:
         """A single value as the signature's one required input, in the dtype that the signature wants.
 
@@ -146,6 +156,10 @@ class Signature:
             return ", ".join(f"{alias}: {spec}" for alias, spec in specs.items()) or "nothing"
 
         return f"{side(self.inputs)} -> {side(self.outputs)}"
+
+
+def _signature(inputs: Any, outputs: Any, method_name: str, optional: frozenset[str]) -> Signature:
+    return Signature(inputs, outputs, method_name, optional=optional)
 
 
 class Signatures(Mapping[str, Signature]):

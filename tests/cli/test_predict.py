@@ -177,6 +177,46 @@ def test_height_and_width_are_filled_in(run: Any, fake_server: FakeServer) -> No
     assert "[480 640]" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("shape", "size"), [((None, 3, None, None), "[480 640]"), ((None, None, None), "[480 640]"), (None, "[480 640]")]
+)
+def test_height_and_width_are_the_pictures_in_any_layout(
+    run: Any, fake_server: FakeServer, shape: Any, size: str
+) -> None:
+    pixels = TensorSpec("int64", (1,))
+    fake_server.add_model(
+        "shape",
+        lambda image, height, width: np.concatenate([height, width]),
+        inputs={"image": TensorSpec("uint8", shape), "height": pixels, "width": pixels},
+        outputs={"size": TensorSpec("int64", (2,))},
+    )
+    assert size in run("--server", fake_server.target, "--model", "shape", "--image", PUPPER).out
+
+
+def test_integers_that_are_no_map_are_printed_as_they_are(run: Any, fake_server: FakeServer) -> None:
+    fake_server.add_model(
+        "tokens",
+        lambda x: np.arange(160, dtype=np.int64).reshape(10, 16),
+        inputs={"x": TensorSpec("int32", ())},
+        outputs={"ids": TensorSpec("int64", (10, 16))},
+    )
+    out = run("--server", fake_server.target, "--model", "tokens", "--input", "x=0").out
+    assert "ids: int64 (10, 16)" in out
+    assert "segmentation map" not in out
+
+
+def test_a_file_of_float64_fits_a_float32_input(run: Any, double: FakeServer, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([0.5, 1.5]))
+    ran = run("--server", double.target, "--model", "double", "--input", f"x=@{tmp_path}/x.npy")
+    assert "y: float32 (2,) [1. 3.]" in ran.out
+
+
+def test_embedded_models_do_not_mind_the_environment(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFS_MODEL", "resnet")
+    monkeypatch.setenv("TFS_SERVER", "far-away:8500")
+    assert run("--embedded", "--image", PUPPER).out.startswith("colors version 1")
+
+
 def test_versions_labels_and_signatures_are_asked_for(run: Any, fake_server: FakeServer) -> None:
     number = TensorSpec("int32", ())
     for version in (1, 2):
@@ -207,6 +247,7 @@ def test_usage_errors_end_with_2(run: Any, echo: FakeServer, tmp_path: Path) -> 
     base = ("--server", echo.target, "--model", "look")
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
+    np.savez(tmp_path / "two.npz", a=[1], b=[2])
     for arguments, message in [
         ((), "nothing to send"),
         (("--image", PUPPER), "which model?"),
@@ -214,7 +255,13 @@ def test_usage_errors_end_with_2(run: Any, echo: FakeServer, tmp_path: Path) -> 
         ((*base, "--image", text), "no picture that Pillow knows"),
         ((*base, "--input", "image"), "expected --input NAME=JSON"),
         ((*base, "--input", "image=[1,"), "is no JSON"),
-        ((*base, "--input", "image=@missing.npy"), "no readable .npy file"),
+        ((*base, "--input", "image=@missing.npy"), "cannot read 'missing.npy': No such file"),
+        ((*base, "--input", f"image=@{PUPPER}"), "is no .npy file of numbers"),
+        ((*base, "--input", f"image=@{tmp_path}/two.npz"), "is an archive of arrays"),
+        ((*base, "--image", PUPPER, "--dtype", "foo"), "'foo' names no dtype"),
+        ((*base, "--image", PUPPER, "--dtype", "string"), "a picture cannot become string"),
+        ((*base, "--image", PUPPER, "--dtype", "uint8", "--scale", "tf"), "pixels of scale 'tf' are fractions"),
+        ((*base, "--image", PUPPER, "--embedded"), "give one"),
         ((*base, "--input", "z=1"), "no input 'z'; the inputs are: image: float32 (?, 4, 6, 3)"),
         ((*base, "--input", 'image="text"'), "takes float32"),
         ((*base, "--image", PUPPER, "--signature", "nope"), "has no signature 'nope'"),
@@ -305,3 +352,39 @@ def test_numpy_and_pillow_are_all_it_imports_beside_grpc(double: FakeServer) -> 
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "0 []"
+
+
+SCRIPT = "from tfs_client.cli.predict import script; script()"
+
+
+@pytest.mark.parametrize("extra", [[], ["--json", "--model", "segment"]], ids=["short", "long"])
+def test_a_reader_that_has_enough_ends_it_quietly(extra: list[str]) -> None:
+    command = [sys.executable, "-c", SCRIPT, "--embedded", "--image", PUPPER, *extra]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # before anything is written
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_is_one_line_and_1() -> None:
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", SCRIPT, "--embedded", "--image", PUPPER],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.count("\n") == 1
+    assert "No space left" in ran.stderr
+
+
+def test_the_deadline_is_explained_in_the_commands_words() -> None:
+    command = [sys.executable, "-c", SCRIPT, "--embedded", "--image", PUPPER, "--timeout", "0.0001"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 5
+    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.endswith("--timeout S sets another limit.\n")

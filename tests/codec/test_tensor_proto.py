@@ -66,9 +66,11 @@ def test_a_few_values_may_fill_a_large_shape():
     assert (array[1:] == 2).all()
 
 
-@pytest.mark.parametrize(("values", "shape"), [([1, 2, 3], (2,)), (1, (0,)), ([], (1,)), ([1, 2], ()), (1, (-1,))])
+@pytest.mark.parametrize(
+    ("values", "shape"), [([1, 2, 3], (2,)), (1, (0,)), ([], (1,)), ([1, 2], ()), (1, (-1,)), (1, 2)]
+)
 def test_a_shape_that_does_not_fit_the_values_is_refused(values, shape):
-    with pytest.raises(EncodeError, match=r"expected up to -?\d+ values for shape .*, got \d"):
+    with pytest.raises(EncodeError, match=r"expected up to \d+ values for shape .*, got \d|expected a shape "):
         make_tensor_proto(values, shape=shape)
 
 

@@ -9,9 +9,11 @@ from tfs_client import (
     AbortedError,
     ConfigError,
     InternalError,
+    InvalidArgumentError,
     PredictClient,
     StatusCode,
     TensorSpec,
+    UnknownError,
     make_ndarray,
 )
 from tfs_client.errors import BY_CODE, CallError
@@ -190,3 +192,47 @@ def test_a_cast_that_cuts_values_is_refused_and_one_that_rounds_them_is_not(fake
         assert client.predict({"x": [1.0]}, model="rounds").array.tolist() == [pytest.approx(1 / 3)]
         with pytest.raises(InternalError, match=r"output 'y' is not int32.*got an array of float32"):
             client.predict({"x": [1.0]}, model="cuts")
+
+
+def test_what_is_no_exception_is_an_answer_too(fake_server):
+    """pytest.fail() and sys.exit() in a function must not leave the caller waiting."""
+    number = TensorSpec("int32", ())
+
+    def fail(x):
+        pytest.fail("must not be called")
+
+    def leave(x):
+        raise SystemExit(3)
+
+    fake_server.add_model("fails", fail, inputs={"x": number}, outputs={"y": number})
+    fake_server.add_model("leaves", leave, inputs={"x": number}, outputs={"y": number})
+    with PredictClient(fake_server.target, timeout=10) as client:
+        with pytest.raises(UnknownError, match="Failed: must not be called"):
+            client.predict({"x": 1}, model="fails")
+        with pytest.raises(UnknownError, match="SystemExit: 3"):
+            client.predict({"x": 1}, model="leaves")
+    assert [call.code for call in fake_server.calls] == [StatusCode.UNKNOWN] * 2
+
+
+def test_defaults_are_the_same_for_every_call(fake_server):
+    given = np.array(1, np.int32)
+
+    def count(x, k):
+        k += x
+        return k
+
+    number = TensorSpec("int32", ())
+    fake_server.add_model("m", count, inputs={"x": number, "k": number}, outputs={"y": number}, defaults={"k": given})
+    with PredictClient(fake_server.target, model="m") as client, pytest.raises(InvalidArgumentError, match="read-only"):
+        client.predict({"x": 1})
+    assert given == 1
+
+
+@pytest.mark.parametrize(
+    ("fn", "text"),
+    [(5, "needs a function, got 5"), (lambda z: z, r"its function takes \(z\) and would be called with x")],
+)
+def test_a_function_that_cannot_be_called_is_refused_at_once(fake_server, fn, text):
+    number = TensorSpec("int32", ())
+    with pytest.raises(ConfigError, match=text):
+        fake_server.add_model("m", fn, inputs={"x": number}, outputs={"y": number})

@@ -10,7 +10,7 @@ import pytest
 
 from tfs_client import DeadlineExceededError, PredictClient, StatusCode, TensorSpec, make_ndarray
 from tfs_client.protos.tensorflow_serving.apis import get_model_metadata_pb2
-from tfs_client.server import ServedCall, Server
+from tfs_client.server import FunctionSignature, ServedCall, Server
 from tfs_client.testing import FakeServer
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -291,3 +291,14 @@ def test_calls_run_at_the_same_time(connect):
         for thread in threads:
             thread.join(15)
         assert [call.code for call in server.calls] == [StatusCode.OK] * 3
+
+
+def test_an_observer_that_fails_does_not_spoil_the_answer(connect):
+    def fail(call):
+        raise RuntimeError("no")
+
+    with Server(observer=fail) as server:
+        number = {"x": TensorSpec("int32", ())}
+        server.add_model("m", {"serving_default": FunctionSignature(lambda x: x, number, number)})
+        with PredictClient(server.target) as client:
+            assert client.predict({"x": 7}, model="m").array == 7

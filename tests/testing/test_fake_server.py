@@ -118,3 +118,13 @@ def test_start_returns_the_server():
         assert server.start() is server
     finally:
         server.stop()
+
+
+def test_calls_can_be_forgotten(double):
+    with PredictClient(double.target, model="double") as client:
+        client.predict({"x": [1.0]})
+        assert len(double.calls) == 1
+        double.clear_calls()
+        assert double.calls == []
+        client.predict({"x": [2.0]})
+        assert [call.inputs["x"].tolist() for call in double.calls] == [[2.0]]

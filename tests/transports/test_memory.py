@@ -66,7 +66,10 @@ def test_what_is_kept_is_limited_and_can_be_released() -> None:
     for request in requests:
         memory.give_back(request)
     assert sum(kept for kept, _ in memory._spare) <= KEPT
-    memory.clear()
+    memory.close()
+    assert not memory._spare
+    late = joined(memory, 1, size)
+    memory.give_back(late)  # of a call that was under way when the client was closed
     assert not memory._spare
 
 

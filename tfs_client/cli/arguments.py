@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from tfs_client.errors import ConfigError
 
 DEFAULT_SERVER = "localhost:8500"
 DEFAULT_EMBEDDED = "colors"
+MAX_PIXELS = 1 << 28  # of --size; more is a slip of the finger
 
 EXAMPLES = """examples:
   tfs-predict --image pupper.jpg --embedded
@@ -42,12 +42,9 @@ def parser() -> argparse.ArgumentParser:
 
     which = parser.add_argument_group("which model")
     which.add_argument(
-        "--server",
-        metavar="TARGET",
-        default=os.environ.get("TFS_SERVER"),
-        help=f"host:port of the gRPC port (TFS_SERVER; default {DEFAULT_SERVER})",
+        "--server", metavar="TARGET", help=f"host:port of the gRPC port (TFS_SERVER; default {DEFAULT_SERVER})"
     )
-    which.add_argument("--model", default=os.environ.get("TFS_MODEL"), help="the model's name (TFS_MODEL)")
+    which.add_argument("--model", help="the model's name (TFS_MODEL)")
     which.add_argument("--version", type=int, metavar="N", help="a model version (default: the server's choice)")
     which.add_argument("--label", metavar="NAME", help="a version label, instead of --version")
     which.add_argument("--signature", metavar="NAME", help="the signature to run (default: serving_default)")
@@ -92,7 +89,10 @@ def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)[xX](\d+)", text)
     if match is None or "0" in (match[1].lstrip("0") or "0", match[2].lstrip("0") or "0"):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT in pixels, such as 224x224, got {text!r}")
-    return int(match[1]), int(match[2])
+    width, height = int(match[1]), int(match[2])
+    if width * height > MAX_PIXELS:
+        raise argparse.ArgumentTypeError(f"expected at most {MAX_PIXELS} pixels, got {text}")
+    return width, height
 
 
 def _positive(text: str) -> int:
@@ -118,9 +118,14 @@ def read_input(argument: str) -> tuple[str, Any]:
 
 def _read_array(name: str, path: str) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"--input {name}: {path!r} is no readable .npy file: {error}") from None
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise ConfigError(f"--input {name}: cannot read {path!r}: {error.strerror or error}") from None
+    except (ValueError, EOFError):  # numpy's own advice, to load pickles, is not ours
+        raise ConfigError(f"--input {name}: {path!r} is no .npy file of numbers or text") from None
+    if not isinstance(array, np.ndarray):
+        raise ConfigError(f"--input {name}: {path!r} is an archive of arrays; save the one to send with numpy.save")
+    return array
 
 
 def read_labels(path: str) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 from tfs_client.errors import (
     CallError,
     DeadlineExceededError,
+    DecodeError,
     TFServingError,
     UnavailableError,
 )
@@ -31,8 +33,6 @@ TABLE = """exit codes:
 
 def code_of(error: TFServingError) -> int:
     """The exit code of an error."""
-    from tfs_client.errors import DecodeError
-
     if isinstance(error, UnavailableError):
         return UNREACHABLE
     if isinstance(error, DeadlineExceededError):
@@ -45,13 +45,29 @@ def code_of(error: TFServingError) -> int:
 def guarded(program: str, run: Callable[[], int]) -> int:
     """Run a command; errors become one line on standard error and an exit code."""
     try:
-        return run()
+        code = run()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except TFServingError as error:
-        text = " ".join(str(error).split())
-        print(f"{program}: {text}", file=sys.stderr)
-        return code_of(error)
+        return _said(program, _line(error), code_of(error))
     except BrokenPipeError:  # whoever read our output has enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python itself still wants to flush
         return OK
+    except OSError as error:  # the output cannot be written: a full disk
+        return _said(program, str(error), FAILED)
     except KeyboardInterrupt:
         return 130
+
+
+def _line(error: TFServingError) -> str:
+    """An error's text in one line, with the hints of the command in place of the library's."""
+    if isinstance(error, DeadlineExceededError):
+        error = DeadlineExceededError(error.details, error.method, hint="--timeout S sets another limit.")
+    return " ".join(str(error).split())
+
+
+def _said(program: str, text: str, code: int) -> int:
+    if sys.stderr is not None:
+        print(f"{program}: {text}", file=sys.stderr)
+    return code

@@ -47,19 +47,32 @@ def _best(scores: Array, count: int) -> list[int]:
     return order
 
 
-def label_map(prediction: Prediction) -> Array | None:
+def label_map(prediction: Prediction, size: tuple[int, int] | None = None) -> Array | None:
     """The first output that is a map of labels, (height, width) integers; None when there is none.
 
     Scores per pixel and class, as some segmentation models give them, count too: the best class wins.
+
+    Args:
+        size: the width and height that a map must have, for arrays may be anything; None takes what could be one.
     """
-    for array in prediction.values():
-        if array.ndim == 4 and array.shape[3] == 1:
-            array = array[..., 0]
-        if array.ndim in (2, 3) and array.dtype.kind in "iub" and min(array.shape[-2:]) >= MAP_SIDE:
-            return (array[0] if array.ndim == 3 else array).astype(np.int64)
-        if array.ndim == 4 and array.dtype.kind == "f" and min(array.shape[1:3]) >= MAP_SIDE:
-            best: Array = array[0].argmax(axis=-1)
-            return best
+    maps = (found for array in prediction.values() if (found := _as_map(array, guess=size is None)) is not None)
+    return next((found for found in maps if size is None or found.shape == size[::-1]), None)
+
+
+def _as_map(array: Array, *, guess: bool) -> Array | None:
+    if array.ndim == 4 and array.shape[3] == 1:
+        array = array[..., 0]
+    if array.ndim in (2, 3) and array.dtype.kind in "iub" and min(array.shape[-2:]) >= MAP_SIDE:
+        return (array[0] if array.ndim == 3 else array).astype(np.int64)
+    # Up to four channels may be another picture.
+    if (
+        array.ndim == 4
+        and array.dtype.kind == "f"
+        and min(array.shape[1:3]) >= MAP_SIDE
+        and (guess or array.shape[3] > 4)
+    ):
+        best: Array = array[0].argmax(axis=-1)
+        return best
     return None
 
 
@@ -70,13 +83,15 @@ def shares(labels: Array, names: Sequence[str], count: int) -> list[tuple[str, f
     return [(names[label] if 0 <= label < len(names) else f"label {label}", share) for label, share in pairs[:count]]
 
 
-def for_people(prediction: Prediction, *, count: int, labels: Sequence[str]) -> str:
-    """The lines to print."""
+def for_people(
+    prediction: Prediction, *, count: int, labels: Sequence[str], size: tuple[int, int] | None = None
+) -> str:
+    """The lines to print; ``size`` is that of the picture that was sent."""
     model = prediction.model
     lines = [f"{model}, signature {model.signature or 'serving_default'}"]
     rows = top(prediction, count, labels)
     percent = False
-    if not rows and (found := label_map(prediction)) is not None:
+    if not rows and size is not None and (found := label_map(prediction, size)) is not None:
         lines.append(f"segmentation map, {found.shape[1]} x {found.shape[0]}")
         rows, percent = shares(found, labels, count), True
     width = max((len(name) for name, _ in rows), default=0)

@@ -152,7 +152,7 @@ def find(dtype: Any) -> DType:
     if isinstance(dtype, DType):
         return dtype
     number = getattr(dtype, "as_datatype_enum", dtype)
-    if isinstance(number, int) and number in BY_NUMBER:
+    if isinstance(number, int) and not isinstance(number, bool) and number in BY_NUMBER:
         return BY_NUMBER[number]
     if isinstance(dtype, str) and dtype in BY_NAME:  # before numpy, which reads "float" as float64
         return BY_NAME[dtype]

@@ -60,7 +60,10 @@ def write_request(
     """
     parts: list[Any] = [_framed(spec)]
     for alias, array in inputs.items():
-        _add_entry(parts, _INPUTS, alias, array, typed=False)
+        try:
+            _add_entry(parts, _INPUTS, alias, array, typed=False)
+        except EncodeError as error:
+            raise EncodeError(f"input {alias!r}: {error}") from None
     for alias in outputs:
         parts.append(wire.delimited(_OUTPUT_FILTER, wire.utf8(alias, "an output alias")))
     return join(parts, _size(parts, "request"))

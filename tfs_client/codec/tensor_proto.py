@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,12 @@ def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None) -> Tens
     if shape is None:
         # Like TensorFlow: content for arrays, a typed field for a single value.
         return TensorProto.FromString(tensors.write(array, typed=array.size <= 1))
-    shape = tuple(int(size) for size in shape)
+    try:
+        shape = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise EncodeError(f"expected a shape as a tuple of sizes, got {shape!r}") from None
+    if any(size < 0 for size in shape):
+        raise EncodeError(f"expected a shape without negative sizes, got {shape}")
     room = math.prod(shape)
     if array.size > room or (not array.size and room):
         raise EncodeError(f"expected up to {room} values for shape {shape}, got {array.size}")

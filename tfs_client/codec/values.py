@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec.dtypes import BY_DTYPE, STRING, SUPPORTED, DType, find, row_of
+from tfs_client.codec.dtypes import BY_DTYPE, STRING, SUPPORTED, DType, Field, find, row_of
 from tfs_client.errors import EncodeError
 
 Array = np.ndarray[Any, Any]
@@ -49,6 +49,8 @@ def _from_python(values: Any, row: DType | None) -> Array:
     if isinstance(first, (str, bytes)):
         return _fitting(_numpy_array(values, np.dtype(object)), row)
     array = _numpy_array(values)
+    if row is not None and array.dtype.kind == "O" and row.field in (Field.FLOAT, Field.DOUBLE):
+        array = _numpy_array(values, np.dtype(np.float64))  # integers of any size, as near as floats come
     if array.dtype.kind in "SU":  # numpy makes text of numbers when the list has both: let every element show its type
         return _fitting(_numpy_array(values, np.dtype(object)), row)
     if isinstance(first, int) and array.dtype.kind in "fO":
@@ -91,6 +93,8 @@ def _object(value: Any, shape: tuple[int, ...]) -> Array:
 
 def _cast(array: Array, row: DType | None) -> Array:
     """An existing array, as it is or explicitly cast."""
+    if array.dtype.kind == "T":  # numpy's strings of variable width
+        array = array.astype(object)
     own = row_of(array.dtype)
     if own is STRING:
         check_strings(array)

@@ -86,18 +86,24 @@ class GrpcService:
                 call.code, call.details = error.code or StatusCode.INTERNAL, error.details  # OK is no error
             except DecodeError as error:
                 call.code, call.details = StatusCode.INTERNAL, f"the request is no message of {name}: {error}"
-            except Exception as error:
+            except BaseException as error:  # also SystemExit and pytest's outcomes: somebody waits for an answer
                 log.exception("%s failed", name)
                 call.code, call.details = StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
             if not context.is_active():
                 call.code, call.details = StatusCode.CANCELLED, "the client gave up"
-            if self._observer is not None:
-                self._observer(call)
+            self._observe(call)
             if call.code is not StatusCode.OK:
                 context.abort(_GRPC_CODES[call.code], _cut(call.details))
             return reply
 
         return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _observe(self, call: ServedCall) -> None:
+        if self._observer is not None:
+            try:
+                self._observer(call)
+            except Exception:  # the observer's trouble is not the caller's
+                log.exception("the observer failed")
 
     def _predict(self, data: bytes, call: ServedCall) -> bytes:
         request = wire_predict.read_request(data)

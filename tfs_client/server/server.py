@@ -59,7 +59,10 @@ class Server:
         except RuntimeError:
             port = 0
         if not port:
-            raise ConfigError(f"cannot listen at {address}:{self.config.port}: the port is taken, or not ours to use")
+            raise ConfigError(
+                f"cannot listen at {address}:{self.config.port}: the port is taken or not ours to use, "
+                "or the host is no address of this machine"
+            )
         server.start()
         self._server, self._port, self._address = server, port, address
 

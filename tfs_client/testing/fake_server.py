@@ -91,6 +91,10 @@ class FakeServer:
         """The calls that have ended so far, in the order of their ends."""
         return list(self._calls)
 
+    def clear_calls(self) -> None:
+        """Forget the calls, and with them the tensors they hold; for servers that many tests share."""
+        self._calls.clear()
+
     def start(self) -> FakeServer:
         """Open the port; returns once it answers."""
         self.server.start()

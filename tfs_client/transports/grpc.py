@@ -72,8 +72,12 @@ class GrpcTransport:
         timeout: float | None,
         metadata: MetadataPairs,
         read: Callable[[bytes], Result],
+        failed: Callable[[], None] = lambda: None,
     ) -> Future[Result]:
-        """Send a request and return at once; the future holds what ``read`` makes of the reply."""
+        """Send a request and return at once; the future holds what ``read`` makes of the reply.
+
+        ``failed`` is called when the call fails, before the future tells.
+        """
         try:
             rpc = self._method(path).future(request, timeout=timeout, metadata=metadata or None)
         except ValueError as error:
@@ -87,6 +91,7 @@ class GrpcTransport:
                 except Exception as error:  # whatever it is, the one who waits must hear of it
                     future.settle(None, error)
             else:
+                failed()
                 future.settle(None, self._translate(done, path, timeout))
 
         rpc.add_done_callback(finish)
@@ -96,7 +101,7 @@ class GrpcTransport:
         """Cancel what is under way and release the connection. May be called again."""
         self._closed = True
         self._channel.close()
-        self._memory.clear()
+        self._memory.close()
 
     def _method(self, path: str) -> Any:
         method = self._methods.get(path)

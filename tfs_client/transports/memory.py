@@ -28,6 +28,7 @@ class RequestMemory:
         self._spare: list[tuple[int, BytesIO]] = []
         self._lent: dict[int, tuple[int, BytesIO]] = {}  # by identity of the bytes
         self._last_size = 0
+        self._closed = False
 
     def join(self, parts: Sequence[Any], size: int) -> bytes:
         """The parts, bytes and C-contiguous buffers of ``size`` bytes in all, as one request.
@@ -57,13 +58,16 @@ class RequestMemory:
         size, spare = self._lent.pop(id(request), (0, None))
         if spare is not None:
             with self._lock:
+                if self._closed:
+                    return
                 while self._spare and size + sum(kept for kept, _ in self._spare) > KEPT:
                     del self._spare[0]
                 self._spare.append((size, spare))
 
-    def clear(self) -> None:
-        """Release what is kept."""
+    def close(self) -> None:
+        """Release what is kept, and keep nothing more."""
         with self._lock:
+            self._closed = True
             self._spare.clear()
 
     def _take(self, size: int) -> BytesIO | None:

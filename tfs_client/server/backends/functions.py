@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,13 +29,13 @@ from tfs_client.signatures import PREDICT, Signature, TensorSpec
 log = logging.getLogger(__name__)
 
 # What an exception of the function becomes on the wire; TensorFlow treats those of its py_function alike.
-CODES: tuple[tuple[type[Exception], Callable[[str], CallError]], ...] = (
+CODES: tuple[tuple[type[BaseException], Callable[[str], CallError]], ...] = (
     (ValueError, InvalidArgumentError),
     (TypeError, InvalidArgumentError),
     (StopIteration, OutOfRangeError),
     (MemoryError, ResourceExhaustedError),
     (NotImplementedError, UnimplementedError),
-    (Exception, UnknownError),
+    (BaseException, UnknownError),
 )
 
 
@@ -64,6 +65,8 @@ class FunctionServable:
     def __init__(self, signatures: Mapping[str, FunctionSignature]) -> None:
         if not signatures:
             raise ConfigError("a model needs at least one signature")
+        for name, signature in signatures.items():
+            _check_function(name, signature)
         self._functions = {name: signature.fn for name, signature in signatures.items()}
         self._defaults = {name: _defaults(name, signature) for name, signature in signatures.items()}
         self._signatures = {name: _signature(name, signature) for name, signature in signatures.items()}
@@ -83,7 +86,7 @@ class FunctionServable:
             answer = self._functions[signature](**inputs)
         except CallError:
             raise
-        except Exception as error:
+        except BaseException as error:  # pytest.fail() in a test's function is no Exception
             log.exception("the function of signature %s failed", signature)
             code = next(code for kind, code in CODES if isinstance(error, kind))
             raise code(f"{type(error).__name__}: {error}") from error
@@ -134,8 +137,30 @@ def _signature(name: str, signature: FunctionSignature) -> Signature:
     return Signature(inputs, outputs, signature.method_name, optional=frozenset(signature.defaults))
 
 
+def _check_function(name: str, signature: FunctionSignature) -> None:
+    """Raise ConfigError for what cannot be called with the signature's inputs as keyword arguments."""
+    if not callable(signature.fn):
+        raise ConfigError(f"signature {name!r} needs a function, got {signature.fn!r}")
+    try:
+        parameters = inspect.signature(signature.fn)
+    except (TypeError, ValueError):  # built in C, and it does not say
+        return
+    try:
+        parameters.bind(**dict.fromkeys(signature.inputs))
+    except TypeError as error:
+        aliases = ", ".join(signature.inputs) or "no inputs"
+        raise ConfigError(
+            f"signature {name!r}: its function takes {parameters} and would be called with {aliases}: {error}"
+        ) from None
+
+
 def _defaults(name: str, signature: FunctionSignature) -> dict[str, Array]:
     unknown = set(signature.defaults) - set(signature.inputs)
     if unknown:
         raise ConfigError(f"signature {name!r} has defaults for inputs it does not have: {', '.join(sorted(unknown))}")
-    return {alias: as_array(value, signature.inputs[alias].row) for alias, value in signature.defaults.items()}
+    defaults = {}
+    for alias, value in signature.defaults.items():
+        own = as_array(value, signature.inputs[alias].row).copy()
+        own.flags.writeable = False  # every call gets this one
+        defaults[alias] = own
+    return defaults

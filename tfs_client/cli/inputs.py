@@ -1,0 +1,112 @@
+"""The inputs of tfs-predict: as given on the command line, or made of the picture as the signature wants it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfs_client.codec.values import as_array
+from tfs_client.errors import ImageError, SignatureError
+from tfs_client.signatures import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Size = tuple[int, int]  # width, height
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file.
+
+    Attributes:
+        name: its path, for error texts.
+        data: its bytes.
+        image: the decoded picture; None when it could not be decoded and did not need to be.
+    """
+
+    name: str
+    data: bytes
+    image: Image | None
+
+    def decoded(self) -> Image:
+        """The picture. Raises ImageError."""
+        if self.image is None:
+            raise ImageError(f"{self.name!r} is no picture that Pillow knows; JPEG, PNG and WebP work")
+        return self.image
+
+
+def open_picture(path: str, *, needed: bool) -> Picture:
+    """Read a picture file. Unless it is ``needed`` decoded, the model may know formats that Pillow does not."""
+    from tfs_client import images
+
+    data = images.read_file(path)
+    try:
+        return Picture(path, data, images.load_image(data))
+    except ImageError as error:
+        if needed:
+            raise ImageError(f"{path!r}: {error}") from None
+        return Picture(path, data, None)
+
+
+def make_inputs(
+    options: Any, given: dict[str, Any], picture: Picture | None, signature: Signature
+) -> tuple[dict[str, Any], Size | None]:
+    """Every input in the dtype of the signature, and the size of the picture as it is sent."""
+    inputs = {alias: _given(values, alias, signature) for alias, values in given.items()}
+    if picture is None:
+        return inputs, None
+    alias = options.image_input or _picture_input(signature, inputs)
+    if alias not in signature.inputs:
+        raise SignatureError(f"no input {alias!r}; the inputs are: {_listed(signature)}")
+    inputs[alias], size = _picture_tensor(options, picture, signature.inputs[alias])
+    if size is not None:  # what DeepLab and its kin ask for beside the picture
+        for name, pixels in zip(("width", "height"), size, strict=True):
+            if name in signature.inputs and name not in inputs:
+                spec = signature.inputs[name]
+                inputs[name] = spec.cast([pixels] * len(spec.shape) if spec.shape else pixels, name)
+    return inputs, size
+
+
+def _given(values: Any, alias: str, signature: Signature) -> Any:
+    if alias not in signature.inputs:
+        raise SignatureError(f"no input {alias!r}; the inputs are: {_listed(signature)}")
+    spec = signature.inputs[alias]
+    numbers = isinstance(values, np.ndarray) and values.dtype.kind in "biufc" and isinstance(spec.dtype, np.dtype)
+    # A file holds float64 because numpy computes in it: nobody can say astype on a command line.
+    if numbers and np.can_cast(values.dtype, spec.dtype, "same_kind"):
+        return values.astype(spec.dtype)
+    return spec.cast(values, alias)
+
+
+def _listed(signature: Signature) -> str:
+    return ", ".join(f"{name}: {spec}" for name, spec in sorted(signature.inputs.items())) or "none"
+
+
+def _picture_input(signature: Signature, taken: dict[str, Any]) -> str:
+    """The input that takes the picture: the only one that could, or the one that is named after it."""
+    able = [
+        alias
+        for alias, spec in signature.inputs.items()
+        if alias not in taken and (spec.row.name == "string" or spec.shape is None or len(spec.shape) >= 2)
+    ]
+    named = [alias for alias in able if "image" in alias.lower() or "picture" in alias.lower()]
+    if len(able) != 1 and len(named) != 1:
+        raise SignatureError(
+            f"which input takes the picture? Say --image-input NAME; the inputs are: {_listed(signature)}"
+        )
+    return able[0] if len(able) == 1 else named[0]
+
+
+def _picture_tensor(options: Any, picture: Picture, spec: TensorSpec) -> tuple[Any, Size | None]:
+    """The tensor, and the size of the picture in it."""
+    from tfs_client import images
+
+    if options.encoded or spec.row.name == "string":
+        tensor = as_array([picture.data] if spec.shape is None or len(spec.shape) else picture.data)
+        return tensor, picture.image.size if picture.image else None
+    wanted = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
+    image = picture.decoded()
+    return images.to_array(image, wanted), wanted.size or image.size
