@@ -910,3 +910,43 @@ def test_a_call_from_a_thread_that_ends_leaves_nothing_behind(client):
         thread.start()
         thread.join(10)
     assert threading.active_count() <= before + 2  # gRPC's own, of the server
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "hint"),
+    [
+        ({"X": [1.0]}, {}, "By its signature, 'X' is no input, but 'x' is; 'x' is missing: float32 (?,)."),
+        ({"x": [1]}, {}, "By its signature, 'x' takes float32 (?,), and got int32 (1,): another dtype."),
+        ({"x": ["a"]}, {}, "By its signature, 'x' takes float32 (?,), and got string (1,): another dtype."),
+        ({"x": [1.0]}, {"outputs": ["z"]}, "The signature has the outputs y."),
+        ({"x": [1.0]}, {"signature": "z"}, "The model has the signatures serving_default."),
+    ],
+)
+def test_a_refused_request_is_compared_with_the_signature(client, inputs, options, hint):
+    with pytest.raises((InvalidArgumentError, FailedPreconditionError)) as caught:
+        client.predict(inputs, **options)
+    assert caught.value.hint == hint
+    assert str(caught.value).endswith(hint)
+
+
+def test_a_refusal_that_the_signature_cannot_explain_has_no_hint(fake_server):
+    def refuse(x):
+        raise InvalidArgumentError("not to my taste")
+
+    spec = {"x": TensorSpec("float32", (None,))}
+    fake_server.add_model("m", refuse, inputs=spec, outputs=spec)
+    with PredictClient(fake_server.target, model="m") as client, pytest.raises(InvalidArgumentError) as caught:
+        client.predict({"x": [1.0]})
+    assert (caught.value.details, caught.value.hint) == ("not to my taste", "")
+
+
+def test_a_shape_that_the_model_stumbles_over_is_explained(fake_server):
+    fake_server.add_model(
+        "m",
+        lambda x: x @ np.ones((3, 2), np.float32),
+        inputs={"x": TensorSpec("float32", (None, 3))},
+        outputs={"y": TensorSpec("float32", (None, 2))},
+    )
+    with PredictClient(fake_server.target, model="m") as client, pytest.raises(InvalidArgumentError) as caught:
+        client.predict({"x": np.zeros((1, 5), np.float32)})
+    assert caught.value.hint == "By its signature, 'x' takes float32 (?, 3), and got float32 (1, 5): another shape."

@@ -26,8 +26,11 @@ def test_the_snippets_of_a_page_run(page: Path) -> None:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(block, page.name, "exec"), namespace)
+        # "# what it prints: and why"; the first line that is printed must begin so, and so on.
+        lines = iter(printed.getvalue().splitlines())
         for expected in re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE):
-            assert re.split(r"[:;] ", expected)[0] in printed.getvalue()
+            said = re.split(r"[:;] ", expected)[0]
+            assert any(line.startswith(said) for line in lines), said
 
 
 def test_the_first_snippet_prints_what_the_readme_says() -> None:
@@ -49,3 +52,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_makefile_has_the_targets_that_are_promised() -> None:
     for target in ("demo", "test", "check", "bench", "protos", "test-peers", "test-matrix"):
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_waits_for_a_figure(page: Path) -> None:
+    assert not re.findall(r"^[A-Z]{3,}$|\bTODO\b|\bTBD\b", page.read_text(), re.MULTILINE)

@@ -21,9 +21,11 @@ from tfs_client.errors import (
     CallError,
     ConfigError,
     DeadlineExceededError,
+    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
     SignatureError,
+    TFServingError,
     UnavailableError,
 )
 from tfs_client.options import (
@@ -44,6 +46,7 @@ from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
 Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
 
+BLAME_TIMEOUT = 2.0  # seconds for asking what a refused request should have looked like
 POLL_INTERVAL = 0.1  # seconds between two looks at a server that is not ready
 NOT_YET = (UnavailableError, NotFoundError)  # what a server that is starting says
 NO_ANSWER = "no server answered"
@@ -126,8 +129,10 @@ class PredictClient:
         call, limit, pairs = self._prepare(inputs, model, version, label, signature, outputs, timeout, metadata)
         try:
             prediction = call.read(self._transport.call(call.path, call.write(self._transport.join), limit, pairs))
-        except CallError:
-            self._signatures.pop(_key(call.spec), None)  # perhaps the model changed: ask anew next time
+        except CallError as error:
+            self._signatures.pop(_key(call.spec), None)  # perhaps the model changed: ask anew
+            if isinstance(error, (InvalidArgumentError, FailedPreconditionError)):
+                error.hint = self._blame(call, limit, pairs)
             raise
         if self._signatures:
             self._follow(call.spec, prediction.model.version)
@@ -303,6 +308,14 @@ class PredictClient:
             with suppress(SignatureError):  # perhaps the model changed: only fresh signatures can tell
                 return known.named(name).bind(values)
         return self._fetch_signatures(spec, deadline.remaining(), pairs).named(name).bind(values)
+
+    def _blame(self, call: Predict, limit: float | None, pairs: MetadataPairs) -> str:
+        """What the model's signature says to a request that the server refused; empty when it says nothing."""
+        left = BLAME_TIMEOUT if limit is None else min(BLAME_TIMEOUT, limit - call.elapsed())
+        if left > 0:
+            with suppress(TFServingError):  # the refusal is what counts
+                return call.blame(self._fetch_signatures(call.spec, left, pairs))
+        return ""
 
     def _follow(self, spec: ModelSpec, version: int | None) -> None:
         """Forget signatures of a version that no longer answers."""

@@ -127,6 +127,29 @@ class Signature:
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
 
+    def mismatch(self, sent: Mapping[str, np.ndarray[Any, Any]]) -> str:
+        """How inputs differ from the signature, for people: names, dtypes, shapes. Empty when they do not."""
+        lines = []
+        for alias in sent:
+            if alias not in self.inputs:
+                from difflib import get_close_matches  # slow to import, and nobody is in a hurry here
+
+                names = {name.casefold(): name for name in self.inputs}
+                near = get_close_matches(alias.casefold(), names, n=1)
+                lines.append(f"{alias!r} is no input" + (f", but {names[near[0]]!r} is" if near else ""))
+        for alias, spec in self.inputs.items():
+            if alias not in sent:
+                if alias not in self.optional:
+                    lines.append(f"{alias!r} is missing: {spec}")
+                continue
+            array = sent[alias]
+            own = row_of(array.dtype)
+            if spec.row is not own or not spec.accepts(array.shape):
+                name = own.name if own is STRING or own.spec is None else array.dtype
+                what = "dtype" if spec.row is not own else "shape"
+                lines.append(f"{alias!r} takes {spec}, and got {name} {shape_text(array.shape)}: another {what}")
+        return "; ".join(lines)
+
     def __hash__(self) -> int:
         return hash((frozenset(self.inputs.items()), frozenset(self.outputs.items()), self.method_name, self.optional))
 

@@ -11,6 +11,7 @@ from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import as_array
 from tfs_client.errors import DecodeError, EncodeError
 from tfs_client.results import Prediction
+from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
 
 
 class Predict:
@@ -39,6 +40,22 @@ class Predict:
         request = predict.write_request(self.spec, arrays, self._outputs, join=join)
         self._written = perf_counter()
         return request
+
+    def elapsed(self) -> float:
+        """Seconds since the request began to be written."""
+        return perf_counter() - self._started
+
+    def blame(self, signatures: Signatures) -> str:
+        """What is wrong with the inputs, or with the signature's name, as far as the model's signatures tell."""
+        name = self.spec.signature or DEFAULT_SIGNATURE
+        if name not in signatures:
+            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+        signature = signatures[name]
+        arrays = {alias: as_array(values) for alias, values in self._inputs.items()}
+        if difference := signature.mismatch(arrays):
+            return f"By its signature, {difference}."
+        unknown = [alias for alias in self._outputs if alias not in signature.outputs]
+        return f"The signature has the outputs {', '.join(sorted(signature.outputs))}." if unknown else ""
 
     def read(self, reply: bytes) -> Prediction:
         """The outputs, as views of the reply where its encoding allows. Raises DecodeError."""
