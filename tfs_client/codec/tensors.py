@@ -167,7 +167,7 @@ def _from_values(payloads: Payloads, row: DType, shape: tuple[int, ...], count: 
     elif field in _FIXED:
         values = _fixed(payloads.bytes_of(field), row, shape)
     else:
-        values = _integers(payloads.bytes_of(field), row)
+        values = _integers(payloads.bytes_of(field), row, count)
     if values.size >= count:
         return _shaped(values[:count], shape)
     if values.size > 1:
@@ -187,19 +187,19 @@ def _fixed(payload: memoryview, row: DType, shape: tuple[int, ...]) -> Array:
     return np.frombuffer(payload, row.dtype, payload.nbytes // width)  # an odd half of a complex number is dropped
 
 
-def _integers(payload: memoryview, row: DType) -> Array:
-    """Values of the varint fields. Narrow integers are cut to their width, as the server does."""
+def _integers(payload: memoryview, row: DType, count: int) -> Array:
+    """Values of the varint fields. At most ``count``; narrow integers are cut to their width, as the server does."""
     dtype = row.dtype
     if row.name == "bool":
         plain = np.frombuffer(payload, np.uint8)
-        return plain.view(np.bool_) if not plain.size or plain.max() <= 1 else varints.decode(payload, dtype)
+        return plain.view(np.bool_) if not plain.size or plain.max() <= 1 else varints.decode(payload, dtype, count)
     if row.field is Field.HALF:  # raw 16-bit patterns in int32 slots: reinterpret, never convert
-        return varints.decode(payload, np.dtype("<u2")).view(dtype)
+        return varints.decode(payload, np.dtype("<u2"), count).view(dtype)
     if row.extra:  # int4 and its kin, a byte each
-        return varints.decode(payload, np.dtype("u1" if row.name[0] == "u" else "i1")).astype(dtype)
+        return varints.decode(payload, np.dtype("u1" if row.name[0] == "u" else "i1"), count).astype(dtype)
     if dtype.fields is not None:
-        return varints.decode(payload, dtype.fields[row.name][0]).view(dtype)
-    return varints.decode(payload, dtype)
+        return varints.decode(payload, dtype.fields[row.name][0], count).view(dtype)
+    return varints.decode(payload, dtype, count)
 
 
 def _stretched(values: Array, row: DType, shape: tuple[int, ...], count: int, budget: int) -> Array:
