@@ -1,6 +1,6 @@
 """The layers: imports go downwards only, also those inside functions.
 
-    cli, testing -> client, aio, batching, images, server -> calls, transports
+    cli, testing -> client, aio, batching, images, server -> calls, transports, defaults
         -> codec, signatures, results, options, errors -> protos
 
 Read from the source, not from what happens to be imported.
@@ -21,7 +21,7 @@ GENERATED = {"tensorflow", "tensorflow_serving", "google"}
 LAYERS = (
     {"protos"},
     {"codec", "signatures", "results", "options", "errors"},
-    {"calls", "transports"},
+    {"calls", "transports", "defaults"},
     {"client", "aio", "batching", "images", "server"},
     {"cli", "testing"},
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import time
 import warnings
 from collections.abc import Iterable, Mapping
@@ -17,9 +16,9 @@ from tfs_client.calls.metadata import GetModelMetadata
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.defaults import Defaults, aliases, described
 from tfs_client.errors import (
     CallError,
-    ConfigError,
     DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
@@ -36,7 +35,6 @@ from tfs_client.options import (
     Metadata,
     MetadataPairs,
     Unset,
-    checked_metadata,
     checked_target,
     checked_timeout,
 )
@@ -89,9 +87,7 @@ class PredictClient:
     ) -> None:
         self._closed = True  # until there is something to close
         self.target = checked_target(target)
-        self._spec = _spec(model or "", version, label, signature or "")
-        self._timeout = checked_timeout(timeout)
-        self._metadata = checked_metadata(metadata)
+        self._defaults = Defaults.of(model, version, label, signature, timeout, metadata)
         self._signatures: dict[tuple[str, int | None, str | None], Signatures] = {}  # see _key
 
         from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
@@ -177,8 +173,8 @@ class PredictClient:
         metadata: Metadata | Unset | None = UNSET,
     ) -> Signatures:
         """The model's signatures by name, asked from the server; ``print`` shows them as a table."""
-        spec = self._resolve(model, version, label, None)
-        return self._fetch_signatures(spec, self._limit(timeout), self._pairs(metadata))
+        spec = self._defaults.resolve(model, version, label, None)
+        return self._fetch_signatures(spec, self._defaults.limit(timeout), self._defaults.pairs(metadata))
 
     def status(
         self,
@@ -192,8 +188,8 @@ class PredictClient:
 
         Raises NotFoundError when the server never saw the model, or the version.
         """
-        spec = replace(self._resolve(model, version, UNSET, None), label=None, signature="")
-        return self._send(GetModelStatus(spec), self._limit(timeout), self._pairs(metadata))
+        spec = replace(self._defaults.resolve(model, version, UNSET, None), label=None, signature="")
+        return self._send(GetModelStatus(spec), self._defaults.limit(timeout), self._defaults.pairs(metadata))
 
     def is_ready(
         self,
@@ -208,8 +204,8 @@ class PredictClient:
 
         Errors that time does not heal, such as a refused token, are raised.
         """
-        spec = self._resolve(model, version, label, None)
-        return not self._not_ready(spec, self._limit(timeout), self._pairs(metadata))
+        spec = self._defaults.resolve(model, version, label, None)
+        return not self._not_ready(spec, self._defaults.limit(timeout), self._defaults.pairs(metadata))
 
     def wait_until_ready(
         self,
@@ -227,7 +223,7 @@ class PredictClient:
 
         Raises DeadlineExceededError, which says what was missing last.
         """
-        spec, pairs = self._resolve(model, version, label, None), self._pairs(metadata)
+        spec, pairs = self._defaults.resolve(model, version, label, None), self._defaults.pairs(metadata)
         deadline = Deadline.after(checked_timeout(timeout))
         reason = NO_ANSWER
         while found := self._not_ready(spec, deadline.remaining(), pairs, wait_for_ready=True):
@@ -235,7 +231,7 @@ class PredictClient:
                 reason = found
             if deadline.passed():
                 raise DeadlineExceededError(
-                    f"{_described(spec)} at {self.target} was not ready within {timeout} s: {reason}",
+                    f"{described(spec)} at {self.target} was not ready within {timeout} s: {reason}",
                     "wait_until_ready",
                 )
             time.sleep(min(POLL_INTERVAL, deadline.remaining() or POLL_INTERVAL))
@@ -262,7 +258,8 @@ class PredictClient:
             self.close()
 
     def __repr__(self) -> str:
-        model = f", model={self._spec.name!r}" if self._spec.name else ""
+        name = self._defaults.spec.name
+        model = f", model={name!r}" if name else ""
         return f"PredictClient({self.target!r}{model})"
 
     # --- what calls have in common -------------------------------------------------------------------------------
@@ -278,14 +275,13 @@ class PredictClient:
         timeout: float | Unset | None,
         metadata: Metadata | Unset | None,
     ) -> tuple[Predict, float | None, MetadataPairs]:
-        spec = self._resolve(model, version, label, signature)
-        limit = self._timeout if timeout is UNSET else checked_timeout(timeout)
-        pairs = self._metadata if metadata is UNSET else self._pairs(metadata)
+        spec = self._defaults.resolve(model, version, label, signature)
+        limit, pairs = self._defaults.limit(timeout), self._defaults.pairs(metadata)
         if type(inputs) is not dict and not isinstance(inputs, Mapping):
             deadline = Deadline.after(limit)
             inputs = self._bound(inputs, spec, deadline, pairs)
             limit = deadline.remaining()
-        return Predict(spec, inputs, _aliases(outputs)), limit, pairs
+        return Predict(spec, inputs, aliases(outputs)), limit, pairs
 
     def _send(
         self, call: Call[Result], limit: float | None, pairs: MetadataPairs, *, wait_for_ready: bool | None = None
@@ -342,77 +338,6 @@ class PredictClient:
             return error.details  # a label that the server does not know yet
         return "" if status.available else "; ".join(map(str, status.versions)) or "it has no versions"
 
-    def _resolve(
-        self,
-        model: str | Unset,
-        version: int | Unset | None,
-        label: str | Unset | None,
-        signature: str | Unset | None,
-    ) -> ModelSpec:
-        """Which model, version and signature a call is for."""
-        base = self._spec
-        if not (model is version is label is signature is UNSET):
-            if model is not UNSET and model != base.name:
-                base = ModelSpec(model)
-            if version is not UNSET or label is not UNSET:  # one of them replaces both
-                base = replace(base, version=None, label=None)
-            base = _spec(
-                base.name,
-                base.version if version is UNSET else version,
-                base.label if label is UNSET else label,
-                base.signature if signature is UNSET else signature,
-            )
-        if not base.name:
-            raise ConfigError("which model? Give model= to the call, or to the client for all its calls")
-        return base
-
-    def _limit(self, timeout: float | Unset | None) -> float | None:
-        return self._timeout if timeout is UNSET else checked_timeout(timeout)
-
-    def _pairs(self, metadata: Metadata | Unset | None) -> MetadataPairs:
-        if metadata is UNSET or not metadata:
-            return self._metadata
-        own = checked_metadata(metadata)
-        names = {key for key, _ in own}
-        return (*((key, value) for key, value in self._metadata if key not in names), *own)
-
-
-def _spec(model: str, version: int | None, label: str | None, signature: str | None) -> ModelSpec:
-    if not isinstance(model, str):
-        raise ConfigError(f"expected a model's name, got {model!r}")
-    if version is not None and label is not None:
-        raise ConfigError(f"expected a version or a label, got both: version {version!r}, label {label!r}")
-    if version is not None:
-        version = _version_number(version)
-    for name, value in (("label", label), ("signature", signature)):
-        if value is not None and not isinstance(value, str):
-            raise ConfigError(f"expected {name} to be text, got {value!r}")
-    return ModelSpec(model, version, label, signature or "")
-
-
-def _version_number(version: Any) -> int:
-    try:
-        number = operator.index(version)  # numpy's integers too
-    except TypeError:
-        number = -1
-    if isinstance(version, bool) or not 0 <= number < 1 << 63:
-        raise ConfigError(f"expected a version number, got {version!r}")
-    return number
-
 
 def _key(spec: ModelSpec) -> tuple[str, int | None, str | None]:
     return spec.name, spec.version, spec.label
-
-
-def _described(spec: ModelSpec) -> str:
-    which = f" version {spec.version}" if spec.version is not None else f" label {spec.label!r}" if spec.label else ""
-    return f"model {spec.name!r}{which}"
-
-
-def _aliases(outputs: Iterable[str]) -> tuple[str, ...]:
-    if outputs == ():
-        return ()
-    aliases = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-    if not all(isinstance(alias, str) for alias in aliases):
-        raise ConfigError(f"expected outputs to be names of outputs, got {aliases!r}")
-    return aliases
