@@ -33,7 +33,8 @@ $(PEERS)/.dev: pyproject.toml
 demo: $(VENV)/.run  ## a picture and a digit through the embedded models
 	@mkdir -p demo-output
 	$(BIN)/tfs-predict --image examples/pupper.jpg --embedded --model colors --top 5
-	$(BIN)/tfs-predict --image examples/pupper.jpg --embedded --model segment --save-mask demo-output/pupper-mask.png
+	$(BIN)/tfs-predict --image examples/pupper.jpg --embedded --model segment \
+		--labels examples/segment-labels.txt --save-mask demo-output/pupper-mask.png
 	$(BIN)/tfs-predict --image examples/digit.png --embedded --model digits --top 3
 
 test: $(VENV)/.dev  ## the base tests

@@ -23,7 +23,7 @@ DEADLINE = 5
 
 TABLE = """exit codes:
   0  done
-  1  the reply makes no sense
+  1  the reply makes no sense, or the output cannot be written
   2  usage: wrong arguments, a file that cannot be read, inputs that do not fit
   3  the server cannot be reached
   4  the server refused the call
