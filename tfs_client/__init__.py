@@ -40,9 +40,12 @@ if TYPE_CHECKING:
     from tfs_client.errors import UnavailableError as UnavailableError
     from tfs_client.errors import UnimplementedError as UnimplementedError
     from tfs_client.errors import UnknownError as UnknownError
+    from tfs_client.results import Classification as Classification
+    from tfs_client.results import ClassScore as ClassScore
     from tfs_client.results import ModelStatus as ModelStatus
     from tfs_client.results import ModelVersion as ModelVersion
     from tfs_client.results import Prediction as Prediction
+    from tfs_client.results import Regression as Regression
     from tfs_client.results import State as State
     from tfs_client.results import Timing as Timing
     from tfs_client.results import VersionStatus as VersionStatus
@@ -80,7 +83,17 @@ _HOMES = {
         "UnimplementedError",
         "UnknownError",
     ),
-    "results": ("ModelStatus", "ModelVersion", "Prediction", "State", "Timing", "VersionStatus"),
+    "results": (
+        "Classification",
+        "ClassScore",
+        "ModelStatus",
+        "ModelVersion",
+        "Prediction",
+        "Regression",
+        "State",
+        "Timing",
+        "VersionStatus",
+    ),
     "signatures": ("Signature", "Signatures", "TensorSpec"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tfs_client.calls import Call
+from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.metadata import GetModelMetadata
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
@@ -38,7 +39,7 @@ from tfs_client.options import (
     checked_target,
     checked_timeout,
 )
-from tfs_client.results import ModelStatus, Prediction
+from tfs_client.results import Classification, ModelStatus, Prediction, Regression
 from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
 
 Result = TypeVar("Result")
@@ -162,6 +163,76 @@ class PredictClient:
             self._signatures.pop(_key(call.spec), None)  # as in predict
 
         return self._transport.start(call.path, call.write(), limit, pairs, read, forget)
+
+    def classify(
+        self,
+        examples: Any,
+        *,
+        context: Any = None,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Classification:
+        """Classes and scores for examples.
+
+        Args:
+            examples: a list with a mapping from feature to value for each example, or a list of serialized
+                tf.Examples, or one mapping from feature to a column with a value for each example. Integers and bools
+                become int64 features, floats float features, text and bytes bytes features; None leaves one out.
+            context: features that all examples share; an example's own feature of the same name counts.
+
+        Raises EncodeError, which names the example and the feature, for what no example can hold.
+        """
+        spec = self._defaults.resolve(model, version, label, signature)
+        return self._send(
+            Classify(spec, examples, context), self._defaults.limit(timeout), self._defaults.pairs(metadata)
+        )
+
+    def regress(
+        self,
+        examples: Any,
+        *,
+        context: Any = None,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Regression:
+        """A value for each example; examples and context are those of ``classify``."""
+        spec = self._defaults.resolve(model, version, label, signature)
+        return self._send(
+            Regress(spec, examples, context), self._defaults.limit(timeout), self._defaults.pairs(metadata)
+        )
+
+    def multi_inference(
+        self,
+        examples: Any,
+        *,
+        tasks: Mapping[str, str],
+        context: Any = None,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> dict[str, Classification | Regression]:
+        """Several signatures of a model on the same examples, in one call.
+
+        Args:
+            examples, context: those of ``classify``.
+            tasks: for each signature "classify" or "regress".
+
+        Returns a result for each signature. One that fails fails the whole call.
+        """
+        spec = self._defaults.resolve(model, version, label, None)
+        call = MultiInference(spec, examples, tasks, context)
+        results = self._send(call, self._defaults.limit(timeout), self._defaults.pairs(metadata))
+        return dict(zip(tasks, results, strict=True))
 
     def signatures(
         self,

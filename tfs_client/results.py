@@ -165,3 +165,49 @@ class ModelStatus:
 
     def __str__(self) -> str:
         return "\n".join([self.model, *(f"  {status}" for status in self.versions)])
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class of a classification. The label is "" when the model gives none, the score 0.0 likewise."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What Classify says of each example, in the order of the examples.
+
+    Attributes:
+        classes: for every example its classes, in the model's order.
+        model: the version that answered.
+    """
+
+    classes: tuple[tuple[ClassScore, ...], ...]
+    model: ModelVersion
+
+    @property
+    def best(self) -> tuple[ClassScore, ...]:
+        """The class with the highest score, for every example."""
+        return tuple(max(classes, key=lambda found: found.score) for classes in self.classes)
+
+    def __str__(self) -> str:
+        rows = (", ".join(f"{found.label or '-'} {found.score:.4f}" for found in classes) for classes in self.classes)
+        return "\n".join([f"Classification of {self.model}", *(f"  {row}" for row in rows)])
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """What Regress says of each example, in the order of the examples.
+
+    Attributes:
+        values: one float for every example.
+        model: the version that answered.
+    """
+
+    values: tuple[float, ...]
+    model: ModelVersion
+
+    def __str__(self) -> str:
+        return f"Regression of {self.model}: " + ", ".join(f"{value:.4f}" for value in self.values)

@@ -9,15 +9,17 @@ from typing import Any
 
 import grpc
 
+from tfs_client.codec import examples as wire_examples
 from tfs_client.codec import model_spec
 from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import CallError, DecodeError, InvalidArgumentError, StatusCode
+from tfs_client.server import inference
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.manager import Manager
 from tfs_client.server.predict import predict
 from tfs_client.server.servable import Array
-from tfs_client.signatures import DEFAULT_SIGNATURE
+from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,9 @@ class GrpcService:
         services = {
             "tensorflow.serving.PredictionService": {
                 "Predict": self._predict,
+                "Classify": self._classify,
+                "Regress": self._regress,
+                "MultiInference": self._multi_inference,
                 "GetModelMetadata": self._get_model_metadata,
             },
             "tensorflow.serving.ModelService": {"GetModelStatus": self._get_model_status},
@@ -115,6 +120,62 @@ class GrpcService:
         answered = ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)
         return wire_predict.write_response(answered, answer, typed=not self._config.tensor_content)
 
+    def _classify(self, data: bytes, call: ServedCall) -> bytes:
+        from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
+
+        response = ClassificationResponse()
+        answer, count, answered = self._on_examples(data, call, inference.check_classify)
+        _fill_classes(response.result, inference.classes_of(answer, count))
+        _fill_spec(response.model_spec, answered)
+        return response.SerializeToString()
+
+    def _regress(self, data: bytes, call: ServedCall) -> bytes:
+        from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
+
+        response = RegressionResponse()
+        answer, count, answered = self._on_examples(data, call, inference.check_regress)
+        _fill_values(response.result, inference.values_of(answer, count))
+        _fill_spec(response.model_spec, answered)
+        return response.SerializeToString()
+
+    def _on_examples(
+        self, data: bytes, call: ServedCall, check: inference.Checks
+    ) -> tuple[Mapping[str, Array], int, ModelSpec]:
+        """What Classify and Regress have in common: the answer, the number of examples, and who answered."""
+        spec_data, examples = wire_examples.read_request(data)
+        spec = _noted(None if spec_data is None else model_spec.read(spec_data), call)
+        with self._manager.handle(spec) as handle:
+            call.version = handle.version
+            signature = inference.found(handle.servable, spec.signature)
+            outputs = check(signature, method_name_check=self._config.method_name_check)
+            answer = inference.run(handle.servable, spec.signature, examples, outputs)
+        return answer, len(examples), ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)
+
+    def _multi_inference(self, data: bytes, call: ServedCall) -> bytes:
+        from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import (
+            MultiInferenceRequest,
+            MultiInferenceResponse,
+        )
+
+        request, response = _parse(MultiInferenceRequest, data), MultiInferenceResponse()
+        # The first task's spec chooses the model; without one it counts as empty, and is never "missing".
+        spec = _noted((_spec_of(request.tasks[0]) if request.tasks else None) or ModelSpec(""), call)
+        tasks = [(task.model_spec.name, task.model_spec.signature_name, task.method_name) for task in request.tasks]
+        with self._manager.handle(spec) as handle:
+            call.version = handle.version
+            checks = {"method_name_check": self._config.method_name_check}
+            checked = inference.checked_tasks(handle.servable, tasks, **checks)
+            examples = wire_examples.read_input(request.input.SerializeToString())
+            for name, method, outputs in checked:
+                answer = inference.run(handle.servable, name, examples, outputs)
+                result = response.results.add()
+                if method == CLASSIFY:
+                    _fill_classes(result.classification_result, inference.classes_of(answer, len(examples)))
+                else:
+                    _fill_values(result.regression_result, inference.values_of(answer, len(examples)))
+                _fill_spec(result.model_spec, ModelSpec(spec.name, handle.version, None, name))
+        return response.SerializeToString()
+
     def _get_model_metadata(self, data: bytes, call: ServedCall) -> bytes:
         from tfs_client.protos.tensorflow_serving.apis.get_model_metadata_pb2 import (
             GetModelMetadataRequest,
@@ -155,6 +216,22 @@ class GrpcService:
 
 
 _GRPC_CODES = {StatusCode(code.value[0]): code for code in grpc.StatusCode}
+
+
+def _fill_classes(result: Any, rows: list[list[tuple[str, float]]]) -> None:
+    for row in rows:
+        classes = result.classifications.add().classes
+        for label, score in row:
+            classes.add(label=label, score=score)
+
+
+def _fill_values(result: Any, values: list[float]) -> None:
+    for value in values:
+        result.regressions.add(value=value)
+
+
+def _fill_spec(proto: Any, spec: ModelSpec) -> None:
+    proto.MergeFromString(model_spec.write(spec))
 
 
 def _noted(spec: ModelSpec | None, call: ServedCall) -> ModelSpec:

@@ -9,20 +9,26 @@ from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 from tfs_client.protos.tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tfs_client.protos.tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 from tfs_client.server.servable import Servable
-from tfs_client.signatures import TensorSpec
+from tfs_client.signatures import Signature, TensorSpec
 
 
 def signature_def_map(servable: Servable) -> SignatureDefMap:
     """Every signature of a servable."""
     found = SignatureDefMap()
     for name, signature in servable.signatures.items():
-        proto: SignatureDef = found.signature_def[name]
-        proto.method_name = signature.method_name
-        _fill(proto.inputs, signature.inputs)
-        _fill(proto.outputs, signature.outputs)
+        proto = found.signature_def[name]
+        proto.CopyFrom(signature_def(signature))
         for alias, array in servable.defaults(name).items():
             proto.defaults[alias].CopyFrom(TensorProto.FromString(tensors.write(array, typed=True)))
     return found
+
+
+def signature_def(signature: Signature) -> SignatureDef:
+    """One signature, without its defaults."""
+    proto = SignatureDef(method_name=signature.method_name)
+    _fill(proto.inputs, signature.inputs)
+    _fill(proto.outputs, signature.outputs)
+    return proto
 
 
 def _fill(infos: Mapping[str, TensorInfo], specs: Mapping[str, TensorSpec]) -> None:

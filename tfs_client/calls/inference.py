@@ -1,0 +1,137 @@
+"""Classify, Regress and MultiInference: examples in, classes and values out (tensorflow_serving/apis/inference.proto).
+
+Requests are written on the wire, for examples are bytes already; replies are small and read by protobuf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
+
+from tfs_client.codec import examples as codec
+from tfs_client.codec import model_spec, wire
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.codec.predict import Join, plain_join
+from tfs_client.errors import ConfigError, DecodeError
+from tfs_client.results import Classification, ClassScore, ModelVersion, Regression
+from tfs_client.signatures import CLASSIFY, REGRESS
+
+Message = TypeVar("Message")
+
+
+class _OnExamples:
+    """A call of one signature on examples."""
+
+    def __init__(self, spec: ModelSpec, examples: Any, context: Any = None) -> None:
+        self.spec = spec
+        self._examples = examples
+        self._context = context
+
+    def write(self, join: Join = plain_join) -> bytes:
+        """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
+        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, _input(self._examples, self._context))
+
+
+class Classify(_OnExamples):
+    """One Classify call."""
+
+    path = "/tensorflow.serving.PredictionService/Classify"
+    method = "Classify"
+
+    def read(self, reply: bytes) -> Classification:
+        """The classes of every example. Raises DecodeError."""
+        from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
+
+        response = _parse(ClassificationResponse, reply, self.method)
+        return _classification(response.result, response.model_spec, self.spec)
+
+
+class Regress(_OnExamples):
+    """One Regress call."""
+
+    path = "/tensorflow.serving.PredictionService/Regress"
+    method = "Regress"
+
+    def read(self, reply: bytes) -> Regression:
+        """The value of every example. Raises DecodeError."""
+        from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
+
+        response = _parse(RegressionResponse, reply, self.method)
+        return _regression(response.result, response.model_spec, self.spec)
+
+
+class MultiInference:
+    """Several signatures of one model on the same examples, in one call.
+
+    ``tasks`` says for each signature "classify" or "regress".
+    """
+
+    path = "/tensorflow.serving.PredictionService/MultiInference"
+    method = "MultiInference"
+
+    METHODS: ClassVar = {"classify": CLASSIFY, "regress": REGRESS}
+
+    def __init__(self, spec: ModelSpec, examples: Any, tasks: Mapping[str, str], context: Any = None) -> None:
+        for signature, method in tasks.items():
+            if method not in self.METHODS:
+                known = " or ".join(map(repr, self.METHODS))
+                raise ConfigError(f"expected {known} for the task of signature {signature!r}, got {method!r}")
+        self.spec = spec
+        self._examples = examples
+        self._context = context
+        self._tasks = dict(tasks)
+
+    def write(self, join: Join = plain_join) -> bytes:
+        """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
+        tasks = b"".join(
+            wire.delimited(
+                1,
+                wire.delimited(1, model_spec.write(replace(self.spec, signature=signature)))
+                + wire.delimited(2, self.METHODS[method].encode()),
+            )
+            for signature, method in self._tasks.items()
+        )
+        return tasks + wire.delimited(2, _input(self._examples, self._context))
+
+    def read(self, reply: bytes) -> tuple[Classification | Regression, ...]:
+        """One result for each task, in their order. Raises DecodeError."""
+        from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import MultiInferenceResponse
+
+        response = _parse(MultiInferenceResponse, reply, self.method)
+        results: list[Classification | Regression] = []
+        for result in response.results:
+            if result.WhichOneof("result") == "classification_result":
+                results.append(_classification(result.classification_result, result.model_spec, self.spec))
+            else:
+                results.append(_regression(result.regression_result, result.model_spec, self.spec))
+        if len(results) != len(self._tasks):
+            raise DecodeError(f"expected {len(self._tasks)} results of MultiInference, got {len(results)}")
+        return tuple(results)
+
+
+def _input(examples: Any, context: Any) -> bytes:
+    return codec.write_input(codec.serialized(examples), None if context is None else codec.one(context))
+
+
+def _parse(message: Any, reply: bytes, method: str) -> Any:
+    from google.protobuf.message import DecodeError as ProtobufError
+
+    try:
+        return message.FromString(reply)
+    except ProtobufError as error:
+        raise DecodeError(f"the reply of {method} is no {message.DESCRIPTOR.name}: {error}") from None
+
+
+def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classification:
+    rows = (tuple(ClassScore(c.label, c.score) for c in row.classes) for row in result.classifications)
+    return Classification(tuple(rows), _model(answered, asked))
+
+
+def _regression(result: Any, answered: Any, asked: ModelSpec) -> Regression:
+    return Regression(tuple(row.value for row in result.regressions), _model(answered, asked))
+
+
+def _model(answered: Any, asked: ModelSpec) -> ModelVersion:
+    spec = model_spec.read(answered.SerializeToString())
+    return ModelVersion(spec.name or asked.name, spec.version, spec.signature or asked.signature)
