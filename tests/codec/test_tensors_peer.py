@@ -21,7 +21,7 @@ pytestmark = pytest.mark.peer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    tf = pytest.importorskip("tensorflow")
+    import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
     from tensorflow_serving.apis import predict_pb2
 
