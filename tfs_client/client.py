@@ -36,6 +36,7 @@ from tfs_client.options import (
     Metadata,
     MetadataPairs,
     Unset,
+    checked_channel_options,
     checked_target,
     checked_timeout,
 )
@@ -66,7 +67,8 @@ class PredictClient:
             client's own, which allow messages of any size.
 
     The connection is made by the first call, and made again when it is lost. Use the client as a context manager, or
-    call ``close()``. All methods may be called from any thread.
+    call ``close()``. All methods may be called from any thread. A pickled client is made anew from its
+    configuration.
 
     Per call, ``model``, ``version``, ``label``, ``signature``, ``timeout`` and ``metadata`` take the place of the
     client's. A call that names another model does not inherit version, label and signature, which belong to the first.
@@ -89,11 +91,12 @@ class PredictClient:
         self._closed = True  # until there is something to close
         self.target = checked_target(target)
         self._defaults = Defaults.of(model, version, label, signature, timeout, metadata)
+        self._channel_options = checked_channel_options(channel_options)
         self._signatures: dict[tuple[str, int | None, str | None], Signatures] = {}  # see _key
 
         from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
 
-        self._transport = GrpcTransport(self.target, channel_options)
+        self._transport = GrpcTransport(self.target, self._channel_options)
         self._closed = False
 
     # --- calls ---------------------------------------------------------------------------------------------------
@@ -328,6 +331,20 @@ class PredictClient:
             _warn(f"unclosed {self!r}: use it as a context manager or call close()", ResourceWarning, source=self)
             self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client is pickled by its configuration; where it is unpickled it makes a connection of its own."""
+        spec = self._defaults.spec
+        given = {
+            "model": spec.name,
+            "version": spec.version,
+            "label": spec.label,
+            "signature": spec.signature,
+            "timeout": self._defaults.timeout,
+            "metadata": self._defaults.metadata,
+            "channel_options": self._channel_options,
+        }
+        return _made, (type(self), self.target, given)
+
     def __repr__(self) -> str:
         name = self._defaults.spec.name
         model = f", model={name!r}" if name else ""
@@ -408,6 +425,10 @@ class PredictClient:
                 raise
             return error.details  # a label that the server does not know yet
         return "" if status.available else "; ".join(map(str, status.versions)) or "it has no versions"
+
+
+def _made(kind: type[PredictClient], target: str, given: dict[str, Any]) -> PredictClient:
+    return kind(target, **given)
 
 
 def _key(spec: ModelSpec) -> tuple[str, int | None, str | None]:

@@ -37,11 +37,11 @@ class GrpcTransport:
     def __init__(self, target: str, options: ChannelOptions | None = None) -> None:
         self.target = target
         self._options = DEFAULT_OPTIONS | checked_channel_options(options)
+        self._closed = False
         self._channel: Any = grpc.insecure_channel(target, options=list(self._options.items()))
         self._methods: dict[str, Any] = {}
         self._memory = RequestMemory()
         self.join = self._memory.join  # makes requests for ``call``
-        self._closed = False
 
     def call(
         self,
