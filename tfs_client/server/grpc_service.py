@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -13,52 +11,20 @@ from tfs_client.codec import examples as wire_examples
 from tfs_client.codec import model_spec
 from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import CallError, DecodeError, InvalidArgumentError, StatusCode
-from tfs_client.server import inference
+from tfs_client.errors import DecodeError, InvalidArgumentError, StatusCode
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.manager import Manager
-from tfs_client.server.predict import predict
-from tfs_client.server.servable import Array
-from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE
-
-log = logging.getLogger(__name__)
+from tfs_client.server.methods import Methods
+from tfs_client.server.served import Observer, ServedCall, observe, settle
 
 MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones (model_servers/grpc_status_util.cc)
-
-
-@dataclass
-class ServedCall:
-    """What a call was and what became of it.
-
-    Attributes:
-        method: the API method, e.g. "Predict".
-        model: the name asked for.
-        version: the version that answered; None when none was found.
-        signature: the signature asked for; "" for the default one.
-        inputs, outputs: the tensors of a Predict call, by alias, as far as it got.
-        metadata: what the client sent along, by key; of several values the last.
-        code, details: how it ended; CANCELLED when the client gave up first.
-    """
-
-    method: str
-    model: str = ""
-    version: int | None = None
-    signature: str = ""
-    inputs: Mapping[str, Array] = field(default_factory=dict)
-    outputs: Mapping[str, Array] = field(default_factory=dict)
-    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
-    code: StatusCode = StatusCode.OK
-    details: str = ""
-
-
-Observer = Callable[[ServedCall], None]
 
 
 class GrpcService:
     """The handlers of both services. They take and give bytes; messages other than Predict's go through protobuf."""
 
     def __init__(self, manager: Manager, config: ServerConfig, observer: Observer | None = None) -> None:
-        self._manager = manager
+        self._methods = Methods(manager, config)
         self._config = config
         self._observer = observer
 
@@ -84,72 +50,38 @@ class GrpcService:
     def _handler(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> grpc.RpcMethodHandler[Any, Any]:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             call = ServedCall(name, metadata=dict(context.invocation_metadata()))
-            reply = b""
-            try:
-                reply = method(request, call)
-            except CallError as error:
-                call.code, call.details = error.code or StatusCode.INTERNAL, error.details  # OK is no error
-            except DecodeError as error:
-                call.code, call.details = StatusCode.INTERNAL, f"the request is no message of {name}: {error}"
-            except BaseException as error:  # also SystemExit and pytest's outcomes: somebody waits for an answer
-                log.exception("%s failed", name)
-                call.code, call.details = StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+            reply = settle(call, lambda: method(request, call))
             if not context.is_active():
-                call.code, call.details = StatusCode.CANCELLED, "the client gave up"
-            self._observe(call)
+                call.gave_up()
+            observe(self._observer, call)
             if call.code is not StatusCode.OK:
                 context.abort(_GRPC_CODES[call.code], _cut(call.details))
-            return reply
+            return reply or b""
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def _observe(self, call: ServedCall) -> None:
-        if self._observer is not None:
-            try:
-                self._observer(call)
-            except Exception:  # the observer's trouble is not the caller's
-                log.exception("the observer failed")
-
     def _predict(self, data: bytes, call: ServedCall) -> bytes:
         request = wire_predict.read_request(data)
-        spec = _noted(request.spec, call)
-        with self._manager.handle(spec) as handle:
-            call.version = handle.version
-            answer = predict(handle.servable, request, call, method_name_check=self._config.method_name_check)
-        # The version that answered, by the name that was asked for; never the label.
-        answered = ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)
-        return wire_predict.write_response(answered, answer, typed=not self._config.tensor_content)
+        answer, who = self._methods.predict(_noted(request.spec, call), lambda servable: request, call)
+        return wire_predict.write_response(who, answer, typed=not self._config.tensor_content)
 
     def _classify(self, data: bytes, call: ServedCall) -> bytes:
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
         response = ClassificationResponse()
-        answer, count, answered = self._on_examples(data, call, inference.check_classify)
-        _fill_classes(response.result, inference.classes_of(answer, count))
-        _fill_spec(response.model_spec, answered)
+        rows, who = self._methods.classify(*_examples(data, call), call)
+        _fill_classes(response.result, rows)
+        _fill_spec(response.model_spec, who)
         return response.SerializeToString()
 
     def _regress(self, data: bytes, call: ServedCall) -> bytes:
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
         response = RegressionResponse()
-        answer, count, answered = self._on_examples(data, call, inference.check_regress)
-        _fill_values(response.result, inference.values_of(answer, count))
-        _fill_spec(response.model_spec, answered)
+        values, who = self._methods.regress(*_examples(data, call), call)
+        _fill_values(response.result, values)
+        _fill_spec(response.model_spec, who)
         return response.SerializeToString()
-
-    def _on_examples(
-        self, data: bytes, call: ServedCall, check: inference.Checks
-    ) -> tuple[Mapping[str, Array], int, ModelSpec]:
-        """What Classify and Regress have in common: the answer, the number of examples, and who answered."""
-        spec_data, examples = wire_examples.read_request(data)
-        spec = _noted(None if spec_data is None else model_spec.read(spec_data), call)
-        with self._manager.handle(spec) as handle:
-            call.version = handle.version
-            signature = inference.found(handle.servable, spec.signature)
-            outputs = check(signature, method_name_check=self._config.method_name_check)
-            answer = inference.run(handle.servable, spec.signature, examples, outputs)
-        return answer, len(examples), ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)
 
     def _multi_inference(self, data: bytes, call: ServedCall) -> bytes:
         from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import (
@@ -161,19 +93,17 @@ class GrpcService:
         # The first task's spec chooses the model; without one it counts as empty, and is never "missing".
         spec = _noted((_spec_of(request.tasks[0]) if request.tasks else None) or ModelSpec(""), call)
         tasks = [(task.model_spec.name, task.model_spec.signature_name, task.method_name) for task in request.tasks]
-        with self._manager.handle(spec) as handle:
-            call.version = handle.version
-            checks = {"method_name_check": self._config.method_name_check}
-            checked = inference.checked_tasks(handle.servable, tasks, **checks)
-            examples = wire_examples.read_input(request.input.SerializeToString())
-            for name, method, outputs in checked:
-                answer = inference.run(handle.servable, name, examples, outputs)
-                result = response.results.add()
-                if method == CLASSIFY:
-                    _fill_classes(result.classification_result, inference.classes_of(answer, len(examples)))
-                else:
-                    _fill_values(result.regression_result, inference.values_of(answer, len(examples)))
-                _fill_spec(result.model_spec, ModelSpec(spec.name, handle.version, None, name))
+
+        def read() -> list[bytes]:
+            return wire_examples.read_input(request.input.SerializeToString())
+
+        for rows, values, who in self._methods.multi_inference(spec, tasks, read, call):
+            result = response.results.add()
+            if rows is not None:
+                _fill_classes(result.classification_result, rows)
+            else:
+                _fill_values(result.regression_result, values)
+            _fill_spec(result.model_spec, who)
         return response.SerializeToString()
 
     def _get_model_metadata(self, data: bytes, call: ServedCall) -> bytes:
@@ -190,8 +120,7 @@ class GrpcService:
         for name in request.metadata_field:
             if name != "signature_def":
                 raise InvalidArgumentError(f"Metadata field {name} is not supported")
-        with self._manager.handle(spec) as handle:
-            call.version = handle.version
+        with self._methods.found(spec, call) as handle:
             response = GetModelMetadataResponse()
             response.model_spec.name = handle.name
             response.model_spec.version.value = handle.version
@@ -207,7 +136,7 @@ class GrpcService:
         request = _parse(GetModelStatusRequest, data)
         spec = _noted(_spec_of(request), call)
         response = GetModelStatusResponse()
-        for status in self._manager.status(spec):
+        for status in self._methods.status(spec, call):
             entry = response.model_version_status.add(version=status.version, state=int(status.state))
             entry.status.error_code = int(status.code)  # type: ignore[assignment]
             entry.status.error_message = status.message
@@ -240,6 +169,12 @@ def _noted(spec: ModelSpec | None, call: ServedCall) -> ModelSpec:
         raise InvalidArgumentError("Missing ModelSpec")
     call.model, call.signature = spec.name, spec.signature
     return spec
+
+
+def _examples(data: bytes, call: ServedCall) -> tuple[ModelSpec, list[bytes]]:
+    """What Classify and Regress are for, and the examples."""
+    spec_data, examples = wire_examples.read_request(data)
+    return _noted(None if spec_data is None else model_spec.read(spec_data), call), examples
 
 
 def _spec_of(request: Any) -> ModelSpec | None:

@@ -5,13 +5,13 @@ Source of order and texts: servables/tensorflow/predict_impl.cc and predict_util
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from tfs_client.codec.dtypes import row_of
-from tfs_client.codec.predict import Request
+from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError, FailedPreconditionError, InternalError, InvalidArgumentError
 from tfs_client.server.servable import Array, Servable
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, PREDICT, REGRESS, Signature
@@ -22,6 +22,25 @@ class Record(Protocol):
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
+
+
+class Request(Protocol):
+    """What is asked for, whichever face of the server it came to."""
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """Whose signature is meant."""
+
+    @property
+    def inputs(self) -> Collection[str]:
+        """The aliases that were sent."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """The wanted outputs; none means all."""
+
+    def tensor(self, alias: str) -> Array:
+        """An input. Raises DecodeError when it is none."""
 
 
 METHODS = (PREDICT, CLASSIFY, REGRESS)

@@ -13,9 +13,10 @@ import grpc
 from tfs_client.errors import ClosedError, ConfigError
 from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
 from tfs_client.server.config import ServerConfig
-from tfs_client.server.grpc_service import GrpcService, Observer
+from tfs_client.server.grpc_service import GrpcService
 from tfs_client.server.manager import Manager
 from tfs_client.server.servable import Servable
+from tfs_client.server.served import Observer
 
 
 class Server:
