@@ -21,6 +21,7 @@ GENERATED = {"tensorflow", "tensorflow_serving", "google"}
 LAYERS = (
     {"protos"},
     {"codec", "signatures", "results", "options", "errors"},
+    {"model_config"},
     {"calls", "transports", "defaults"},
     {"client", "aio", "batching", "images", "server"},
     {"cli", "testing"},
