@@ -1,0 +1,156 @@
+"""HandleReloadConfigRequest: give a server another configuration, and tell when it is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tfs_client.codec.predict import Join, plain_join
+from tfs_client.errors import ConfigError, DecodeError, StatusCode, call_error
+from tfs_client.model_config import AllVersions, ModelConfig, ModelServerConfig, SpecificVersions
+from tfs_client.results import ModelStatus, State, VersionStatus
+
+Statuses = Mapping[str, ModelStatus | None]
+"""The status of each model by name; None, or left out, where the server does not know the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """A configuration was applied.
+
+    Attributes:
+        metrics: by how much each metric that was asked for grew meanwhile, by name; 0 for those that do not exist.
+    """
+
+    metrics: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return "\n".join(["reloaded", *(f"  {name} {value:+d}" for name, value in sorted(self.metrics.items()))])
+
+
+class ReloadConfig:
+    """One HandleReloadConfigRequest call (tensorflow_serving/apis/model_management.proto).
+
+    The configuration becomes the whole of the server's; models it leaves out unload afterwards. For models that are new
+    to the server the call waits until each has a version that is AVAILABLE or has failed, without a limit of its own:
+    it never returns for a base path without versions, so give it a timeout. For other models it does not wait: see
+    ``pending``. Order of checks and effects: model_servers/server_core.cc, ServerCore::ReloadConfig.
+
+    ``metrics`` are names of the server's own, as ``/tensorflow/serving/request_count``.
+    """
+
+    path = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+    method = "HandleReloadConfigRequest"
+
+    def __init__(self, config: ModelServerConfig, metrics: Sequence[str] = ()) -> None:
+        if not isinstance(config, ModelServerConfig):
+            raise ConfigError(f"expected a ModelServerConfig, got {type(config).__name__}")
+        if isinstance(metrics, str) or not all(isinstance(name, str) for name in metrics):
+            raise ConfigError(f"expected a list of metric names, got {metrics!r}")
+        self._config = config
+        self._metrics = tuple(metrics)
+
+    def write(self, join: Join = plain_join) -> bytes:
+        """The request, which is small and in one part."""
+        from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
+
+        request = ReloadConfigRequest(config=self._config.to_proto(), metric_names=self._metrics)
+        return request.SerializeToString()
+
+    def read(self, reply: bytes) -> Reload:
+        """The metrics. Raises CallError for a status other than OK in the reply, and DecodeError."""
+        from google.protobuf.message import DecodeError as ProtobufError
+
+        from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigResponse
+
+        try:
+            response = ReloadConfigResponse.FromString(reply)
+        except ProtobufError as error:
+            raise DecodeError(f"the reply of {self.method} is no ReloadConfigResponse: {error}") from None
+        if response.status.error_code:
+            raise call_error(_code(response.status.error_code), response.status.error_message, self.method)
+        return Reload({metric.name: metric.int64_value_increase for metric in response.metric})
+
+
+def pending(config: ModelServerConfig, statuses: Statuses) -> dict[str, str]:
+    """The models that are not served as configured yet, and why; empty when all are.
+
+    Every version of SpecificVersions and every labelled version must be AVAILABLE; of Latest, one version at least; of
+    AllVersions, one at least, with none on its way and none failed. GetModelStatus does not tell which versions there
+    are on disk, so what Latest and AllVersions have yet to find is not waited for.
+    """
+    return _reasons(config, statuses, failed_only=False)
+
+
+def failed(config: ModelServerConfig, statuses: Statuses) -> dict[str, str]:
+    """The models of ``pending`` that waiting will not help: a version wanted of them reached END with an error.
+
+    The server does not try such a version again while it is wanted (core/aspired_versions_manager.cc). The status keeps
+    old failures: that of a version taken away and brought back counts until the server starts to load it again.
+    """
+    return _reasons(config, statuses, failed_only=True)
+
+
+def _reasons(config: ModelServerConfig, statuses: Statuses, *, failed_only: bool) -> dict[str, str]:
+    reasons = {}
+    for model in config:
+        lacking = _lacking(model, statuses.get(model.name))
+        said = [text for text, status in lacking if not failed_only or _broke(status)]
+        if said:
+            reasons[model.name] = "; ".join(said)
+    return reasons
+
+
+def _lacking(model: ModelConfig, status: ModelStatus | None) -> Iterator[tuple[str, VersionStatus | None]]:
+    """What is not served as it should be, in words, each with the version's status if it has one."""
+    known = {found.version: found for found in status.versions} if status else {}
+    named = _named(model)
+    for version, labels in named.items():
+        found = known.get(version)
+        if found is None:
+            yield f"version {version}{labels} is not known to the server", None
+        elif found.state is not State.AVAILABLE:
+            yield _said(found, labels), found
+    if not isinstance(model.versions, SpecificVersions):
+        for found in _unnamed(model, [known[version] for version in sorted(known, reverse=True)]):
+            if found is None:
+                yield "no version is known to the server", None
+            elif found.version not in named:
+                yield _said(found, ""), found
+
+
+def _named(model: ModelConfig) -> dict[int, str]:
+    """The versions that the configuration names, with the labels they have, in words."""
+    named = model.versions.versions if isinstance(model.versions, SpecificVersions) else ()
+    labels = {
+        version: [label for label, labelled in model.labels.items() if labelled == version]
+        for version in sorted({*named, *model.labels.values()})
+    }
+    return {version: f" (label {', '.join(names)})" if names else "" for version, names in labels.items()}
+
+
+def _unnamed(model: ModelConfig, known: list[VersionStatus]) -> list[VersionStatus | None]:
+    """What a policy that names no versions lacks; ``known`` has the highest version first."""
+    lacking = [found for found in known if found.state in (State.START, State.LOADING)]
+    served = any(found.state is State.AVAILABLE for found in known)
+    if isinstance(model.versions, AllVersions):
+        lacking += filter(_broke, known)
+    elif served:
+        return []
+    if lacking or served:
+        return [*lacking]
+    # Of versions that are all over, the highest tells: it is the one the server wanted last.
+    return [known[0] if known else None]
+
+
+def _broke(found: VersionStatus | None) -> bool:
+    return found is not None and found.state is State.END and found.code != StatusCode.OK
+
+
+def _said(found: VersionStatus, labels: str) -> str:
+    what = f"failed ({found.code.name}: {found.message})" if _broke(found) else f"is {found.state.name}"
+    return f"version {found.version}{labels} {what}"
+
+
+def _code(number: int) -> StatusCode:
+    return StatusCode(number) if number in StatusCode._value2member_map_ else StatusCode.UNKNOWN
