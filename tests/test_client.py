@@ -38,7 +38,9 @@ from tfs_client.calls.predict import Predict
 from tfs_client.codec import predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import BY_CODE
+from tfs_client.options import Deadline
 from tfs_client.server import ServerConfig
+from tfs_client.steps import Send
 from tfs_client.testing import FakeServer
 
 VECTOR = TensorSpec("float32", (None,))
@@ -97,13 +99,13 @@ def test_signatures_stay_remembered_when_replies_do_not_name_the_version(raw_ser
     with PredictClient(double.target) as behind:
 
         def forward(request, context):
-            reply = behind._transport.call(Predict.path, request, 10)
+            reply = behind._transport.call(Send(Predict.path, request, Deadline(10)))
             _, outputs = predict.read_response(reply)
             return predict.write_response(ModelSpec("double"), outputs)
 
         def describe(request, context):
             asked.append(request)
-            return behind._transport.call(GetModelMetadata.path, request, 10)
+            return behind._transport.call(Send(GetModelMetadata.path, request, Deadline(10)))
 
         asked = []
         target = raw_server(Predict=forward, GetModelMetadata=describe)
@@ -387,7 +389,7 @@ def test_options_of_a_call_that_make_no_sense_are_refused(defaults, options, mes
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "http://localhost:8501"}, "REST targets"),
+        ({"target": "http://localhost:8501/v1/models/m"}, "without the path of a call"),
         ({"target": "localhost"}, "expected host:port"),
         ({"version": 1, "label": "stable", "model": "m"}, "got both"),
         ({"timeout": -1}, "expected a timeout"),
@@ -497,7 +499,7 @@ def test_a_rest_port_is_unavailable_and_the_hint_names_the_grpc_port():
         target = f"127.0.0.1:{listening.getsockname()[1]}"
         with (
             PredictClient(target, model="m", timeout=10) as client,
-            pytest.raises(UnavailableError, match="usually 8500; 8501 is REST"),
+            pytest.raises(UnavailableError, match=r"usually 8501; gRPC has 8500"),
         ):
             client.predict({"x": [1.0]})
         listening.shutdown(socket.SHUT_RDWR)

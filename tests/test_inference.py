@@ -23,11 +23,13 @@ from tfs_client import (
     UnimplementedError,
 )
 from tfs_client.codec import examples as codec
+from tfs_client.options import Deadline
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 from tfs_client.protos.tensorflow_serving.apis.input_pb2 import Input
 from tfs_client.server import Server
 from tfs_client.server.embedded import MODELS
 from tfs_client.signatures import CLASSIFY, REGRESS
+from tfs_client.steps import Send
 from tfs_client.testing import FakeServer
 
 STRINGS = {"inputs": TensorSpec("string", (None,))}
@@ -250,9 +252,8 @@ def test_multi_inference_checks_its_tasks_in_order(fake_server: FakeServer) -> N
         for name, signature, method in tasks:
             task = request.tasks.add(method_name=method)
             task.model_spec.name, task.model_spec.signature_name = name, signature
-        return client._transport.call(
-            "/tensorflow.serving.PredictionService/MultiInference", request.SerializeToString(), 10
-        )
+        path = "/tensorflow.serving.PredictionService/MultiInference"
+        return client._transport.call(Send(path, request.SerializeToString(), Deadline(10)))
 
     with PredictClient(fake_server.target, model="m") as client:
         for tasks, kind, text in [

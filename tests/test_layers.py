@@ -1,7 +1,7 @@
 """The layers: imports go downwards only, also those inside functions.
 
-    cli, testing -> client, aio, batching, images, server -> calls, transports, defaults
-        -> codec, signatures, results, options, errors -> protos
+    cli, testing -> client, aio, batching, images, server -> settings, flows, exchanges
+        -> calls, transports, defaults, retries, futures -> codec, signatures, results, options, errors, … -> protos
 
 Read from the source, not from what happens to be imported.
 """
@@ -20,21 +20,28 @@ GENERATED = {"tensorflow", "tensorflow_serving", "google"}
 
 LAYERS = (
     {"protos"},
-    {"codec", "signatures", "results", "options", "errors"},
+    {"codec", "signatures", "results", "options", "targets", "steps", "forks", "errors"},
     {"model_config"},
-    {"calls", "transports", "defaults"},
+    {"calls", "transports", "defaults", "retries", "futures"},
+    {"exchanges", "flows", "settings"},
     {"client", "aio", "batching", "images", "server"},
     {"cli", "testing"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
-# Within the layer of plain values: who may import which sibling.
+# Within the layers of plain values and of flows: who may import which sibling.
 SIBLINGS = {
     "errors": set(),
     "codec": {"errors"},
-    "options": {"errors"},
+    "targets": {"errors"},
+    "options": {"errors", "targets"},
+    "steps": {"options"},
+    "forks": set(),
     "results": {"errors", "codec"},
     "signatures": {"errors", "codec"},
+    "exchanges": set(),
+    "flows": {"exchanges"},
+    "settings": {"exchanges", "flows"},
 }
 SERVER_MAY = {"server", "codec", "protos", "signatures", "results", "options", "errors"}
 
@@ -99,7 +106,7 @@ def test_imports_go_downwards(name):
         if other in (part, "_version"):
             continue
         assert other in LEVEL, f"{name} imports {module}: import from the module that has it, not from the package"
-        if part in SIBLINGS and other in SIBLINGS:
+        if LEVEL[other] == LEVEL[part] and part in SIBLINGS:
             assert other in SIBLINGS[part], f"{name} imports {module}"
         else:
             assert LEVEL[other] < LEVEL[part], f"{name} imports {module}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tfs_client._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from tfs_client.aio import AsyncPredictClient as AsyncPredictClient
     from tfs_client.client import PredictClient as PredictClient
     from tfs_client.codec.tensor_proto import make_ndarray as make_ndarray
     from tfs_client.codec.tensor_proto import make_tensor_proto as make_tensor_proto
@@ -40,12 +41,22 @@ if TYPE_CHECKING:
     from tfs_client.errors import UnavailableError as UnavailableError
     from tfs_client.errors import UnimplementedError as UnimplementedError
     from tfs_client.errors import UnknownError as UnknownError
+    from tfs_client.model_config import AllVersions as AllVersions
+    from tfs_client.model_config import Latest as Latest
+    from tfs_client.model_config import ModelConfig as ModelConfig
+    from tfs_client.model_config import ModelServerConfig as ModelServerConfig
+    from tfs_client.model_config import SpecificVersions as SpecificVersions
+    from tfs_client.options import TLS as TLS
+    from tfs_client.options import Keepalive as Keepalive
+    from tfs_client.options import RetryPolicy as RetryPolicy
     from tfs_client.results import Classification as Classification
     from tfs_client.results import ClassScore as ClassScore
+    from tfs_client.results import Health as Health
     from tfs_client.results import ModelStatus as ModelStatus
     from tfs_client.results import ModelVersion as ModelVersion
     from tfs_client.results import Prediction as Prediction
     from tfs_client.results import Regression as Regression
+    from tfs_client.results import Reload as Reload
     from tfs_client.results import State as State
     from tfs_client.results import Timing as Timing
     from tfs_client.results import VersionStatus as VersionStatus
@@ -54,6 +65,9 @@ if TYPE_CHECKING:
     from tfs_client.signatures import TensorSpec as TensorSpec
 
 _HOMES = {
+    "aio": ("AsyncPredictClient",),
+    "model_config": ("AllVersions", "Latest", "ModelConfig", "ModelServerConfig", "SpecificVersions"),
+    "options": ("Keepalive", "RetryPolicy", "TLS"),
     "client": ("PredictClient",),
     "codec.tensor_proto": ("make_ndarray", "make_tensor_proto"),
     "errors": (
@@ -86,10 +100,12 @@ _HOMES = {
     "results": (
         "Classification",
         "ClassScore",
+        "Health",
         "ModelStatus",
         "ModelVersion",
         "Prediction",
         "Regression",
+        "Reload",
         "State",
         "Timing",
         "VersionStatus",

@@ -4,81 +4,81 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tfs_client.calls import Call
+from tfs_client import forks
 from tfs_client.calls.inference import Classify, MultiInference, Regress
-from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
-from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.defaults import Defaults, aliases, described
-from tfs_client.errors import (
-    CallError,
-    DeadlineExceededError,
-    FailedPreconditionError,
-    InvalidArgumentError,
-    NotFoundError,
-    SignatureError,
-    TFServingError,
-    UnavailableError,
-)
+from tfs_client.defaults import aliases
+from tfs_client.errors import ClosedError
+from tfs_client.futures import FlowFuture
+from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
+    TLS,
     UNSET,
     ChannelOptions,
-    Deadline,
+    Keepalive,
     Metadata,
-    MetadataPairs,
+    RetryPolicy,
+    Token,
     Unset,
-    checked_channel_options,
-    checked_target,
     checked_timeout,
 )
-from tfs_client.results import Classification, ModelStatus, Prediction, Regression
-from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
+from tfs_client.results import Classification, Health, ModelStatus, Prediction, Regression, Reload
+from tfs_client.settings import Settings
+from tfs_client.signatures import Signatures
+from tfs_client.steps import Flow, Send, Sleep, Step
 
 Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
 
-BLAME_TIMEOUT = 2.0  # seconds for asking what a refused request should have looked like
-POLL_INTERVAL = 0.1  # seconds between two looks at a server that is not ready
-NOT_YET = (UnavailableError, NotFoundError)  # what a server that is starting says
-NO_ANSWER = "no server answered"
+REST_FUTURES = 32  # calls of predict_future that are under way at once over REST; gRPC has no such limit
 
 
 class PredictClient:
-    """Calls models in TensorFlow Serving over gRPC.
+    """Calls models in TensorFlow Serving, over gRPC or REST.
 
     Args:
-        target: ``"host:port"``, ``"dns:///name:port"`` or ``"unix:/path"``; the server's gRPC port, usually 8500.
+        target: over gRPC ``"host:port"``, ``"dns:///name:port"`` or ``"unix:/path"``, the server's gRPC port, usually
+            8500; or a list of ``"host:port"``, replicas that share the calls. Over REST ``"http://host:port"`` or
+            ``"https://…"``, usually port 8501.
         model: the model that calls are for, unless they name another.
         version: a version number; None leaves the choice to the server (the highest that is ready).
         label: a version label, such as "stable"; not together with ``version``.
         signature: the signature to run; None means ``serving_default``.
-        timeout: seconds a call may take in all; None means no limit.
-        metadata: pairs sent with every call.
-        channel_options: gRPC channel arguments, e.g. ``{"grpc.keepalive_time_ms": 10_000}``. They come on top of the
-            client's own, which allow messages of any size.
+        timeout: seconds a call may take in all, retries included; None means no limit.
+        metadata: pairs sent with every call; HTTP headers over REST.
+        validate: check inputs against the model's signature before they are sent.
+        tls: True for TLS with the authorities that the system trusts, or a TLS with certificates of yours.
+        token: sent with every call as a bearer token; or a function that gives it, called for every call.
+        retry: which failed calls are tried again; None for none.
+        keepalive: how quiet connections are looked after; None when they are not.
+        compression: of requests: "gzip", "deflate" (gRPC only) or None.
+        interceptors: gRPC's own client interceptors; over REST functions that get each httpx.Request before it goes.
+        request_id: True sends a new ``x-request-id`` with every call; or a function that gives it. Errors tell it.
+        rest_format: "row", "columnar", or "auto" for the one that fits.
+        channel_options: gRPC channel arguments, e.g. ``{"grpc.max_receive_message_length": 1 << 26}``. They come on
+            top of the client's own, which allow messages of any size.
 
     The connection is made by the first call, and made again when it is lost. Use the client as a context manager, or
-    call ``close()``. All methods may be called from any thread. A pickled client is made anew from its
-    configuration.
+    call ``close()``. All methods may be called from any
+    thread. A pickled client is made anew from its configuration; a forked process makes a
+    connection of its own.
 
-    Per call, ``model``, ``version``, ``label``, ``signature``, ``timeout`` and ``metadata`` take the place of the
-    client's. A call that names another model does not inherit version, label and signature, which belong to the first.
+    Per call, ``model``, ``version``, ``label``, ``signature``, ``timeout``, ``metadata``, ``compression`` and
+    ``validate`` take the place of the client's. A call that names another model does not inherit version, label and
+    signature, which belong to the first.
 
     Raises ConfigError for options that make no sense; the calls raise CallError with a class for each status code.
     """
 
     def __init__(
         self,
-        target: str,
+        target: str | Iterable[str],
         *,
         model: str | None = None,
         version: int | None = None,
@@ -86,18 +86,38 @@ class PredictClient:
         signature: str | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         metadata: Metadata | None = None,
+        validate: bool = False,
+        tls: TLS | bool | None = None,
+        token: Token | None = None,
+        retry: RetryPolicy | None = None,
+        keepalive: Keepalive | None = None,
+        compression: str | None = None,
+        interceptors: Sequence[Any] = (),
+        request_id: bool | Callable[[], str] = False,
+        rest_format: str = "auto",
         channel_options: ChannelOptions | None = None,
     ) -> None:
         self._closed = True  # until there is something to close
-        self.target = checked_target(target)
-        self._defaults = Defaults.of(model, version, label, signature, timeout, metadata)
-        self._channel_options = checked_channel_options(channel_options)
-        self._signatures: dict[tuple[str, int | None, str | None], Signatures] = {}  # see _key
-
-        from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
-
-        self._transport = GrpcTransport(self.target, self._channel_options)
-        self._closed = False
+        settings = Settings.of(
+            target,
+            model=model,
+            version=version,
+            label=label,
+            signature=signature,
+            timeout=timeout,
+            metadata=metadata,
+            validate=validate,
+            tls=tls,
+            token=token,
+            retry=retry,
+            keepalive=keepalive,
+            compression=compression,
+            interceptors=interceptors,
+            request_id=request_id,
+            rest_format=rest_format,
+            channel_options=channel_options,
+        )
+        self._set_up(settings)
 
     # --- calls ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +132,8 @@ class PredictClient:
         outputs: Iterable[str] = (),
         timeout: float | Unset | None = UNSET,
         metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
+        validate: bool | Unset = UNSET,
     ) -> Prediction:
         """Run a model.
 
@@ -126,17 +148,8 @@ class PredictClient:
         Raises EncodeError and SignatureError for inputs that cannot be sent, CallError for what the server or the way
         to it refuses, DecodeError for a reply that makes no sense.
         """
-        call, limit, pairs = self._prepare(inputs, model, version, label, signature, outputs, timeout, metadata)
-        try:
-            prediction = call.read(self._transport.call(call.path, call.write(self._transport.join), limit, pairs))
-        except CallError as error:
-            self._signatures.pop(_key(call.spec), None)  # perhaps the model changed: ask anew
-            if isinstance(error, (InvalidArgumentError, FailedPreconditionError)):
-                error.hint = self._blame(call, limit, pairs)
-            raise
-        if self._signatures:
-            self._follow(call.spec, prediction.model.version)
-        return prediction
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
+        return self._run(self._flows.predict(inputs, asked, aliases(outputs)))
 
     def predict_future(
         self,
@@ -149,23 +162,17 @@ class PredictClient:
         outputs: Iterable[str] = (),
         timeout: float | Unset | None = UNSET,
         metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
+        validate: bool | Unset = UNSET,
     ) -> Future[Prediction]:
         """Like ``predict``, but returns at once with a ``concurrent.futures.Future``.
 
-        Its ``cancel()`` reaches the server; ``as_completed`` and ``wait`` work. Bad inputs raise here; what happens
-        later is raised by ``result()``. Callbacks added to it run in a thread of gRPC and should be short.
+        ``as_completed`` and ``wait`` work. Over gRPC ``cancel()`` reaches the server, and callbacks run in a thread of
+        gRPC, so they should be short. Over REST a few threads make the calls, and one under way cannot be cancelled.
+        What keeps the first message from being sent raises here; what happens later is raised by ``result()``.
         """
-        call, limit, pairs = self._prepare(inputs, model, version, label, signature, outputs, timeout, metadata)
-
-        def read(reply: bytes) -> Prediction:
-            prediction = call.read(reply)
-            self._follow(call.spec, prediction.model.version)
-            return prediction
-
-        def forget() -> None:
-            self._signatures.pop(_key(call.spec), None)  # as in predict
-
-        return self._transport.start(call.path, call.write(), limit, pairs, read, forget)
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
+        return self._begin(self._flows.predict(inputs, asked, aliases(outputs)))
 
     def classify(
         self,
@@ -178,6 +185,7 @@ class PredictClient:
         signature: str | Unset | None = UNSET,
         timeout: float | Unset | None = UNSET,
         metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
     ) -> Classification:
         """Classes and scores for examples.
 
@@ -189,10 +197,8 @@ class PredictClient:
 
         Raises EncodeError, which names the example and the feature, for what no example can hold.
         """
-        spec = self._defaults.resolve(model, version, label, signature)
-        return self._send(
-            Classify(spec, examples, context), self._defaults.limit(timeout), self._defaults.pairs(metadata)
-        )
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression)
+        return self._run(self._flows.on_examples(Classify(asked.spec, examples, context), asked))
 
     def regress(
         self,
@@ -205,12 +211,11 @@ class PredictClient:
         signature: str | Unset | None = UNSET,
         timeout: float | Unset | None = UNSET,
         metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
     ) -> Regression:
         """A value for each example; examples and context are those of ``classify``."""
-        spec = self._defaults.resolve(model, version, label, signature)
-        return self._send(
-            Regress(spec, examples, context), self._defaults.limit(timeout), self._defaults.pairs(metadata)
-        )
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression)
+        return self._run(self._flows.on_examples(Regress(asked.spec, examples, context), asked))
 
     def multi_inference(
         self,
@@ -223,8 +228,9 @@ class PredictClient:
         label: str | Unset | None = UNSET,
         timeout: float | Unset | None = UNSET,
         metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
     ) -> dict[str, Classification | Regression]:
-        """Several signatures of a model on the same examples, in one call.
+        """Several signatures of a model on the same examples, in one call. REST does not have it.
 
         Args:
             examples, context: those of ``classify``.
@@ -232,9 +238,8 @@ class PredictClient:
 
         Returns a result for each signature. One that fails fails the whole call.
         """
-        spec = self._defaults.resolve(model, version, label, None)
-        call = MultiInference(spec, examples, tasks, context)
-        results = self._send(call, self._defaults.limit(timeout), self._defaults.pairs(metadata))
+        asked = self._asked(model, version, label, None, timeout, metadata, compression)
+        results = self._run(self._flows.send(MultiInference(asked.spec, examples, tasks, context), asked))
         return dict(zip(tasks, results, strict=True))
 
     def signatures(
@@ -247,8 +252,7 @@ class PredictClient:
         metadata: Metadata | Unset | None = UNSET,
     ) -> Signatures:
         """The model's signatures by name, asked from the server; ``print`` shows them as a table."""
-        spec = self._defaults.resolve(model, version, label, None)
-        return self._fetch_signatures(spec, self._defaults.limit(timeout), self._defaults.pairs(metadata))
+        return self._run(self._flows.signatures(self._asked(model, version, label, None, timeout, metadata)))
 
     def status(
         self,
@@ -262,8 +266,8 @@ class PredictClient:
 
         Raises NotFoundError when the server never saw the model, or the version.
         """
-        spec = replace(self._defaults.resolve(model, version, UNSET, None), label=None, signature="")
-        return self._send(GetModelStatus(spec), self._defaults.limit(timeout), self._defaults.pairs(metadata))
+        asked = self._asked(model, version, UNSET, None, timeout, metadata).unlabelled()
+        return self._run(self._flows.send(GetModelStatus(asked.spec), asked))
 
     def is_ready(
         self,
@@ -278,8 +282,7 @@ class PredictClient:
 
         Errors that time does not heal, such as a refused token, are raised.
         """
-        spec = self._defaults.resolve(model, version, label, None)
-        return not self._not_ready(spec, self._defaults.limit(timeout), self._defaults.pairs(metadata))
+        return self._run(self._flows.is_ready(self._asked(model, version, label, None, timeout, metadata)))
 
     def wait_until_ready(
         self,
@@ -297,26 +300,56 @@ class PredictClient:
 
         Raises DeadlineExceededError, which says what was missing last.
         """
-        spec, pairs = self._defaults.resolve(model, version, label, None), self._defaults.pairs(metadata)
-        deadline = Deadline.after(checked_timeout(timeout))
-        reason = NO_ANSWER
-        while found := self._not_ready(spec, deadline.remaining(), pairs, wait_for_ready=True):
-            if found != NO_ANSWER:  # the last look has little time: what an earlier one saw says more
-                reason = found
-            if deadline.passed():
-                raise DeadlineExceededError(
-                    f"{described(spec)} at {self.target} was not ready within {timeout} s: {reason}",
-                    "wait_until_ready",
-                )
-            time.sleep(min(POLL_INTERVAL, deadline.remaining() or POLL_INTERVAL))
+        asked = self._asked(model, version, label, None, checked_timeout(timeout), metadata)
+        self._run(self._flows.wait_until_ready(asked))
 
-    # --- life ----------------------------------------------------------------------------------------------------
+    def reload_config(
+        self,
+        config: ModelServerConfig,
+        *,
+        metrics: Sequence[str] = (),
+        wait: bool = False,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Reload:
+        """Give the server another configuration, in place of all it has. REST does not have it.
+
+        Args:
+            config: the models to serve from now on; those left out are unloaded. ``config.difference(base)`` tells
+                what changes against another configuration.
+            metrics: names of metrics whose growth during the reload is to be told.
+            wait: return only when every model is served as the configuration says.
+            timeout: seconds for all of it. The server answers when all new models are loaded, and never for a base
+                path that holds no version.
+
+        Raises InvalidArgumentError and FailedPreconditionError for a configuration that the server refuses, and for
+        one whose models cannot be loaded.
+        """
+        return self._run(self._flows.reload(config, metrics, self._any_model(timeout, metadata), wait=wait))
+
+    def health(
+        self,
+        service: str = "",
+        *,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Health:
+        """What gRPC's health service says of a service; "" stands for the whole server.
+
+        TensorFlow Serving has it with ``--enable_grpc_healthcheck_service``, under the names ``ModelService`` and
+        ``PredictionService``. Raises UnimplementedError for a server without it, and over REST; NotFoundError for a
+        service that it does not know.
+        """
+        return self._run(self._flows.health(service, self._any_model(timeout, metadata)))
 
     def close(self) -> None:
-        """Cancel the calls under way and release the connection. May be called again."""
+        """Cancel calls that are under way and release the connection. May be called again."""
         if not self._closed:
             self._closed = True
-            self._transport.close()
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._transport is not None:
+                self._transport.close()
 
     def __enter__(self) -> PredictClient:
         return self
@@ -333,103 +366,81 @@ class PredictClient:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A client is pickled by its configuration; where it is unpickled it makes a connection of its own."""
-        spec = self._defaults.spec
-        given = {
-            "model": spec.name,
-            "version": spec.version,
-            "label": spec.label,
-            "signature": spec.signature,
-            "timeout": self._defaults.timeout,
-            "metadata": self._defaults.metadata,
-            "channel_options": self._channel_options,
-        }
-        return _made, (type(self), self.target, given)
+        return _made, (type(self), self._settings)
 
     def __repr__(self) -> str:
-        name = self._defaults.spec.name
-        model = f", model={name!r}" if name else ""
-        return f"PredictClient({self.target!r}{model})"
+        return self._settings.shown("PredictClient")
 
-    # --- what calls have in common -------------------------------------------------------------------------------
+    # --- how flows are performed ---------------------------------------------------------------------------------
 
-    def _prepare(
-        self,
-        inputs: Inputs,
-        model: str | Unset,
-        version: int | Unset | None,
-        label: str | Unset | None,
-        signature: str | Unset | None,
-        outputs: Iterable[str],
-        timeout: float | Unset | None,
-        metadata: Metadata | Unset | None,
-    ) -> tuple[Predict, float | None, MetadataPairs]:
-        spec = self._defaults.resolve(model, version, label, signature)
-        limit, pairs = self._defaults.limit(timeout), self._defaults.pairs(metadata)
-        if type(inputs) is not dict and not isinstance(inputs, Mapping):
-            deadline = Deadline.after(limit)
-            inputs = self._bound(inputs, spec, deadline, pairs)
-            limit = deadline.remaining()
-        return Predict(spec, inputs, aliases(outputs)), limit, pairs
+    def _set_up(self, settings: Settings) -> None:
+        self._settings = settings
+        self._asked = settings.defaults.asked
+        self._any_model = settings.defaults.of_server
+        self._flows = settings.flows()
+        self._pool: ThreadPoolExecutor | None = None
+        self._transport: Any = None
+        self._connected()
+        self._closed = False
+        forks.watch(self)
 
-    def _send(
-        self, call: Call[Result], limit: float | None, pairs: MetadataPairs, *, wait_for_ready: bool | None = None
-    ) -> Result:
-        reply = self._transport.call(call.path, call.write(), limit, pairs, wait_for_ready=wait_for_ready)
-        return call.read(reply)
+    def _connected(self) -> Any:
+        """The transport, made anew where there is none: at the beginning, and in a forked process."""
+        if self._settings.connection.target.rest:
+            from tfs_client.transports.rest import RestTransport  # imports httpx, which takes its time
 
-    def _fetch_signatures(
-        self, spec: ModelSpec, limit: float | None, pairs: MetadataPairs, *, wait_for_ready: bool | None = None
-    ) -> Signatures:
-        call = GetModelMetadata(replace(spec, signature=""))
-        found = self._send(call, limit, pairs, wait_for_ready=wait_for_ready)
-        self._signatures[_key(spec)] = found
-        return found
+            self._transport = RestTransport(self._settings.connection)
+        else:
+            from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
 
-    def _bound(self, values: Any, spec: ModelSpec, deadline: Deadline, pairs: MetadataPairs) -> dict[str, Any]:
-        """A single value by the name, and in the dtype, that the model's signature has for it."""
-        name = spec.signature or DEFAULT_SIGNATURE
-        if known := self._signatures.get(_key(spec)):
-            with suppress(SignatureError):  # perhaps the model changed: only fresh signatures can tell
-                return known.named(name).bind(values)
-        return self._fetch_signatures(spec, deadline.remaining(), pairs).named(name).bind(values)
+            self._transport = GrpcTransport(self._settings.connection)
+            self._flows.exchange.join = self._transport.join
+        return self._transport
 
-    def _blame(self, call: Predict, limit: float | None, pairs: MetadataPairs) -> str:
-        """What the model's signature says to a request that the server refused; empty when it says nothing."""
-        left = BLAME_TIMEOUT if limit is None else min(BLAME_TIMEOUT, limit - call.elapsed())
-        if left > 0:
-            with suppress(TFServingError):  # the refusal is what counts
-                return call.blame(self._fetch_signatures(call.spec, left, pairs))
-        return ""
+    def abandon(self) -> tuple[Any, ...]:
+        """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
+        if self._closed:
+            return ()
+        left = self._transport, self._pool
+        self._transport = self._pool = None
+        return left
 
-    def _follow(self, spec: ModelSpec, version: int | None) -> None:
-        """Forget signatures of a version that no longer answers."""
-        known = self._signatures.get(_key(spec))
-        if known is not None and version is not None and known.version not in (None, version):
-            self._signatures.pop(_key(spec), None)
-
-    def _not_ready(
-        self, spec: ModelSpec, limit: float | None, pairs: MetadataPairs, *, wait_for_ready: bool | None = None
-    ) -> str:
-        """Why the model cannot answer yet; empty when it can."""
+    def _run(self, flow: Flow[Result], step: Step | None = None) -> Result:
+        """Perform a flow, from its beginning or from a step on."""
         try:
-            if spec.label is not None:  # the status call knows no labels, the metadata call does
-                self._fetch_signatures(spec, limit, pairs, wait_for_ready=wait_for_ready)
-                return ""
-            status = self._send(GetModelStatus(spec), limit, pairs, wait_for_ready=wait_for_ready)
-        except DeadlineExceededError:
-            return NO_ANSWER
-        except NOT_YET as error:
-            return error.details
-        except InvalidArgumentError as error:
-            if spec.label is None:
-                raise
-            return error.details  # a label that the server does not know yet
-        return "" if status.available else "; ".join(map(str, status.versions)) or "it has no versions"
+            if step is None:
+                step = next(flow)
+            while True:
+                try:
+                    answer = self._perform(step)
+                except Exception as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    def _perform(self, step: Step) -> Any:
+        if type(step) is Send:
+            return (self._transport or self._connected()).call(step)
+        if type(step) is Sleep:
+            return time.sleep(step.seconds)
+        return step.function()  # type: ignore[union-attr]  # an Ask
+
+    def _begin(self, flow: Flow[Prediction]) -> Future[Prediction]:
+        transport = self._transport or self._connected()
+        if not self._settings.connection.target.rest:
+            return FlowFuture(flow, transport.start)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(REST_FUTURES, thread_name_prefix="tfs-client-rest")
+        first = next(flow)
+        if self._closed:
+            raise ClosedError(f"{self!r} was closed")
+        return self._pool.submit(self._run, flow, first)
 
 
-def _made(kind: type[PredictClient], target: str, given: dict[str, Any]) -> PredictClient:
-    return kind(target, **given)
-
-
-def _key(spec: ModelSpec) -> tuple[str, int | None, str | None]:
-    return spec.name, spec.version, spec.label
+def _made(kind: type[PredictClient], settings: Settings) -> PredictClient:
+    client = kind.__new__(kind)
+    client._set_up(settings)
+    return client

@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import ConfigError
-from tfs_client.options import UNSET, Metadata, MetadataPairs, Unset, checked_metadata, checked_timeout
+from tfs_client.options import (
+    UNSET,
+    Deadline,
+    Metadata,
+    MetadataPairs,
+    Unset,
+    checked_compression,
+    checked_metadata,
+    checked_timeout,
+)
+
+REQUEST_ID = "x-request-id"
+
+
+class Asked(NamedTuple):
+    """What one call is to do, client's defaults and its own wishes taken together.
+
+    Attributes:
+        spec: which model, version and signature.
+        deadline: by when, all steps together.
+        metadata: pairs that go along.
+        compression: of requests; UNSET for the client's.
+        validate: whether inputs are checked against the signature before they are sent.
+        request_id: the id that goes along; "" for none.
+    """
+
+    spec: ModelSpec
+    deadline: Deadline
+    metadata: MetadataPairs
+    compression: str | Unset | None = UNSET
+    validate: bool = False
+    request_id: str = ""
+
+    def unlabelled(self) -> Asked:
+        """The same of all versions, for calls that know no labels and no signatures."""
+        return self._replace(spec=replace(self.spec, label=None, signature=""))
 
 
 @dataclass(frozen=True)
@@ -20,11 +55,15 @@ class Defaults:
         spec: model, version or label, and signature; an empty name when every call must name its model.
         timeout: seconds a call may take in all; None means no limit.
         metadata: pairs sent with every call.
+        validate: whether inputs are checked against the signature before they are sent.
+        request_id: True for a new id with every call, or a function that gives one.
     """
 
     spec: ModelSpec
     timeout: float | None
     metadata: MetadataPairs
+    validate: bool = False
+    request_id: bool | Callable[[], str] = False
 
     @classmethod
     def of(
@@ -35,10 +74,43 @@ class Defaults:
         signature: str | None,
         timeout: float | None,
         metadata: Metadata | None,
+        validate: bool = False,
+        request_id: bool | Callable[[], str] = False,
     ) -> Defaults:
         """Defaults as a user gives them. Raises ConfigError for what makes no sense."""
         spec = model_spec(model or "", version, label, signature)
-        return cls(spec, checked_timeout(timeout), checked_metadata(metadata))
+        if not isinstance(request_id, bool) and not callable(request_id):
+            raise ConfigError(f"expected request_id=True or a function that gives an id, got {request_id!r}")
+        return cls(spec, checked_timeout(timeout), checked_metadata(metadata), bool(validate), request_id)
+
+    def asked(
+        self,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
+        validate: bool | Unset = UNSET,
+    ) -> Asked:
+        """What a call is to do. Raises ConfigError."""
+        spec = self.resolve(model, version, label, signature)
+        deadline = Deadline(self.timeout if timeout is UNSET else checked_timeout(timeout))
+        pairs, request_id = self.pairs(metadata), ""
+        if self.request_id:
+            request_id = next((str(value) for key, value in pairs if key == REQUEST_ID), "")
+            if not request_id:
+                request_id = _new_id() if self.request_id is True else self.request_id()
+                pairs += checked_metadata({REQUEST_ID: request_id})
+        if compression is not UNSET:
+            checked_compression(compression)
+        check = self.validate if validate is UNSET else bool(validate)
+        return Asked(spec, deadline, pairs, compression, check, request_id)
+
+    def of_server(self, timeout: float | Unset | None = UNSET, metadata: Metadata | Unset | None = UNSET) -> Asked:
+        """What a call is to do that is for the server, and for no model of it."""
+        return replace(self, spec=ModelSpec("-")).asked(timeout=timeout, metadata=metadata)._replace(spec=ModelSpec(""))
 
     def resolve(
         self,
@@ -64,10 +136,6 @@ class Defaults:
             raise ConfigError("which model? Give model= to the call, or to the client for all its calls")
         return base
 
-    def limit(self, timeout: float | Unset | None) -> float | None:
-        """Seconds the call may take in all."""
-        return self.timeout if timeout is UNSET else checked_timeout(timeout)
-
     def pairs(self, metadata: Metadata | Unset | None) -> MetadataPairs:
         """The call's metadata besides the client's; of one name the call's count."""
         if metadata is UNSET or not metadata:
@@ -75,6 +143,12 @@ class Defaults:
         own = checked_metadata(metadata)
         names = {key for key, _ in own}
         return (*((key, value) for key, value in self.metadata if key not in names), *own)
+
+
+def _new_id() -> str:
+    import uuid  # slow to import, and few ask for it
+
+    return uuid.uuid4().hex
 
 
 def model_spec(model: str, version: int | None, label: str | None, signature: str | None) -> ModelSpec:

@@ -60,6 +60,9 @@ class CallError(TFServingError):
         details: the server's own text, or the transport's when no server was reached.
         method: the API method, e.g. ``"Predict"``; empty when unknown.
         hint: what to try next; empty when there is nothing useful to say.
+        unreached: no connection could be made, so the server has not seen the call.
+        retry_after: seconds after which the server asks to try again; None when it does not say.
+        request_id: the id that the call was sent with; empty without one.
     """
 
     def __init__(self, code: StatusCode, details: str, method: str = "", *, hint: str = "") -> None:
@@ -68,14 +71,19 @@ class CallError(TFServingError):
         self.details = details
         self.method = method
         self.hint = hint
+        self.unreached = False
+        self.retry_after: float | None = None
+        self.request_id = ""
 
     def __str__(self) -> str:
         where = f"{self.method}: " if self.method else ""
+        which = f" (request {self.request_id})" if self.request_id else ""
         hint = f"\n{self.hint}" if self.hint else ""
-        return f"{where}{self.code.name}: {self.details}{hint}"
+        return f"{where}{self.code.name}: {self.details}{which}{hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return call_error, (self.code, self.details, self.method, self.hint)
+        said = {"unreached": self.unreached, "retry_after": self.retry_after, "request_id": self.request_id}
+        return call_error, (self.code, self.details, self.method, self.hint), said
 
 
 class _Coded(CallError):

@@ -1,16 +1,18 @@
-"""What a user may set: targets, deadlines, metadata, limits. Checked when given, so that mistakes show at once."""
+"""What a user may set: deadlines, metadata, TLS, retries. Checked when given, so that mistakes show at once."""
 
 from __future__ import annotations
 
 import enum
 import numbers
+import os
 import re
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from tfs_client.errors import ConfigError
+from tfs_client.errors import ConfigError, StatusCode
+from tfs_client.targets import Target
 
 
 class Unset(enum.Enum):
@@ -30,32 +32,6 @@ LONGEST = 1e9  # seconds; gRPC counts nanoseconds in 64 bits, and takes a deadli
 Metadata = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
 MetadataPairs = tuple[tuple[str, str | bytes], ...]
 ChannelOptions = Mapping[str, Any] | Iterable[tuple[str, Any]]
-
-_EXPECTED = "expected host:port, dns:///name:port or unix:path"
-_SCHEMES = ("unix:", "unix-abstract:", "ipv4:", "ipv6:", "vsock:", "xds:")  # gRPC's own; their syntax is gRPC's matter
-_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:/\[\]\s]+):(?P<port>[0-9]+)")
-
-
-def checked_target(target: str) -> str:
-    """A gRPC target, as given. Raises ConfigError for what gRPC would misread.
-
-    Naming: https://github.com/grpc/grpc/blob/master/doc/naming.md
-    """
-    if not isinstance(target, str) or not target.strip():
-        raise ConfigError(f"{_EXPECTED}, got {target!r}")
-    if target.startswith(("http://", "https://", "grpc://", "grpcs://")):
-        scheme = target.partition(":")[0]
-        what = "REST targets are not supported" if scheme.startswith("http") else "gRPC targets have no scheme"
-        raise ConfigError(f"{_EXPECTED}, got {target!r}: {what}; the gRPC port is usually 8500, as in 'localhost:8500'")
-    if target.startswith(_SCHEMES):
-        return target
-    address = target.rpartition("/")[2] if target.startswith("dns:") else target
-    match = _HOST_PORT.fullmatch(address.removeprefix("dns:"))
-    if match is None:
-        raise ConfigError(f"{_EXPECTED}, got {target!r}; the gRPC port is usually 8500")
-    if not 0 < int(match["port"]) < 65536:
-        raise ConfigError(f"expected a port from 1 to 65535, got {target!r}")
-    return target
 
 
 def checked_timeout(timeout: float | None) -> float | None:
@@ -107,16 +83,217 @@ def checked_channel_options(options: ChannelOptions | None) -> dict[str, Any]:
     return pairs
 
 
-@dataclass(frozen=True)
-class Deadline:
-    """The moment by which everything a call does must be done; each step gets what remains."""
+COMPRESSIONS = ("gzip", "deflate")
 
-    at: float | None  # on the monotonic clock; None: no limit
+
+def checked_compression(compression: str | None) -> str | None:
+    """A compression that gRPC knows, or None."""
+    if compression is not None and compression not in COMPRESSIONS:
+        raise ConfigError(f"expected compression 'gzip', 'deflate' or None, got {compression!r}")
+    return compression
+
+
+Pem = str | os.PathLike[str] | bytes  # a file, or what stands in one
+
+
+@dataclass(frozen=True)
+class TLS:
+    """How connections are secured.
+
+    Attributes:
+        ca: the authorities that the server's certificate may come from; None means those that the system trusts.
+        certificate, key: the client's own, for servers that ask for one (mTLS); both or neither.
+        authority: the name that the server's certificate bears, where it is not the target's host.
+
+    ca, certificate and key are PEM: the path of a file, or its content as bytes. Files are read when a connection is
+    set up. Raises ConfigError for files that are not there or are no PEM.
+    """
+
+    ca: Pem | None = None
+    certificate: Pem | None = None
+    key: Pem | None = field(default=None, repr=False)
+    authority: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("expected a client's certificate with its key, got one without the other")
+        if self.authority is not None and (not isinstance(self.authority, str) or not self.authority):
+            raise ConfigError(f"expected the name in the server's certificate as authority, got {self.authority!r}")
+        for name in ("ca", "certificate", "key"):
+            self.pem(name)
+
+    def pem(self, name: str) -> bytes | None:
+        """What ``ca``, ``certificate`` or ``key`` holds, read anew."""
+        value = getattr(self, name)
+        if value is None:
+            return None
+        if isinstance(value, bytes):
+            data, where = value, f"{len(value)} bytes"
+        else:
+            try:
+                with open(value, "rb") as file:
+                    data, where = file.read(), repr(os.fspath(value))
+            except (OSError, TypeError) as error:
+                raise ConfigError(f"expected {name} as a PEM file or its bytes, got {value!r}: {error}") from None
+        if b"-----BEGIN " not in data:
+            raise ConfigError(f"expected {name} in PEM form, which begins with '-----BEGIN', got {where}")
+        return data
+
+
+def checked_tls(tls: TLS | bool | None, target: Target) -> TLS | None:
+    """How connections to a target are secured; None means not at all."""
+    if tls is True or (tls is None and target.secure):
+        tls = TLS()
+    if tls is False:
+        tls = None
+    if tls is not None and not isinstance(tls, TLS):
+        raise ConfigError(f"expected tls=True or tls=TLS(...), got {tls!r}")
+    if target.rest and (tls is None) == target.secure:
+        want = "https://" if tls else "tls left out, or http://"
+        raise ConfigError(f"the target {target} and tls contradict each other: expected {want}")
+    return tls
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Which failed calls are tried again, and when. The call's one timeout covers all attempts.
+
+    Attributes:
+        attempts: how often a call is sent at most, 2 to 5 (gRPC's own limit).
+        initial_backoff: seconds before the second attempt; each pause is drawn at random around it.
+        multiplier: what each further pause is longer by.
+        max_backoff: seconds that a pause takes at most.
+        codes: status codes that are worth another attempt. DEADLINE_EXCEEDED is never: the time is over.
+        wait_for_ready: a call that finds no server waits for one, as long as its timeout allows, and uses up no
+            attempt; without it that is an attempt like any other.
+        budget: failed attempts, of all calls of the client together, after half of which nothing is tried again until
+            calls succeed once more, so that retries do not keep an outage going.
+        refill: what part of a failed attempt each success pays back.
+
+    A server's word counts for more: gRPC's push-back and HTTP's Retry-After set the pause, or forbid another attempt.
+    The terms are those of https://github.com/grpc/proposal/blob/master/A6-client-retries.md
+    """
+
+    attempts: int = 5
+    initial_backoff: float = 0.1
+    multiplier: float = 2.0
+    max_backoff: float = 2.0
+    codes: frozenset[StatusCode] = frozenset({StatusCode.UNAVAILABLE})
+    wait_for_ready: bool = True
+    budget: int = 200
+    refill: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int) or not 2 <= self.attempts <= 5:
+            raise ConfigError(f"expected 2 to 5 attempts, got {self.attempts!r}; retry=None means a single one")
+        for name, least in (("initial_backoff", 0.001), ("max_backoff", 0.001), ("multiplier", 1.0), ("refill", 0.001)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < LONGEST:
+                raise ConfigError(f"expected {name} of {least} or more, got {value!r}")
+        if not isinstance(self.budget, int) or not 1 <= self.budget <= 1000:
+            raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {self.budget!r}")
+        object.__setattr__(self, "codes", _retryable(self.codes))
+
+
+def _retryable(codes: Iterable[StatusCode]) -> frozenset[StatusCode]:
+    try:
+        found = frozenset(map(StatusCode, codes))
+    except (TypeError, ValueError):
+        raise ConfigError(f"expected status codes to retry, such as StatusCode.UNAVAILABLE, got {codes!r}") from None
+    never = {StatusCode.OK, StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED}
+    if not found or found & never:
+        wrong = ", ".join(sorted(code.name for code in found & never)) or "none"
+        raise ConfigError(f"expected codes that another attempt may heal, got {wrong}")
+    return found
+
+
+@dataclass(frozen=True)
+class Keepalive:
+    """Looks after quiet connections, so that a dead one is noticed before the next call waits for it.
+
+    Attributes:
+        interval: seconds of silence after which the server is asked whether it is there.
+        timeout: seconds it may take to answer.
+        idle: ask also while no call is under way.
+
+    gRPC servers count pings that come more often than they allow (every 5 minutes unless data flows) and then hang
+    up; a model server allows more with ``--grpc_channel_arguments=grpc.http2.min_ping_interval_without_data_ms=…``.
+    Over REST these are TCP's own keepalive probes.
+    """
+
+    interval: float = 60.0
+    timeout: float = 20.0
+    idle: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("interval", "timeout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
+                raise ConfigError(f"expected keepalive {name} of 1 second to a day, got {value!r}")
+
+
+def checked_kind(name: str, value: Any, kind: type) -> None:
+    """Raise ConfigError unless an option is None or of its kind."""
+    if value is not None and not isinstance(value, kind):
+        raise ConfigError(f"expected {name}={kind.__name__}(...), got {value!r}")
+
+
+Token = str | Callable[[], Any]  # the token itself, or what gives it, anew for every call
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Everything a transport needs to know.
+
+    Attributes:
+        target: where the server is.
+        tls: how the connection is secured; None when it is not.
+        retry: which calls are tried again; None for none.
+        keepalive: how quiet connections are looked after; None when they are not.
+        compression: of requests, "gzip" or "deflate", unless a call says otherwise.
+        interceptors: gRPC's own interceptors, or over REST functions that get each httpx.Request before it is sent.
+        channel_options: gRPC channel arguments of the user.
+    """
+
+    target: Target
+    tls: TLS | None = None
+    retry: RetryPolicy | None = None
+    keepalive: Keepalive | None = None
+    compression: str | None = None
+    interceptors: Sequence[Any] = ()
+    channel_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked_kind("retry", self.retry, RetryPolicy)
+        checked_kind("keepalive", self.keepalive, Keepalive)
+        checked_compression(self.compression)
+        object.__setattr__(self, "tls", checked_tls(self.tls, self.target))
+        object.__setattr__(self, "channel_options", checked_channel_options(self.channel_options))
+        object.__setattr__(self, "interceptors", tuple(self.interceptors))
+        if self.target.rest and self.channel_options:
+            raise ConfigError("channel_options are gRPC's: leave them out, or give a gRPC target such as 'host:8500'")
+        if self.target.rest and self.compression == "deflate":
+            raise ConfigError("a REST server reads gzip only: expected compression 'gzip' or None, got 'deflate'")
+
+
+class Deadline:
+    """The moment by which everything a call does must be done; each step gets what remains.
+
+    Attributes:
+        limit: the seconds that the caller gave; None for no limit.
+        at: the moment, on the monotonic clock; None for no limit.
+    """
+
+    __slots__ = ("at", "limit")
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+        self.at = None if limit is None else time.monotonic() + limit
 
     @classmethod
     def after(cls, timeout: float | None) -> Deadline:
         """``timeout`` seconds from now."""
-        return cls(None if timeout is None else time.monotonic() + timeout)
+        return cls(timeout)
 
     def remaining(self) -> float | None:
         """Seconds left, at least a millisecond: a spent deadline still makes its call, which then fails as such."""
@@ -125,3 +302,8 @@ class Deadline:
     def passed(self) -> bool:
         """Whether the moment is over."""
         return self.at is not None and time.monotonic() >= self.at
+
+    def sooner(self, seconds: float) -> Deadline:
+        """``seconds`` from now, or this one where it comes first."""
+        other = Deadline(seconds)
+        return self if self.at is not None and other.at is not None and self.at < other.at else other

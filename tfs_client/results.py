@@ -130,6 +130,15 @@ class State(enum.IntEnum):
     END = 50
 
 
+class Health(enum.IntEnum):
+    """What gRPC's health service says (grpc/health/v1/health.proto)."""
+
+    UNKNOWN = 0
+    SERVING = 1
+    NOT_SERVING = 2
+    SERVICE_UNKNOWN = 3
+
+
 @dataclass(frozen=True, slots=True)
 class VersionStatus:
     """The status of one version.
@@ -211,3 +220,17 @@ class Regression:
 
     def __str__(self) -> str:
         return f"Regression of {self.model}: " + ", ".join(f"{value:.4f}" for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """A configuration was applied.
+
+    Attributes:
+        metrics: by how much each metric that was asked for grew meanwhile, by name; 0 for those that do not exist.
+    """
+
+    metrics: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return "\n".join(["reloaded", *(f"  {name} {value:+d}" for name, value in sorted(self.metrics.items()))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 
 import grpc
 import pytest
@@ -16,9 +17,35 @@ from tfs_client.errors import (
     TFServingError,
     UnavailableError,
 )
-from tfs_client.transports.grpc import DEFAULT_OPTIONS, GrpcTransport
+from tfs_client.options import Connection, Deadline
+from tfs_client.steps import Send
+from tfs_client.targets import checked_target
+from tfs_client.transports.grpc import GrpcTransport
+from tfs_client.transports.grpc_channel import DEFAULT_OPTIONS, arguments
+from tfs_client.transports.grpc_errors import GrpcErrors
 
 PATH = "/tensorflow.serving.PredictionService/Predict"
+
+
+def connection(target, options=None):
+    return Connection(checked_target(target), channel_options=options or {})
+
+
+def send(body, timeout=10.0, metadata=(), path=PATH, **options):
+    return Send(path, body, Deadline(timeout), metadata, **options)
+
+
+def started(transport, step):
+    """The reply or the error of a call that was started."""
+    found = Future()
+    transport.start(step, lambda reply, error: found.set_result(reply) if error is None else found.set_exception(error))
+    return found.result(10)
+
+
+def hint_of(code, details, options=None):
+    """The hint for what gRPC says."""
+    link = connection("localhost:1", options)
+    return GrpcErrors(link, arguments(link)).made_of(code, details, PATH, Deadline(5), (), closed=False).hint
 
 
 @pytest.fixture
@@ -36,83 +63,74 @@ def transport(raw_server):
             return str(context.time_remaining()).encode()
         return request * 2
 
-    transport = GrpcTransport(raw_server(Predict=handle))
+    transport = GrpcTransport(connection(raw_server(Predict=handle)))
     yield transport
     transport.close()
 
 
 @pytest.mark.parametrize("request_bytes", [b"", b"x", b"\x00\xff" * 900_000], ids=["empty", "small", "1.8 MB"])
 def test_bytes_go_out_and_come_back_as_they_are(transport, request_bytes):
-    assert transport.call(PATH, request_bytes, 10) == request_bytes * 2
-    assert transport.start(PATH, request_bytes, 10, (), len).result(10) == 2 * len(request_bytes)
+    assert transport.call(send(request_bytes)) == request_bytes * 2
+    assert started(transport, send(request_bytes)) == request_bytes * 2
 
 
 def test_metadata_and_deadline_travel_along(transport):
-    told = transport.call(PATH, b"metadata", 10, (("a", "1"), ("b-bin", b"\x00")))
+    told = transport.call(send(b"metadata", metadata=(("a", "1"), ("b-bin", b"\x00"))))
     assert b"('a', '1')" in told
     assert b"('b-bin', b'\\x00')" in told
-    assert 3 < float(transport.call(PATH, b"time", 5)) < 6
+    assert 3 < float(transport.call(send(b"time", 5))) < 6
 
 
 def test_no_timeout_means_no_deadline(transport):
-    told = transport.call(PATH, b"time", None)
+    told = transport.call(send(b"time", None))
     assert told == b"None" or float(told) > 1e6
 
 
 def test_errors_are_translated_and_keep_their_cause(transport):
     with pytest.raises(NotFoundError) as caught:
-        transport.call(PATH, b"abort", 10)
+        transport.call(send(b"abort"))
     assert (caught.value.details, caught.value.method, caught.value.hint) == ("not here", "Predict", "")
     assert isinstance(caught.value.__cause__, grpc.RpcError)
     with pytest.raises(DeadlineExceededError):
-        transport.call(PATH, b"sleep", 0.05)
-
-
-def test_what_read_raises_is_raised_by_the_future(transport):
-    def read(reply):
-        raise LookupError("cannot read it")
-
-    with pytest.raises(LookupError, match="cannot read it"):
-        transport.start(PATH, b"x", 10, (), read).result(10)
+        transport.call(send(b"sleep", 0.05))
 
 
 def test_waiting_for_the_server_takes_the_time_it_was_given():
-    transport = GrpcTransport("127.0.0.1:1")
+    transport = GrpcTransport(connection("127.0.0.1:1"))
     try:
         with pytest.raises(UnavailableError, match="Nothing that speaks gRPC"):
-            transport.call(PATH, b"", 5)
-        started = time.monotonic()
+            transport.call(send(b"", 5))
+        before = time.monotonic()
         with pytest.raises(DeadlineExceededError):
-            transport.call(PATH, b"", 0.2, wait_for_ready=True)
-        assert 0.15 < time.monotonic() - started < 5
+            transport.call(send(b"", 0.2, wait_for_ready=True))
+        assert 0.15 < time.monotonic() - before < 5
     finally:
         transport.close()
 
 
 def test_a_closed_transport_says_so_and_may_be_closed_again(transport):
-    transport.call(PATH, b"", 10)
+    transport.call(send(b""))
     transport.close()
     transport.close()
     for path in (PATH, "/another/Path"):
-        with pytest.raises(ClosedError, match=f"the client of {transport.target} was closed"):
-            transport.call(path, b"", 10)
+        with pytest.raises(ClosedError, match=r"the client of 127.0.0.1:\d+ was closed"):
+            transport.call(send(b"", path=path))
         with pytest.raises(ClosedError):
-            transport.start(path, b"", 10, (), len)
+            started(transport, send(b"", path=path))
 
 
 def test_what_grpc_itself_refuses_is_our_error_too(transport):
     with pytest.raises(TFServingError):
-        transport.call(PATH, b"", 10, (("Not Lower", "x"),))
+        transport.call(send(b"", metadata=(("Not Lower", "x"),)))
     with pytest.raises(TFServingError):
-        transport.start(PATH, b"", 10, (("Not Lower", "x"),), len).result(10)
+        started(transport, send(b"", metadata=(("Not Lower", "x"),)))
 
 
 def test_the_users_options_come_on_top_of_the_defaults():
     with pytest.raises(ConfigError):
-        GrpcTransport("localhost:1", {"grpc.x": object()})
-    transport = GrpcTransport("localhost:1", {"grpc.max_send_message_length": 5, "grpc.enable_retries": 0})
-    transport.close()
-    assert transport._options == DEFAULT_OPTIONS | {"grpc.max_send_message_length": 5, "grpc.enable_retries": 0}
+        connection("localhost:1", {"grpc.x": object()})
+    own = {"grpc.max_send_message_length": 5, "grpc.enable_retries": 0}
+    assert arguments(connection("localhost:1", own)) == DEFAULT_OPTIONS | own
 
 
 # The words of several gRPC releases, and of TensorFlow Serving.
@@ -131,11 +149,7 @@ def test_the_users_options_come_on_top_of_the_defaults():
     ],
 )
 def test_only_a_server_that_was_not_reached_is_said_to_be_absent(details, unreached):
-    transport = GrpcTransport("localhost:1")
-    try:
-        hint = transport._hint(StatusCode.UNAVAILABLE, details, None)
-    finally:
-        transport.close()
+    hint = hint_of(StatusCode.UNAVAILABLE, details)
     assert bool(hint) is unreached
     assert ("Nothing that speaks gRPC answered at localhost:1" in hint) is unreached
 
@@ -157,10 +171,6 @@ def test_only_a_server_that_was_not_reached_is_said_to_be_absent(details, unreac
 )
 def test_the_side_that_refused_a_message_for_its_size_is_named(details, hint):
     limits = {"grpc.max_receive_message_length": 10, "grpc.max_send_message_length": 20}
-    transport = GrpcTransport("localhost:1", limits)
-    try:
-        found = transport._hint(StatusCode.RESOURCE_EXHAUSTED, details, None)
-    finally:
-        transport.close()
+    found = hint_of(StatusCode.RESOURCE_EXHAUSTED, details, limits)
     assert found.startswith(hint)
     assert bool(found) == bool(hint)

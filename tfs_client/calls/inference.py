@@ -9,19 +9,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
+from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
-from tfs_client.codec import model_spec, wire
+from tfs_client.codec import model_spec, rest_messages, wire
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import ConfigError, DecodeError
 from tfs_client.results import Classification, ClassScore, ModelVersion, Regression
-from tfs_client.signatures import CLASSIFY, REGRESS
+from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Signatures
 
 Message = TypeVar("Message")
 
 
 class _OnExamples:
     """A call of one signature on examples."""
+
+    _verb: ClassVar[str]
 
     def __init__(self, spec: ModelSpec, examples: Any, context: Any = None) -> None:
         self.spec = spec
@@ -32,12 +35,33 @@ class _OnExamples:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
         return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, _input(self._examples, self._context))
 
+    def write_rest(self) -> tuple[str, bytes]:
+        """The request. Raises EncodeError, as ``write`` does."""
+        examples, context = _serialized(self._examples, self._context)
+        body = rest_messages.write_examples(examples, context, self.spec.signature)
+        return f"POST {rest_messages.path(self.spec, self._verb)}", body
+
+    def blame(self, signatures: Signatures) -> str:
+        """What the model's signatures say to a refused call."""
+        name = self.spec.signature or DEFAULT_SIGNATURE
+        if name not in signatures:
+            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+        signature = signatures[name]
+        if list(signature.inputs) != ["inputs"]:
+            able = [other for other, spec in signatures.items() if list(spec.inputs) == ["inputs"]]
+            return (
+                f"Signature {name!r} takes tensors, {signature}, not examples: call it with predict. "
+                f"Signatures that take examples: {', '.join(sorted(able)) or 'none'}."
+            )
+        return ""
+
 
 class Classify(_OnExamples):
     """One Classify call."""
 
     path = "/tensorflow.serving.PredictionService/Classify"
     method = "Classify"
+    _verb = ":classify"
 
     def read(self, reply: bytes) -> Classification:
         """The classes of every example. Raises DecodeError."""
@@ -46,12 +70,24 @@ class Classify(_OnExamples):
         response = _parse(ClassificationResponse, reply, self.method)
         return _classification(response.result, response.model_spec, self.spec)
 
+    def read_rest(self, reply: bytes) -> Classification:
+        """The classes of every example. Raises DecodeError."""
+        try:
+            rows = tuple(
+                tuple(ClassScore(label, float(score)) for label, score in row)
+                for row in rest_messages.read_results(reply)
+            )
+        except (TypeError, ValueError) as error:
+            raise DecodeError(f"the reply of Classify has other results than labels and scores: {error}") from None
+        return Classification(rows, _asked(self.spec))
+
 
 class Regress(_OnExamples):
     """One Regress call."""
 
     path = "/tensorflow.serving.PredictionService/Regress"
     method = "Regress"
+    _verb = ":regress"
 
     def read(self, reply: bytes) -> Regression:
         """The value of every example. Raises DecodeError."""
@@ -60,8 +96,16 @@ class Regress(_OnExamples):
         response = _parse(RegressionResponse, reply, self.method)
         return _regression(response.result, response.model_spec, self.spec)
 
+    def read_rest(self, reply: bytes) -> Regression:
+        """The value of every example. Raises DecodeError."""
+        try:
+            values = tuple(map(float, rest_messages.read_results(reply)))
+        except (TypeError, ValueError) as error:
+            raise DecodeError(f"the reply of Regress has other results than numbers: {error}") from None
+        return Regression(values, _asked(self.spec))
 
-class MultiInference:
+
+class MultiInference(GrpcOnly):
     """Several signatures of one model on the same examples, in one call.
 
     ``tasks`` says for each signature "classify" or "regress".
@@ -111,7 +155,11 @@ class MultiInference:
 
 
 def _input(examples: Any, context: Any) -> bytes:
-    return codec.write_input(codec.serialized(examples), None if context is None else codec.one(context))
+    return codec.write_input(*_serialized(examples, context))
+
+
+def _serialized(examples: Any, context: Any) -> tuple[list[bytes], bytes | None]:
+    return codec.serialized(examples), None if context is None else codec.one(context)
 
 
 def _parse(message: Any, reply: bytes, method: str) -> Any:
@@ -130,6 +178,11 @@ def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classificat
 
 def _regression(result: Any, answered: Any, asked: ModelSpec) -> Regression:
     return Regression(tuple(row.value for row in result.regressions), _model(answered, asked))
+
+
+def _asked(spec: ModelSpec) -> ModelVersion:
+    """Over REST the server does not say which version answered."""
+    return ModelVersion(spec.name, spec.version, spec.signature or DEFAULT_SIGNATURE)
 
 
 def _model(answered: Any, asked: ModelSpec) -> ModelVersion:

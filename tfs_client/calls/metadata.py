@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from tfs_client.codec import signature_defs
+from tfs_client.codec import rest_messages, signature_defs
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError
@@ -18,25 +19,36 @@ class GetModelMetadata:
     method = "GetModelMetadata"
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
+        self.spec = spec
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request, which is small and in one part."""
-        return signature_defs.write_request(self._spec)
+        return signature_defs.write_request(self.spec)
 
     def read(self, reply: bytes) -> Signatures:
         """All signatures of the version that answered. Raises DecodeError."""
+        return self._signatures(signature_defs.read_response, reply)
+
+    def write_rest(self) -> tuple[str, bytes]:
+        """The request; it has no body."""
+        return f"GET {rest_messages.path(self.spec, '/metadata')}", b""
+
+    def read_rest(self, reply: bytes) -> Signatures:
+        """All signatures of the version that answered. Raises DecodeError."""
+        return self._signatures(rest_messages.read_metadata, reply)
+
+    def _signatures(self, read: Callable[[bytes], tuple[ModelSpec, dict[str, Any]]], reply: bytes) -> Signatures:
         try:
-            spec, found = signature_defs.read_response(reply)
+            spec, found = read(reply)
         except DecodeError as error:
             raise DecodeError(
-                f"the reply of {self.method} for model {self._spec.name!r} cannot be read: {error}"
+                f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}"
             ) from None
         signatures = {
             name: Signature(_specs(inputs), _specs(outputs), method, optional=frozenset(defaulted))
             for name, (inputs, outputs, method, defaulted) in found.items()
         }
-        return Signatures(signatures, model=spec.name or self._spec.name, version=spec.version)
+        return Signatures(signatures, model=spec.name or self.spec.name, version=spec.version)
 
 
 def _specs(infos: dict[str, Any]) -> dict[str, TensorSpec]:

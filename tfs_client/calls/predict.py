@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from tfs_client.codec import predict
+from tfs_client.codec import predict, rest_json, rest_messages
+from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import as_array
-from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.codec.values import Array, as_array
+from tfs_client.errors import DecodeError, EncodeError, FailedPreconditionError, InvalidArgumentError
 from tfs_client.results import Prediction
-from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
+from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures
 
 
 class Predict:
@@ -28,16 +29,20 @@ class Predict:
         self._outputs = outputs
         self._started = self._written = 0.0
 
-    def write(self, join: predict.Join = predict.plain_join) -> bytes:
-        """The request. Raises EncodeError, naming the input, for values that are no tensor."""
-        self._started = perf_counter()
+    def arrays(self) -> dict[str, Array]:
+        """The inputs as arrays. Raises EncodeError, naming the input, for values that are no tensor."""
         arrays = {}
         for alias, values in self._inputs.items():
             try:
                 arrays[alias] = as_array(values)
             except EncodeError as error:
                 raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
-        request = predict.write_request(self.spec, arrays, self._outputs, join=join)
+        return arrays
+
+    def write(self, join: predict.Join = predict.plain_join) -> bytes:
+        """The request. Raises EncodeError, naming the input, for values that are no tensor."""
+        self._started = perf_counter()
+        request = predict.write_request(self.spec, self.arrays(), self._outputs, join=join)
         self._written = perf_counter()
         return request
 
@@ -51,8 +56,7 @@ class Predict:
         if name not in signatures:
             return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
         signature = signatures[name]
-        arrays = {alias: as_array(values) for alias, values in self._inputs.items()}
-        if difference := signature.mismatch(arrays):
+        if difference := signature.mismatch(self.arrays()):
             return f"By its signature, {difference}."
         unknown = [alias for alias in self._outputs if alias not in signature.outputs]
         return f"The signature has the outputs {', '.join(sorted(signature.outputs))}." if unknown else ""
@@ -63,6 +67,82 @@ class Predict:
         try:
             spec, outputs = predict.read_response(reply)
         except DecodeError as error:
-            raise DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}") from None
+            raise self._unreadable(error) from None
+        return self._prediction(outputs, spec, arrived)
+
+    def write_rest(self, signatures: Signatures, *, row: bool | None = None) -> tuple[str, bytes]:
+        """The request over REST.
+
+        JSON carries no dtypes, the server takes extra names in silence, and it knows no filter of outputs: so what
+        the server checks over gRPC is checked here.
+
+        Args:
+            signatures: those of the model.
+            row: in row form, or in columnar form; None takes the row form where it fits the inputs, and the outputs
+                as far as the signature tells.
+
+        Raises EncodeError for values that are no tensor, or that REST cannot carry; FailedPreconditionError for an
+        unknown signature; InvalidArgumentError for wrong names and dtypes.
+        """
+        self._started = perf_counter()
+        name = self.spec.signature or DEFAULT_SIGNATURE
+        if name not in signatures:
+            raise FailedPreconditionError(f'Serving signature key "{name}" not found.', self.method)
+        arrays, signature = self.arrays(), signatures[name]
+        self._check(arrays, signature)
+        fits = rest_json.fits_rows(arrays)
+        if row and not fits:
+            raise EncodeError(
+                "expected inputs of one length along axis 0, above 0, for the row form, got "
+                + ", ".join(f"{alias!r} {array.shape}" for alias, array in arrays.items())
+                + "; rest_format='columnar' takes any"
+            )
+        body = rest_json.write_request(
+            arrays, self.spec.signature, row=fits and _gives_rows(signature) if row is None else row
+        )
+        self._written = perf_counter()
+        return f"POST {rest_messages.path(self.spec, ':predict')}", body
+
+    def read_rest(self, reply: bytes, signatures: Signatures) -> Prediction:
+        """The outputs, by the dtypes of the signature. Raises DecodeError."""
+        arrived = perf_counter()
+        signature = signatures.named(self.spec.signature or DEFAULT_SIGNATURE)
+        try:
+            outputs = rest_json.read_reply(
+                reply, {alias: (spec.row, spec.shape) for alias, spec in signature.outputs.items()}
+            )
+        except DecodeError as error:
+            raise self._unreadable(error) from None
+        wanted = {alias: outputs[alias] for alias in self._outputs} if self._outputs else outputs
+        answered = ModelSpec(self.spec.name, self.spec.version, None, self.spec.signature or DEFAULT_SIGNATURE)
+        return self._prediction(wanted, answered, arrived)
+
+    def _check(self, arrays: Mapping[str, Array], signature: Signature) -> None:
+        for alias, array in arrays.items():
+            rest_json.check_carried(row_of(array.dtype), f"input {alias!r}")
+            if alias not in signature.inputs:
+                raise InvalidArgumentError(f"the signature has no input {alias!r}", self.method)
+            want, got = signature.inputs[alias].row, row_of(array.dtype)
+            if want is not got:
+                raise InvalidArgumentError(
+                    f"expected input {alias!r} of dtype {want.name}, got {got.name}", self.method
+                )
+        for index, alias in enumerate(self._outputs):
+            if alias not in signature.outputs:
+                raise InvalidArgumentError(f"the signature has no output {alias!r}", self.method)
+            if alias in self._outputs[:index]:
+                raise InvalidArgumentError(f"duplicate output tensor alias: {alias}", self.method)
+        for alias, spec in signature.outputs.items():
+            rest_json.check_carried(spec.row, f"output {alias!r}")
+
+    def _unreadable(self, error: DecodeError) -> DecodeError:
+        return DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}")
+
+    def _prediction(self, outputs: Mapping[str, Array], answered: ModelSpec, arrived: float) -> Prediction:
         clock = (self._started, self._written, arrived, perf_counter())
-        return Prediction(outputs, answered=spec, asked=self.spec, clock=clock)
+        return Prediction(outputs, answered=answered, asked=self.spec, clock=clock)
+
+
+def _gives_rows(signature: Signature) -> bool:
+    """Whether every output has a batch axis, as far as its shape tells."""
+    return all(spec.shape and spec.shape[0] is None for spec in signature.outputs.values())

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from tfs_client.calls.grpc_only import GrpcOnly
+from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import ConfigError, DecodeError, StatusCode, call_error
 from tfs_client.model_config import AllVersions, ModelConfig, ModelServerConfig, SpecificVersions
-from tfs_client.results import ModelStatus, State, VersionStatus
+from tfs_client.results import ModelStatus, Reload, State, VersionStatus
 
 Statuses = Mapping[str, ModelStatus | None]
 """The status of each model by name; None, or left out, where the server does not know the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """A configuration was applied.
-
-    Attributes:
-        metrics: by how much each metric that was asked for grew meanwhile, by name; 0 for those that do not exist.
-    """
-
-    metrics: Mapping[str, int]
-
-    def __str__(self) -> str:
-        return "\n".join(["reloaded", *(f"  {name} {value:+d}" for name, value in sorted(self.metrics.items()))])
-
-
-class ReloadConfig:
+class ReloadConfig(GrpcOnly):
     """One HandleReloadConfigRequest call (tensorflow_serving/apis/model_management.proto).
 
     The configuration becomes the whole of the server's; models it leaves out unload afterwards. For models that are new
@@ -41,6 +28,7 @@ class ReloadConfig:
 
     path = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
     method = "HandleReloadConfigRequest"
+    spec = ModelSpec("")
 
     def __init__(self, config: ModelServerConfig, metrics: Sequence[str] = ()) -> None:
         if not isinstance(config, ModelServerConfig):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfs_client.codec import rest_messages
 from tfs_client.codec.model_spec import ModelSpec, write
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError, StatusCode
@@ -15,13 +16,13 @@ class GetModelStatus:
     method = "GetModelStatus"
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
+        self.spec = spec
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request, which is small and in one part."""
         from tfs_client.protos.tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
-        spec = model_pb2.ModelSpec.FromString(write(self._spec))
+        spec = model_pb2.ModelSpec.FromString(write(self.spec))
         return get_model_status_pb2.GetModelStatusRequest(model_spec=spec).SerializeToString()
 
     def read(self, reply: bytes) -> ModelStatus:
@@ -40,11 +41,31 @@ class GetModelStatus:
             )
             for entry in response.model_version_status
         ]
-        return ModelStatus(self._spec.name, tuple(sorted(versions, key=lambda status: -status.version)))
+        return self._status(versions)
+
+    def write_rest(self) -> tuple[str, bytes]:
+        """The request; it has no body."""
+        return f"GET {rest_messages.path(self.spec)}", b""
+
+    def read_rest(self, reply: bytes) -> ModelStatus:
+        """The versions, highest first. Raises DecodeError."""
+        return self._status(
+            [
+                VersionStatus(number, State.__members__.get(state, State.UNKNOWN), _named_code(code), message)
+                for number, state, code, message in rest_messages.read_status(reply)
+            ]
+        )
+
+    def _status(self, versions: list[VersionStatus]) -> ModelStatus:
+        return ModelStatus(self.spec.name, tuple(sorted(versions, key=lambda status: -status.version)))
 
 
 def _state(number: int) -> State:
     return State(number) if number in State._value2member_map_ else State.UNKNOWN
+
+
+def _named_code(name: str) -> StatusCode:
+    return StatusCode.__members__.get(name, StatusCode.UNKNOWN)
 
 
 def _code(number: int) -> StatusCode:

@@ -1,0 +1,322 @@
+"""AsyncPredictClient: the awaited twin of PredictClient, with the same names and arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tfs_client import forks
+from tfs_client.calls.inference import Classify, MultiInference, Regress
+from tfs_client.calls.status import GetModelStatus
+from tfs_client.defaults import aliases
+from tfs_client.model_config import ModelServerConfig
+from tfs_client.options import (
+    DEFAULT_TIMEOUT,
+    TLS,
+    UNSET,
+    ChannelOptions,
+    Keepalive,
+    Metadata,
+    RetryPolicy,
+    Token,
+    Unset,
+    checked_timeout,
+)
+from tfs_client.results import Classification, Health, ModelStatus, Prediction, Regression, Reload
+from tfs_client.settings import Settings
+from tfs_client.signatures import Signatures
+from tfs_client.steps import Flow, Send, Sleep, Step
+
+Result = TypeVar("Result")
+Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
+
+
+class AsyncPredictClient:
+    """Calls models in TensorFlow Serving from asyncio, over gRPC or REST.
+
+    Arguments, calls and errors are those of ``PredictClient``; ``token`` may also be a coroutine function, and
+    interceptors are those of ``grpc.aio``, or over REST coroutine functions.
+
+    No loop needs to run where it is made. The connection is made by the first call and belongs to its loop; a call in
+    another loop makes another. Cancelling the task of a call cancels the call. Use the client with ``async with``, or
+    await ``close()``. Calls of one client belong in one thread.
+    """
+
+    def __init__(
+        self,
+        target: str | Iterable[str],
+        *,
+        model: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        signature: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        metadata: Metadata | None = None,
+        validate: bool = False,
+        tls: TLS | bool | None = None,
+        token: Token | None = None,
+        retry: RetryPolicy | None = None,
+        keepalive: Keepalive | None = None,
+        compression: str | None = None,
+        interceptors: Sequence[Any] = (),
+        request_id: bool | Callable[[], str] = False,
+        rest_format: str = "auto",
+        channel_options: ChannelOptions | None = None,
+    ) -> None:
+        self._closed = True  # until there is something to close
+        settings = Settings.of(
+            target,
+            model=model,
+            version=version,
+            label=label,
+            signature=signature,
+            timeout=timeout,
+            metadata=metadata,
+            validate=validate,
+            tls=tls,
+            token=token,
+            retry=retry,
+            keepalive=keepalive,
+            compression=compression,
+            interceptors=interceptors,
+            request_id=request_id,
+            rest_format=rest_format,
+            channel_options=channel_options,
+        )
+        self._set_up(settings)
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    async def predict(
+        self,
+        inputs: Inputs,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        outputs: Iterable[str] = (),
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
+        validate: bool | Unset = UNSET,
+    ) -> Prediction:
+        """Awaited twin of ``PredictClient.predict``."""
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
+        return await self._run(self._flows.predict(inputs, asked, aliases(outputs)))
+
+    async def predict_future(self, inputs: Inputs, **options: Any) -> Prediction:
+        """The coroutine of ``predict``: await it, or make a task of it."""
+        return await self.predict(inputs, **options)
+
+    async def classify(
+        self,
+        examples: Any,
+        *,
+        context: Any = None,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
+    ) -> Classification:
+        """Awaited twin of ``PredictClient.classify``."""
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression)
+        return await self._run(self._flows.on_examples(Classify(asked.spec, examples, context), asked))
+
+    async def regress(
+        self,
+        examples: Any,
+        *,
+        context: Any = None,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        signature: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
+    ) -> Regression:
+        """Awaited twin of ``PredictClient.regress``."""
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression)
+        return await self._run(self._flows.on_examples(Regress(asked.spec, examples, context), asked))
+
+    async def multi_inference(
+        self,
+        examples: Any,
+        *,
+        tasks: Mapping[str, str],
+        context: Any = None,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+        compression: str | Unset | None = UNSET,
+    ) -> dict[str, Classification | Regression]:
+        """Awaited twin of ``PredictClient.multi_inference``."""
+        asked = self._asked(model, version, label, None, timeout, metadata, compression)
+        results = await self._run(self._flows.send(MultiInference(asked.spec, examples, tasks, context), asked))
+        return dict(zip(tasks, results, strict=True))
+
+    async def signatures(
+        self,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Signatures:
+        """Awaited twin of ``PredictClient.signatures``."""
+        return await self._run(self._flows.signatures(self._asked(model, version, label, None, timeout, metadata)))
+
+    async def status(
+        self,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> ModelStatus:
+        """Awaited twin of ``PredictClient.status``."""
+        asked = self._asked(model, version, UNSET, None, timeout, metadata).unlabelled()
+        return await self._run(self._flows.send(GetModelStatus(asked.spec), asked))
+
+    async def is_ready(
+        self,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> bool:
+        """Awaited twin of ``PredictClient.is_ready``."""
+        return await self._run(self._flows.is_ready(self._asked(model, version, label, None, timeout, metadata)))
+
+    async def wait_until_ready(
+        self,
+        timeout: float | None = 30.0,
+        *,
+        model: str | Unset = UNSET,
+        version: int | Unset | None = UNSET,
+        label: str | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> None:
+        """Awaited twin of ``PredictClient.wait_until_ready``."""
+        asked = self._asked(model, version, label, None, checked_timeout(timeout), metadata)
+        await self._run(self._flows.wait_until_ready(asked))
+
+    async def reload_config(
+        self,
+        config: ModelServerConfig,
+        *,
+        metrics: Sequence[str] = (),
+        wait: bool = False,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Reload:
+        """Awaited twin of ``PredictClient.reload_config``."""
+        return await self._run(self._flows.reload(config, metrics, self._any_model(timeout, metadata), wait=wait))
+
+    async def health(
+        self,
+        service: str = "",
+        *,
+        timeout: float | Unset | None = UNSET,
+        metadata: Metadata | Unset | None = UNSET,
+    ) -> Health:
+        """Awaited twin of ``PredictClient.health``."""
+        return await self._run(self._flows.health(service, self._any_model(timeout, metadata)))
+
+    async def close(self) -> None:
+        """Cancel calls that are under way and release the connection. May be called again."""
+        self._closed = True
+        if self._transport is not None:
+            await self._transport.close()
+
+    async def __aenter__(self) -> AsyncPredictClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if not getattr(self, "_closed", True):
+            _warn(f"unclosed {self!r}: use it with async with, or await close()", ResourceWarning, source=self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client is pickled by its configuration; where it is unpickled it makes a connection of its own."""
+        return _made, (type(self), self._settings)
+
+    def __repr__(self) -> str:
+        return self._settings.shown("AsyncPredictClient")
+
+    # --- how flows are performed ---------------------------------------------------------------------------------
+
+    def _set_up(self, settings: Settings) -> None:
+        self._settings = settings
+        self._asked = settings.defaults.asked
+        self._any_model = settings.defaults.of_server
+        self._flows = settings.flows()
+        self._transport: Any = None
+        self._closed = False
+        forks.watch(self)
+
+    def _connected(self) -> Any:
+        """The transport, made where there is none: by the first call, and in a forked process."""
+        if self._settings.connection.target.rest:
+            from tfs_client.transports.rest_aio import RestAioTransport  # imports httpx, which takes its time
+
+            self._transport = RestAioTransport(self._settings.connection)
+        else:
+            from tfs_client.transports.grpc_aio import GrpcAioTransport  # imports grpc, which takes its time
+
+            self._transport = GrpcAioTransport(self._settings.connection)
+            self._flows.exchange.join = self._transport.join
+        return self._transport
+
+    def abandon(self) -> tuple[Any, ...]:
+        """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
+        if self._closed:
+            return ()
+        left = self._transport
+        self._transport = None
+        return (left,)
+
+    async def _run(self, flow: Flow[Result]) -> Result:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._perform(step)
+                except Exception as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    async def _perform(self, step: Step) -> Any:
+        if type(step) is Send:
+            return await (self._transport or self._connected()).call(step)
+        if type(step) is Sleep:
+            return await asyncio.sleep(step.seconds)
+        answer = step.function()  # type: ignore[union-attr]  # an Ask
+        return await answer if inspect.isawaitable(answer) else answer
+
+
+def _made(kind: type[AsyncPredictClient], settings: Settings) -> AsyncPredictClient:
+    client = kind.__new__(kind)
+    client._set_up(settings)
+    return client

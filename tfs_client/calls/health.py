@@ -1,0 +1,37 @@
+"""Health: gRPC's own health service, where the server offers it (grpc/health/v1/health.proto).
+
+TensorFlow Serving does with --enable_grpc_healthcheck_service, under the names ModelService and PredictionService.
+"""
+
+from __future__ import annotations
+
+from tfs_client.calls.grpc_only import GrpcOnly
+from tfs_client.codec import wire
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.codec.predict import Join, plain_join
+from tfs_client.results import Health
+
+_STATUS = wire.tag(1, wire.VARINT)
+
+
+class CheckHealth(GrpcOnly):
+    """One Check of a service; "" stands for the server as a whole."""
+
+    path = "/grpc.health.v1.Health/Check"
+    method = "Check"
+    spec = ModelSpec("")
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def write(self, join: Join = plain_join) -> bytes:
+        """The request."""
+        return wire.delimited(1, wire.utf8(self._service, "a service's name")) if self._service else b""
+
+    def read(self, reply: bytes) -> Health:
+        """The service's health. Raises DecodeError."""
+        number = 0
+        for tag, value, _ in wire.fields(reply, 0, len(reply)):
+            if tag == _STATUS:
+                number = value
+        return Health(number) if number in Health._value2member_map_ else Health.UNKNOWN

@@ -1,0 +1,67 @@
+"""JSON as TensorFlow Serving reads and writes it: with NaN and infinities, and 64-bit integers that are exact.
+
+orjson does it where it is installed; what it does not know (non-finite numbers, strings that are no UTF-8) and all else
+is done by the standard library, with the same results.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from tfs_client.errors import DecodeError
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment, unused-ignore]
+
+Array = np.ndarray[Any, Any]
+
+SHOWN = 60  # characters of a text that an error quotes
+
+
+def dumps(value: Any) -> bytes:
+    """Python values as JSON; floats keep their point, so that they are read as floats."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def numbers(array: Array) -> bytes:
+    """Numbers or bools of any shape as nested lists.
+
+    float32 values are written so that reading them as double and rounding gives the same value again.
+    """
+    if orjson is not None and (array.dtype.kind != "f" or bool(np.isfinite(array).all())):
+        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        return orjson.dumps(native if array.ndim else native.reshape(1)[0], option=orjson.OPT_SERIALIZE_NUMPY)
+    return dumps(array.tolist())
+
+
+def loads(data: bytes) -> Any:
+    """JSON as Python values. Bytes in strings that are no UTF-8 become surrogate escapes. Raises DecodeError."""
+    if orjson is not None:
+        try:
+            return orjson.loads(data)
+        except ValueError:  # perhaps for a NaN; the standard library reads it, or says what is wrong
+            pass
+    try:
+        return json.loads(data.decode("utf-8", "surrogateescape"))
+    except RecursionError:
+        raise DecodeError(f"expected JSON, got lists nested deeper than any tensor: {excerpt(data)}") from None
+    except ValueError as error:
+        raise DecodeError(f"expected JSON, got {excerpt(data)}: {error}") from None
+
+
+def utf8(text: str) -> bytes:
+    """A string's bytes as they stood in the JSON."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def excerpt(data: bytes) -> str:
+    """The beginning of a body, for error texts."""
+    if not data:
+        return "nothing"
+    text = repr(data[:SHOWN].decode(errors="replace"))
+    return text if len(data) <= SHOWN else f"{text}... ({len(data)} bytes)"

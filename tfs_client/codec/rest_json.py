@@ -1,0 +1,195 @@
+"""Predict requests and replies as JSON, in row and columnar form, by the dtypes of the model's signature.
+
+JSON has no dtypes: the server gives each input the signature's, and what it answers is read here by the signature of
+the outputs. Source: tensorflow_serving/util/json_tensor.cc.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec import json_text
+from tfs_client.codec.dtypes import STRING, DType, row_of
+from tfs_client.codec.json_text import Array
+from tfs_client.errors import DecodeError, EncodeError
+
+Spec = tuple[DType, tuple[int | None, ...] | None]  # dtype, and shape as far as it is known
+
+# What the server converts (AddValueToTensor); all else it refuses.
+CARRIED = frozenset(
+    {"float", "double", "int32", "uint8", "int16", "int8", "int64", "bool", "string", "uint32", "uint64"}
+)
+# The Python types in which values come, by the kind of numpy's dtype; for others than these it is int.
+WANTED: Mapping[str, set[type]] = {"f": {float, int}, "b": {bool}}
+USE_GRPC = "gRPC carries them: give the server's gRPC port as the target, e.g. 'host:8500'"
+
+
+def check_carried(row: DType, what: str) -> None:
+    """Raise EncodeError for a dtype that REST cannot carry."""
+    if row.name not in CARRIED:
+        raise EncodeError(f"{what}: REST carries no {row.name} tensors; {USE_GRPC}")
+
+
+def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> bytes:
+    """The body of a predict call.
+
+    Args:
+        arrays: the inputs by alias.
+        signature: its name; "" for the default one.
+        row: in row form, where all inputs have one length along axis 0, above 0; else in columnar form.
+
+    Raises EncodeError, naming the input, for a dtype that REST cannot carry.
+    """
+    head = b'{"signature_name":' + json_text.dumps(signature) + b"," if signature else b"{"
+    for alias, array in arrays.items():
+        check_carried(row_of(array.dtype), f"input {alias!r}")
+    if row:
+        return head + b'"instances":' + _rows(arrays) + b"}"
+    # An object with the single name b64 would be read as base64; a model with one input takes it without a name.
+    body = _value(arrays["b64"], "b64") if list(arrays) == ["b64"] else _named(arrays)
+    return head + b'"inputs":' + body + b"}"
+
+
+def _rows(arrays: Mapping[str, Array]) -> bytes:
+    if len(arrays) == 1:
+        ((alias, array),) = arrays.items()
+        return _value(array, alias)
+    count = len(next(iter(arrays.values())))
+    rows = (_named({alias: np.asarray(array[index]) for alias, array in arrays.items()}) for index in range(count))
+    return b"[" + b",".join(rows) + b"]"
+
+
+def _named(arrays: Mapping[str, Array]) -> bytes:
+    members = (json_text.dumps(alias) + b":" + _value(array, alias) for alias, array in arrays.items())
+    return b"{" + b",".join(members) + b"}"
+
+
+def _value(array: Array, alias: str) -> bytes:
+    if array.dtype.kind not in "OSU":
+        return json_text.numbers(array)
+    texts = np.empty(array.shape, object)
+    for index, text in np.ndenumerate(array):
+        texts[index] = _string(text, alias)
+    return json_text.dumps(texts.tolist())
+
+
+def _string(text: str | bytes, alias: str) -> Any:
+    if isinstance(text, bytes):
+        return {"b64": b64encode(text).decode()}
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise EncodeError(f"input {alias!r}: text that is no UTF-8: {error}") from None
+    return str(text)
+
+
+def fits_rows(arrays: Mapping[str, Array]) -> bool:
+    """Whether inputs can go in row form: at least one, and all of one length along axis 0, above 0."""
+    lengths = {array.shape[:1] for array in arrays.values()}
+    return len(lengths) == 1 and lengths != {()} and lengths != {(0,)}
+
+
+def read_reply(body: bytes, outputs: Mapping[str, Spec]) -> dict[str, Array]:
+    """The outputs of a predict call, by alias, each in the dtype of the signature; read-only.
+
+    An empty list says nothing of the axes inside it; they are taken from the signature, and 0 where that leaves them
+    open.
+
+    Raises DecodeError for what is no such reply, or does not fit the signature.
+    """
+    reply = json_text.loads(body)
+    row = isinstance(reply, dict) and "predictions" in reply
+    if not isinstance(reply, dict) or ("outputs" not in reply and not row):
+        raise DecodeError(f"expected an object with 'predictions' or 'outputs', got {json_text.excerpt(body)}")
+    values = reply["predictions" if row else "outputs"]
+    named: Mapping[str, Any]
+    if len(outputs) == 1:
+        named = dict.fromkeys(outputs, values)
+    else:
+        named = _columns(values, outputs) if row else _members(values, outputs)
+    return {alias: read_tensor(named[alias], spec, alias) for alias, spec in outputs.items()}
+
+
+def _columns(rows: Any, outputs: Mapping[str, Spec]) -> dict[str, list[Any]]:
+    if not isinstance(rows, list):
+        raise DecodeError(f"expected a list of predictions, got {_kind(rows)}")
+    members = [_members(row, outputs) for row in rows]
+    return {alias: [row[alias] for row in members] for alias in outputs}
+
+
+def _members(value: Any, outputs: Mapping[str, Spec]) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.keys() != outputs.keys():
+        got = ", ".join(sorted(value)) or "none" if isinstance(value, dict) else _kind(value)
+        raise DecodeError(f"expected the outputs {', '.join(sorted(outputs)) or 'none'}, got {got}")
+    return value
+
+
+def read_tensor(value: Any, spec: Spec, alias: str) -> Array:
+    """One tensor from nested lists. Raises DecodeError when it is ragged, or not of the dtype or shape it should be."""
+    row, shape = spec
+    dims, flat = _flat(value, alias)
+    if 0 in dims and shape is not None:
+        dims += [size or 0 for size in shape[len(dims) :]]
+    if shape is not None and (
+        len(shape) != len(dims) or any(w not in (None, g) for w, g in zip(shape, dims, strict=True))
+    ):
+        raise DecodeError(f"expected output {alias!r} of shape {shape}, got {tuple(dims)}")
+    array = _array(flat, row, alias).reshape(dims)
+    array.flags.writeable = False
+    return array
+
+
+def _flat(value: Any, alias: str) -> tuple[list[int], list[Any]]:
+    """The sizes of nested lists, and their elements one after the other."""
+    dims: list[int] = []
+    level = [value]
+    while level and isinstance(level[0], list):
+        size = len(level[0])
+        if any(not isinstance(item, list) or len(item) != size for item in level):
+            raise DecodeError(f"expected output {alias!r} as lists of one length at each depth, got ragged ones")
+        dims.append(size)
+        level = list(chain.from_iterable(level))
+    return dims, level
+
+
+def _array(flat: list[Any], row: DType, alias: str) -> Array:
+    if row is STRING:
+        strings = np.empty(len(flat), object)
+        strings[:] = [_bytes(item, alias) for item in flat]
+        return strings
+    dtype = row.dtype
+    wanted = WANTED.get(dtype.kind, {int})
+    if not set(map(type, flat)) <= wanted:
+        other = next(item for item in flat if type(item) not in wanted)
+        raise DecodeError(f"expected output {alias!r} of dtype {row.name}, got {_kind(other)}")
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.array(flat, np.float64).astype(dtype)
+    if dtype.kind in "iu" and flat:
+        info = np.iinfo(dtype)
+        if min(flat) < info.min or max(flat) > info.max:
+            raise DecodeError(f"expected output {alias!r} of dtype {row.name}, got {min(flat)} to {max(flat)}")
+    return np.array(flat, dtype)
+
+
+def _bytes(item: Any, alias: str) -> bytes:
+    if isinstance(item, str):
+        return json_text.utf8(item)
+    if isinstance(item, dict) and list(item) == ["b64"] and isinstance(item["b64"], str):
+        try:
+            return b64decode(item["b64"], validate=True)
+        except binascii.Error as error:
+            raise DecodeError(f"expected base64 in output {alias!r}, got {item['b64'][:40]!r}: {error}") from None
+    raise DecodeError(f"expected output {alias!r} of dtype string, got {_kind(item)}")
+
+
+def _kind(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown if len(shown) <= 40 else shown[:37] + '...'}"

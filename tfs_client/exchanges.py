@@ -1,0 +1,168 @@
+"""Exchanges: one call over gRPC or over REST, as steps: write the request, send it, read the reply."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from typing import Any, Protocol, TypeVar
+
+from tfs_client.calls import Call, RestCall
+from tfs_client.calls.predict import Predict
+from tfs_client.codec.predict import Join, plain_join
+from tfs_client.defaults import Asked
+from tfs_client.errors import (
+    CallError,
+    ConfigError,
+    DecodeError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+)
+from tfs_client.options import Connection, MetadataPairs, Token
+from tfs_client.results import Prediction
+from tfs_client.retries import Budget, attempts
+from tfs_client.signatures import Signatures
+from tfs_client.steps import Ask, Flow, Send, Step
+
+Result = TypeVar("Result")
+
+LARGE = 1 << 20  # bytes of JSON; from here on gRPC is faster by so much that it is worth a word
+
+
+class KnownSignatures(Protocol):
+    """Where an exchange gets the signatures of a model."""
+
+    def known(self, asked: Asked) -> Signatures | None:
+        """Those that were seen before and may still hold."""
+
+    def fetch(self, asked: Asked) -> Flow[Signatures]:
+        """Those that hold now."""
+
+
+class Exchange(Protocol):
+    """How calls are made."""
+
+    join: Join
+
+    def send(self, call: RestCall[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
+        """Make a call. Raises CallError, DecodeError, EncodeError."""
+
+    def predict(self, call: Predict, asked: Asked, signatures: KnownSignatures) -> Flow[Prediction]:
+        """Make a Predict call."""
+
+
+class _Credentials:
+    """Adds the token to what goes along with a call."""
+
+    def __init__(self, token: Token | None) -> None:
+        if token is not None and not callable(token) and not (isinstance(token, str) and token and token.isascii()):
+            raise ConfigError("expected token= as printable ASCII text, or a function that gives it")
+        self._token = token
+
+    def pairs(self, asked: Asked) -> Generator[Step, Any, MetadataPairs]:
+        """The call's metadata, with the token unless the call has its own."""
+        token = self._token
+        if token is None or any(key == "authorization" for key, _ in asked.metadata):
+            return asked.metadata
+        if callable(token):
+            token = yield Ask(token)
+        return (*asked.metadata, ("authorization", f"Bearer {token}"))
+
+
+class GrpcExchange:
+    """Calls over gRPC, which retries on its own."""
+
+    def __init__(self, token: Token | None, join: Join = plain_join) -> None:
+        self.join = join
+        self._credentials = _Credentials(token) if token is not None else None
+
+    def send(self, call: Call[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
+        """Make a call."""
+        pairs = asked.metadata
+        if self._credentials is not None:
+            pairs = yield from self._credentials.pairs(asked)
+        return call.read(
+            (yield Send(call.path, call.write(self.join), asked.deadline, pairs, asked.compression, wait_for_ready))
+        )
+
+    def predict(self, call: Predict, asked: Asked, signatures: KnownSignatures) -> Flow[Prediction]:
+        """Make a Predict call; on the wire tensors say what they are."""
+        return self.send(call, asked)
+
+
+class RestExchange:
+    """Calls over REST: by the signature, in the form that fits, tried again by the policy."""
+
+    def __init__(self, connection: Connection, token: Token | None, form: str) -> None:
+        if form not in FORMS:
+            raise ConfigError(f"expected rest_format 'auto', 'row' or 'columnar', got {form!r}")
+        self.join: Join = plain_join
+        self._row = FORMS[form]
+        self._credentials = _Credentials(token)
+        self._retry = connection.retry
+        self._budget = Budget(connection.retry) if connection.retry else None
+        self._columnar: set[Any] = set()  # models whose outputs turned out not to fit in rows
+        self._warned = False
+
+    def send(self, call: RestCall[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
+        """Make a call."""
+        address, body = call.write_rest()
+        return call.read_rest((yield from self._sent(address, body, asked, wait_for_ready)))
+
+    def predict(self, call: Predict, asked: Asked, signatures: KnownSignatures) -> Flow[Prediction]:
+        """Make a Predict call, by the signatures seen before; where they do not fit, by fresh ones.
+
+        Rows whose outputs have no common batch size are refused by the server; then the columnar form does.
+        """
+        known = signatures.known(asked)
+        found = known if known is not None else (yield from signatures.fetch(asked))
+        try:
+            address, body = self._written(call, found)
+        except (InvalidArgumentError, FailedPreconditionError):
+            if known is None:
+                raise
+            found, known = (yield from signatures.fetch(asked)), None
+            address, body = self._written(call, found)
+        try:
+            reply = yield from self._sent(address, body, asked)
+        except InvalidArgumentError as error:
+            if self._row is not None or not _needs_columns(error):
+                raise
+            self._columnar.add(call.spec)
+            reply = yield from self._sent(*self._written(call, found), asked)
+        try:
+            return call.read_rest(reply, found)
+        except DecodeError:
+            if known is None:
+                raise
+            return call.read_rest(reply, (yield from signatures.fetch(asked)))
+
+    def _written(self, call: Predict, signatures: Signatures) -> tuple[str, bytes]:
+        row = False if self._row is None and call.spec in self._columnar else self._row
+        address, body = call.write_rest(signatures, row=row)
+        if len(body) > LARGE and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"a request of {len(body) / 1e6:.1f} MB of JSON: gRPC carries the same tensors many times faster, on "
+                "the server's gRPC port (usually 8500)",
+                UserWarning,
+                stacklevel=2,
+            )
+        return address, body
+
+    def _sent(
+        self, address: str, body: bytes, asked: Asked, wait_for_ready: bool | None = None
+    ) -> Generator[Step, Any, bytes]:
+        pairs = yield from self._credentials.pairs(asked)
+        send = Send(address, body, asked.deadline, pairs, asked.compression, wait_for_ready)
+        if self._retry is None or self._budget is None:
+            reply: bytes = yield send
+            return reply
+        return (yield from attempts(send, self._retry, self._budget))
+
+
+FORMS = {"auto": None, "row": True, "columnar": False}
+
+
+def _needs_columns(error: CallError) -> bool:
+    """Whether the server ran the model and could not put its outputs in rows (util/json_tensor.cc)."""
+    return "has inconsistent batch size" in error.details or "has no shape information" in error.details

@@ -1,0 +1,95 @@
+"""Settings: what a client was told when it was made, checked; a client is pickled by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfs_client.codec.predict import Join, plain_join
+from tfs_client.defaults import Defaults
+from tfs_client.exchanges import Exchange, GrpcExchange, RestExchange
+from tfs_client.flows import REST_AGE, Flows
+from tfs_client.options import (
+    TLS,
+    ChannelOptions,
+    Connection,
+    Keepalive,
+    Metadata,
+    RetryPolicy,
+    Token,
+    checked_channel_options,
+)
+from tfs_client.targets import checked_target
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of a client.
+
+    Attributes:
+        connection: how the server is reached.
+        defaults: what holds for calls that say nothing else.
+        token: sent as a bearer token with every call, or the function that gives it; None for none.
+        rest_format: "auto", "row" or "columnar".
+    """
+
+    connection: Connection
+    defaults: Defaults
+    token: Token | None = None
+    rest_format: str = "auto"
+
+    @classmethod
+    def of(
+        cls,
+        target: str | Iterable[str],
+        *,
+        model: str | None,
+        version: int | None,
+        label: str | None,
+        signature: str | None,
+        timeout: float | None,
+        metadata: Metadata | None,
+        validate: bool,
+        tls: TLS | bool | None,
+        token: Token | None,
+        retry: RetryPolicy | None,
+        keepalive: Keepalive | None,
+        compression: str | None,
+        interceptors: Sequence[Any],
+        request_id: bool | Callable[[], str],
+        rest_format: str,
+        channel_options: ChannelOptions | None,
+    ) -> Settings:
+        """Settings as a user gives them. Raises ConfigError for what makes no sense."""
+        connection = Connection(
+            checked_target(target),
+            tls=tls,  # type: ignore[arg-type]  # True and False become what they stand for
+            retry=retry,
+            keepalive=keepalive,
+            compression=compression,
+            interceptors=interceptors,
+            channel_options=checked_channel_options(channel_options),
+        )
+        defaults = Defaults.of(model, version, label, signature, timeout, metadata, validate, request_id)
+        settings = cls(connection, defaults, token, rest_format)
+        settings.exchange()  # checks the rest
+        return settings
+
+    def exchange(self, join: Join = plain_join) -> Exchange:
+        """How calls are made; ``join`` makes the requests of gRPC."""
+        if self.connection.target.rest:
+            return RestExchange(self.connection, self.token, self.rest_format)
+        return GrpcExchange(self.token, join)
+
+    def flows(self, join: Join = plain_join) -> Flows:
+        """What a client's calls do."""
+        target = self.connection.target
+        return Flows(self.exchange(join), str(target), REST_AGE if target.rest else None)
+
+    def shown(self, kind: str) -> str:
+        """A client with these settings, for people."""
+        target = self.connection.target
+        name = self.defaults.spec.name
+        where = repr(target.addresses[0]) if len(target.addresses) == 1 else repr(list(target.addresses))
+        return f"{kind}({where}{f', model={name!r}' if name else ''})"

@@ -1,0 +1,135 @@
+"""What a gRPC channel is set up with: address, arguments, credentials, service config. Shared by both transports."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from tfs_client.options import TLS, Connection, RetryPolicy
+
+# Messages of any size, unless the user sets a limit: a tensor is as large as it is. A connection of its own for every
+# client, so that closing one closes its connection; and quick attempts to find a server again that was away.
+DEFAULT_OPTIONS: dict[str, Any] = {
+    "grpc.max_send_message_length": -1,
+    "grpc.max_receive_message_length": -1,
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.initial_reconnect_backoff_ms": 200,
+    "grpc.max_reconnect_backoff_ms": 5000,
+    "grpc.dns_min_time_between_resolutions_ms": 5000,
+}
+
+# gRPC keeps what it sent for another attempt only up to this size; the default is 256 kB, less than a picture.
+RETRY_BUFFER = (1 << 31) - 1
+
+COMPRESSIONS = {
+    None: None,
+    "gzip": grpc.Compression.Gzip,
+    "deflate": grpc.Compression.Deflate,
+}
+NO_COMPRESSION = grpc.Compression.NoCompression
+
+
+def address_of(addresses: Sequence[str]) -> str:
+    """gRPC's target for some addresses. Several become one list of IP addresses: gRPC knows no list of names.
+
+    Names that cannot be resolved now are left out; when none can, gRPC is left to say so.
+    """
+    if len(addresses) == 1:
+        return addresses[0]
+    found: dict[tuple[str, int], None] = {}
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            infos = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError:
+            continue
+        found.update(dict.fromkeys((str(info[4][0]), int(port)) for info in infos))
+    if not found:
+        return addresses[0]
+    if all(":" not in host for host, _ in found):
+        return "ipv4:" + ",".join(f"{host}:{port}" for host, port in found)
+    return "ipv6:" + ",".join(f"[{host if ':' in host else f'::ffff:{host}'}]:{port}" for host, port in found)
+
+
+def has_names(addresses: Sequence[str]) -> bool:
+    """Whether a list of addresses holds names, whose IP addresses may change."""
+    return len(addresses) > 1 and not all(map(_is_ip, addresses))
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def arguments(connection: Connection) -> dict[str, Any]:
+    """The channel's arguments; those of the user count most."""
+    chosen = dict(DEFAULT_OPTIONS)
+    keepalive, tls = connection.keepalive, connection.tls
+    if keepalive is not None:
+        chosen["grpc.keepalive_time_ms"] = int(keepalive.interval * 1000)
+        chosen["grpc.keepalive_timeout_ms"] = int(keepalive.timeout * 1000)
+        chosen["grpc.keepalive_permit_without_calls"] = int(keepalive.idle)
+        chosen["grpc.http2.max_pings_without_data"] = 0
+    if connection.retry is not None:
+        chosen["grpc.per_rpc_retry_buffer_size"] = RETRY_BUFFER
+    if tls is not None and (name := tls.authority or _first_name(connection.target.addresses)):
+        chosen["grpc.ssl_target_name_override"] = name
+        chosen["grpc.default_authority"] = name
+    if config := service_config(connection):
+        chosen["grpc.service_config"] = json.dumps(config)
+    return chosen | dict(connection.channel_options)
+
+
+def _first_name(addresses: Sequence[str]) -> str:
+    """Of replicas that are connected to by their IP addresses, the name that their certificate should bear."""
+    return next((address.rpartition(":")[0] for address in addresses), "") if has_names(addresses) else ""
+
+
+def service_config(connection: Connection) -> dict[str, Any]:
+    """Balancing and retries, as gRPC does them.
+
+    https://github.com/grpc/grpc-proto/blob/master/grpc/service_config/service_config.proto
+    """
+    config: dict[str, Any] = {}
+    if _balanced(connection.target.addresses):
+        config["loadBalancingConfig"] = [{"round_robin": {}}]
+    if connection.retry is not None:
+        config["methodConfig"] = [_method_config(connection.retry)]
+        config["retryThrottling"] = {"maxTokens": connection.retry.budget, "tokenRatio": connection.retry.refill}
+    return config
+
+
+def _balanced(addresses: Sequence[str]) -> bool:
+    """Whether there may be several servers: a list, or a name; localhost is one server with two addresses."""
+    if len(addresses) > 1:
+        return True
+    name = re.fullmatch(r"(?:dns:(?:///?(?:[^/]*/)?)?)?(?P<host>[^/:\[\]]+):[0-9]+", addresses[0])
+    return name is not None and name["host"] != "localhost" and not _is_ip(f"{name['host']}:0")
+
+
+def _method_config(retry: RetryPolicy) -> dict[str, Any]:
+    return {
+        "name": [{}],
+        "waitForReady": retry.wait_for_ready,
+        "retryPolicy": {
+            "maxAttempts": retry.attempts,
+            "initialBackoff": f"{retry.initial_backoff:.9f}s",
+            "maxBackoff": f"{max(retry.max_backoff, retry.initial_backoff):.9f}s",
+            "backoffMultiplier": retry.multiplier,
+            "retryableStatusCodes": sorted(code.name for code in retry.codes),
+        },
+    }
+
+
+def credentials(tls: TLS) -> grpc.ChannelCredentials:
+    """TLS as gRPC takes it."""
+    return grpc.ssl_channel_credentials(tls.pem("ca"), tls.pem("key"), tls.pem("certificate"))

@@ -1,0 +1,135 @@
+"""gRPC's failures as our errors: the same code and text, and what to try next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tfs_client.errors import ClosedError, StatusCode, TFServingError, call_error
+from tfs_client.options import Connection, Deadline
+
+PUSHBACK = "grpc-retry-pushback-ms"
+
+# What gRPC says when it could not reach a server; a server that is reached may be unavailable in words of its own.
+_UNREACHED = re.compile(r"connect|resol|socket|recvmsg|sendmsg|handshake|endpoint|address|goaway", re.IGNORECASE)
+
+_UNSENT = re.compile(r"failed to connect|resol|refused|connections to all backends failing", re.IGNORECASE)
+
+# What other texts of gRPC mean, first match first. {target} and the like are filled in.
+_MEANINGS: tuple[tuple[str, str], ...] = (
+    (
+        r"CERTIFICATE_VERIFY_FAILED|unable to get local issuer|self.signed certificate",
+        "The server's certificate is not from an authority that is trusted here: TLS(ca=FILE) names the one to trust.",
+    ),
+    (
+        r"Hostname Verification|Peer name .* is not in peer certificate",
+        "The server's certificate bears another name than {target}: TLS(authority=NAME) says which one is right.",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|SSL_ERROR_SSL.*(wrong version|packet length|http request)",
+        "The server at {target} does not speak TLS: leave tls out, or use its TLS port.",
+    ),
+    (
+        r"CERTIFICATE_REQUIRED|certificate required|BAD_CERTIFICATE|UNKNOWN_CA",
+        "The server asks for a client's certificate that it trusts: TLS(certificate=FILE, key=FILE) gives one.",
+    ),
+    (
+        r"http1\.x server|HTTP/1|Failed parsing HTTP/2",
+        "The server at {target} speaks HTTP/1, not gRPC: is this the REST port (usually 8501; gRPC has 8500), or a "
+        "proxy? For REST write http:// before the target.",
+    ),
+    (
+        r"[Pp]roxy",
+        "A proxy is in the way: the environment variables https_proxy and http_proxy set it, no_proxy lists the "
+        "hosts that are reached without.",
+    ),
+    (
+        r"http2 header with status: \d+|HTTP status \d+",
+        "Something between here and the server answered with an HTTP status instead of gRPC: does a proxy or gateway "
+        "at {target} pass gRPC on?",
+    ),
+)
+
+
+class GrpcErrors:
+    """Makes our errors for a connection, with its target and limits in their hints."""
+
+    def __init__(self, connection: Connection, arguments: Mapping[str, Any]) -> None:
+        self._target = connection.target
+        self._secure = connection.tls is not None
+        self._arguments = arguments
+
+    def closed(self, method: str = "") -> ClosedError:
+        """For a call on a client that was closed, before or, with ``method``, during the call."""
+        during = f" during {method}" if method else ""
+        return ClosedError(f"the client of {self._target} was closed{during}")
+
+    def made_of(
+        self,
+        code: StatusCode,
+        details: str | None,
+        path: str,
+        deadline: Deadline,
+        trailing: Iterable[Any] | None,
+        *,
+        closed: bool,
+    ) -> TFServingError:
+        """The error of a call that ended with a code other than OK."""
+        method = path.rpartition("/")[2]
+        if code is StatusCode.CANCELLED and closed:
+            return self.closed(method)
+        error = call_error(code, details or "", method, self._hint(code, details or "", deadline))
+        error.unreached = code is StatusCode.UNAVAILABLE and bool(_UNSENT.search(error.details))
+        error.retry_after = _pushback(trailing)
+        return error
+
+    def _hint(self, code: StatusCode, details: str, deadline: Deadline) -> str:
+        if code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN, StatusCode.UNIMPLEMENTED, StatusCode.DEADLINE_EXCEEDED):
+            for pattern, meaning in _MEANINGS:
+                if re.search(pattern, details):
+                    return meaning.format(target=self._target)
+        if code is StatusCode.UNAVAILABLE and _UNREACHED.search(details):
+            tls = "" if self._secure else "; does it ask for TLS (tls=True)"
+            return (
+                f"Nothing that speaks gRPC answered at {self._target}: is the server running, "
+                f"and is this its gRPC port (usually 8500; 8501 is REST){tls}?"
+            )
+        if code is StatusCode.DEADLINE_EXCEEDED:
+            return (
+                f"No answer from {self._target} within {deadline.limit:g} s; timeout= sets another limit, "
+                "None takes it away."
+                if deadline.limit is not None
+                else ""
+            )
+        return self._size_hint(details) if code is StatusCode.RESOURCE_EXHAUSTED else ""
+
+    def _size_hint(self, details: str) -> str:
+        """Which side refused a message for its size. gRPC says so in words alone, and newer versions name the side."""
+        found = re.search(
+            r"(?:(CLIENT|SERVER): )?(Sent|Received) message larger than max \((\d+) vs\. (\d+)\)", details
+        )
+        if found is None:
+            return ""
+        side, verb, _, limit = found.groups()
+        option = f"grpc.max_{'send' if verb == 'Sent' else 'receive'}_message_length"
+        ours = self._arguments[option] == int(limit)
+        if (side == "CLIENT") if side else ours:
+            what = "request" if verb == "Sent" else "reply"
+            return f"The client refused its {what}: raise {option!r} in channel_options, or leave it out for no limit."
+        what = "reply" if verb == "Sent" else "request"
+        return (
+            f"The server refused the {what}: start it with --grpc_channel_arguments={option}=-1, "
+            "or send smaller batches."
+        )
+
+
+def _pushback(trailing: Iterable[Any] | None) -> float | None:
+    """Seconds after which the server wants the next attempt; None when it does not say, or wants none."""
+    for key, value in trailing or ():
+        if key == PUSHBACK:
+            try:
+                return max(0.0, int(value) / 1000)
+            except ValueError:
+                return None
+    return None
