@@ -13,7 +13,6 @@ from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError, InvalidArgumentError, StatusCode
 from tfs_client.server.config import ServerConfig
-from tfs_client.server.manager import Manager
 from tfs_client.server.methods import Methods
 from tfs_client.server.served import Observer, ServedCall, observe, settle
 
@@ -23,8 +22,8 @@ MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones 
 class GrpcService:
     """The handlers of both services. They take and give bytes; messages other than Predict's go through protobuf."""
 
-    def __init__(self, manager: Manager, config: ServerConfig, observer: Observer | None = None) -> None:
-        self._methods = Methods(manager, config)
+    def __init__(self, methods: Methods, config: ServerConfig, observer: Observer | None = None) -> None:
+        self._methods = methods
         self._config = config
         self._observer = observer
 

@@ -87,6 +87,14 @@ class FakeServer:
         return self.server.target
 
     @property
+    def rest_url(self) -> str:
+        """What a REST client takes as its target. The REST side opens when it is first asked for.
+
+        Raises ClosedError when the server is not running, ConfigError without the packages of the extra ``server``.
+        """
+        return self.server.open_rest()
+
+    @property
     def calls(self) -> list[ServedCall]:
         """The calls that have ended so far, in the order of their ends."""
         return list(self._calls)

@@ -1,0 +1,114 @@
+"""JSON text to Python values, by the model server's rules and fast.
+
+The rules are those of util/json_tensor.cc (ParseJson) with RapidJSON: strict JSON, plus NaN and infinities; whatever
+follows the root value is ignored; text need not be UTF-8. Integers and doubles stay apart: an ``int`` is a number
+without point or exponent within [-2**63, 2**64 - 1], every other number is a ``float``.
+
+Strings are ``str`` whose bytes are had with ``bytes_of``: bytes that are no UTF-8 are surrogates, as in file names.
+An object that names a member twice is a ``Repeated``.
+
+Three readers do it: orjson if there is one, the json module for most of what orjson refuses, and ``json_exact``, which
+alone knows every rule and every error text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+from tfs_client.server.rest.json_exact import Malformed, Repeated, read_exactly
+
+try:
+    import orjson
+except ImportError:  # the extra "fast"
+    orjson = None  # type: ignore[assignment]
+
+__all__ = ["Malformed", "Repeated", "bytes_of", "members", "read"]
+
+BOM = b"\xef\xbb\xbf"
+
+_MEMBER = re.compile(rb'"[ \t\r\n]*:')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LARGE = re.compile(rb"[eE]\+?\d{3}|\d{19}")  # a number that may leave the range of 64 bits, or of doubles
+_BLANK = re.compile(r"[ \t\r\n]*")
+
+
+def read(data: bytes) -> Any:
+    """The root value. Raises Malformed with the reason and the offset."""
+    text = data[len(BOM) :] if data.startswith(BOM) else data
+    try:
+        if orjson is not None:
+            value = orjson.loads(text)
+            # Of members that repeat orjson keeps the last. There are none if the keys are as many as the colons.
+            if _count_members(value) == len(_MEMBER.findall(text)):
+                return value
+    except ValueError:
+        pass
+    if not _SURROGATE.search(text):
+        try:
+            return _read_with_json(text)
+        except (ValueError, RecursionError):
+            pass
+    return read_exactly(data)
+
+
+def members(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The members of an object in their order, also those that repeat a name."""
+    return value.pairs if isinstance(value, Repeated) else value.items()
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes that a string stands for."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _read_with_json(data: bytes) -> Any:
+    text = data.decode("utf-8", "surrogateescape")
+    decoder = _CAREFUL if _LARGE.search(data) else _PLAIN
+    start = _BLANK.match(text).end()  # type: ignore[union-attr]
+    return decoder.raw_decode(text, start)[0]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else Repeated(pairs)
+
+
+def _integer(text: str) -> int | float:
+    if len(text) > 20:
+        return _double(text)
+    value = int(text)
+    return value if -(1 << 63) <= value < 1 << 64 else float(text)
+
+
+def _double(text: str) -> float:
+    value = float(text)
+    if abs(value) == float("inf") or (not value and "e" in text.lower()):
+        raise ValueError("only the exact reader knows whether this number is too big")
+    return value
+
+
+_PLAIN = json.JSONDecoder(object_pairs_hook=_object)
+_CAREFUL = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_double)
+
+
+def _count_members(value: Any) -> int:
+    """How many members all objects of a tree have. Looks at numbers only as types, in bulk."""
+    count, values = 0, [value]
+    while values:
+        objects = [item for item in values if type(item) is dict]
+        count += sum(map(len, objects))
+        inner = chain(
+            chain.from_iterable(map(dict.values, objects)),
+            chain.from_iterable(item for item in values if type(item) is list),
+        )
+        values = list(inner)
+        kinds = set(map(type, values))
+        if not kinds & {dict, list}:
+            break
+        if kinds - {dict, list}:
+            values = [item for item in values if type(item) in (dict, list)]
+    return count

@@ -1,0 +1,139 @@
+"""Replies as JSON text: tensors in row and in columnar form, classes, values, errors; with the layout that they have.
+
+Source: util/json_tensor.cc (MakeJsonFromTensors, MakeJsonFromClassificationResult, MakeJsonFromRegressionResult,
+MakeJsonFromStatus), over RapidJSON's PrettyWriter. Strings that are no UTF-8 are printed as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from tfs_client.codec.dtypes import STRING, row_of
+from tfs_client.errors import InvalidArgumentError
+from tfs_client.server.rest import numbers
+from tfs_client.server.rest.json_debug import INDENT, quoted
+from tfs_client.server.rest.requests import ROW
+from tfs_client.server.servable import Array
+
+BYTES = "_bytes"  # ends the names of outputs whose strings are printed in base64
+
+
+def predictions(outputs: Mapping[str, Array], form: str) -> bytes:
+    """The reply to a Predict request in the form that it had. Raises InvalidArgumentError."""
+    if not outputs:
+        raise InvalidArgumentError("Cannot convert empty tensor map to JSON")
+    return _rows(outputs) if form == ROW else _columns(outputs)
+
+
+def error(details: str) -> bytes:
+    """The reply to a call that failed."""
+    return _encoded(f'{{\n{INDENT}"error": {quoted(details)}\n}}')
+
+
+def classes(rows: Sequence[Sequence[tuple[str, float]]]) -> bytes:
+    """The reply to a Classify request: for each example its labels and scores."""
+    if not rows:
+        raise InvalidArgumentError("Cannot convert empty ClassificationResults to JSON")
+    scores = iter(numbers.floats(score for _, score in chain.from_iterable(rows)))
+    shown = ["[" + ", ".join(f"[{quoted(label)}, {next(scores)}]" for label, _ in row) + "]" for row in rows]
+    return _whole("results", f"[{', '.join(shown)}\n{INDENT}]")
+
+
+def values(found: Sequence[float]) -> bytes:
+    """The reply to a Regress request: for each example its value."""
+    if not found:
+        raise InvalidArgumentError("Cannot convert empty RegressionResults to JSON")
+    return _whole("results", f"[{', '.join(numbers.floats(found))}]")
+
+
+def _rows(outputs: Mapping[str, Array]) -> bytes:
+    size = _batch_size(outputs)
+    if not size:
+        return _whole("predictions", "[]")
+    # An object stands at level 2, its values at level 3; a value alone stands at level 2.
+    level = 2 if len(outputs) == 1 else 3
+    columns = {name: _instances(name, array, level) for name, array in outputs.items()}
+    if len(columns) == 1:
+        (column,) = columns.values()
+        return _whole("predictions", f"[{', '.join(column)}\n{INDENT}]")
+    names = [f"{INDENT * 3}{quoted(name)}: " for name in columns]
+    rows = [
+        ",\n".join(name + value for name, value in zip(names, row, strict=True))
+        for row in zip(*columns.values(), strict=True)
+    ]
+    before, after = f"\n{INDENT * 2}{{\n", f"\n{INDENT * 2}}}"
+    return _whole("predictions", "[" + ",".join(f"{before}{row}{after}" for row in rows) + f"\n{INDENT}]")
+
+
+def _batch_size(outputs: Mapping[str, Array]) -> int:
+    size = -1
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise InvalidArgumentError(f"Tensor name: {name} has no shape information ")
+        if size not in (-1, len(array)):
+            raise InvalidArgumentError(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {size}"
+            )
+        size = len(array)
+    return size
+
+
+def _instances(name: str, array: Array, level: int) -> list[str]:
+    """The text of every instance of an output: its arrays on one line. ``level`` is how deep the instances stand."""
+    shown = _leaves(name, array, level + array.ndim - 1)
+    if not shown:
+        return [_empty(array.shape[1:])] * len(array)
+    for size in reversed(array.shape[1:]):
+        shown = _grouped(shown, size, "[", ", ", "]")
+    return shown
+
+
+def _grouped(items: list[str], size: int, before: str, between: str, after: str) -> list[str]:
+    """Every ``size`` items as the text of one array."""
+    return [before + between.join(items[at : at + size]) + after for at in range(0, len(items), size)]
+
+
+def _columns(outputs: Mapping[str, Array]) -> bytes:
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        return _whole("outputs", _expanded(name, array, 1))
+    shown = [f"{INDENT * 2}{quoted(name)}: {_expanded(name, array, 2)}" for name, array in outputs.items()]
+    return _whole("outputs", "{\n" + ",\n".join(shown) + f"\n{INDENT}}}")
+
+
+def _expanded(name: str, array: Array, level: int) -> str:
+    """A tensor with everything on a line of its own; its outermost bracket stands at ``level``."""
+    if not array.size:
+        return _empty(array.shape, level)
+    shown = _leaves(name, array, level + array.ndim)
+    for depth in range(array.ndim - 1, -1, -1):
+        inner, outer = "\n" + INDENT * (level + depth + 1), "\n" + INDENT * (level + depth)
+        shown = _grouped(shown, array.shape[depth], "[" + inner, "," + inner, outer + "]")
+    return shown[0]
+
+
+def _empty(shape: Sequence[int], level: int | None = None) -> str:
+    """An array without elements: the brackets down to the first size of 0; on one line without a level."""
+    if not shape[0]:
+        return "[]"
+    if level is None:
+        return "[" + ", ".join([_empty(shape[1:])] * shape[0]) + "]"
+    inner, outer = "\n" + INDENT * (level + 1), "\n" + INDENT * level
+    return "[" + inner + ("," + inner).join([_empty(shape[1:], level + 1)] * shape[0]) + outer + "]"
+
+
+def _leaves(name: str, array: Array, level: int) -> list[str]:
+    """Every element; ``level`` is where the members of its array stand."""
+    if row_of(array.dtype) is STRING and name.endswith(BYTES):
+        before, after = f'{{\n{INDENT * (level + 1)}"b64": "', f'"\n{INDENT * level}}}'
+        return [f"{before}{text}{after}" for text in numbers.encoded(array)]
+    return numbers.tokens(array)
+
+
+def _whole(key: str, value: str) -> bytes:
+    return _encoded(f'{{\n{INDENT}"{key}": {value}\n}}')
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
