@@ -1,20 +1,27 @@
-"""Answers that must be the same on any server, as the client sees them."""
+"""Answers that must be the same on any server and for every way of calling, as the client sees them."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
-from tfs_client import State, StatusCode, TensorSpec
+from tfs_client import DeadlineExceededError, NotFoundError, State, StatusCode, TensorSpec
 
 X = np.float32([1, 2, 5])
 
 
-def test_the_highest_version_answers_by_default(client):
+@pytest.fixture
+def told(style):
+    """The version that a reply tells: over REST it tells none."""
+    return (lambda version: None) if style.startswith("rest") else (lambda version: version)
+
+
+def test_the_highest_version_answers_by_default(client, told):
     prediction = client.predict({"x": X})
     assert prediction.array.tolist() == [3.5, 4, 5.5]
-    assert (prediction.model.name, prediction.model.version) == ("half_plus_two", 2)
+    assert (prediction.model.name, prediction.model.version) == ("half_plus_two", told(2))
     assert prediction.model.signature == "serving_default"
 
 
@@ -32,15 +39,16 @@ def test_several_inputs_and_outputs_with_strings(client):
     prediction = client.predict({"a": np.float32([1, 2]), "text": ["hi", b"\xff"]}, signature="many")
     assert {alias: array.tolist() for alias, array in prediction.items()} == {
         "doubled": [2, 4],
-        "loud": [b"hi!", b"\xff!"],
+        "loud_bytes": [b"hi!", b"\xff!"],
     }
     assert prediction["doubled"].dtype == np.float32
     assert prediction.model.signature == "many"
+    assert not any(array.flags.writeable for array in prediction.values())
 
 
 def test_an_output_filter_keeps_the_rest_away(client):
-    prediction = client.predict({"a": np.float32([1]), "text": ["hi"]}, signature="many", outputs=["loud"])
-    assert list(prediction) == ["loud"]
+    prediction = client.predict({"a": np.float32([1]), "text": ["hi"]}, signature="many", outputs=["loud_bytes"])
+    assert list(prediction) == ["loud_bytes"]
 
 
 def test_empty_arrays_keep_dtype_and_shape(client):
@@ -48,17 +56,25 @@ def test_empty_arrays_keep_dtype_and_shape(client):
     assert (array.dtype, array.shape) == (np.float32, (0,))
 
 
+def test_numbers_that_are_none_go_both_ways(client):
+    x = np.float32([np.nan, np.inf, -np.inf, -0.0, 1e-45, 3.4e38])
+    np.testing.assert_array_equal(client.predict({"x": x}).array, x / 2 + 3)
+
+
+@pytest.mark.filterwarnings("ignore:a request of .* MB of JSON")
 def test_a_megabyte_goes_both_ways(client):
     x = np.arange(300_000, dtype=np.float32)
     np.testing.assert_array_equal(client.predict({"x": x}).array, x / 2 + 3)
 
 
-def test_futures_and_threads_get_their_own_answers(client):
-    futures = [client.predict_future({"x": np.float32([n])}) for n in range(50)]
-    assert [future.result(20).array[0] for future in futures] == [n / 2 + 3 for n in range(50)]
+def test_threads_get_their_own_answers(client):
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda n: client.predict({"x": np.float32([n])}).array[0], range(50))
         assert list(answers) == [n / 2 + 3 for n in range(50)]
+
+
+def test_inputs_are_checked_before_they_are_sent_where_that_is_wished(client):
+    assert client.predict({"x": X}, validate=True).array.tolist() == [3.5, 4, 5.5]
 
 
 def test_signatures_tell_aliases_dtypes_and_shapes(client):
@@ -68,7 +84,7 @@ def test_signatures_tell_aliases_dtypes_and_shapes(client):
     assert default.inputs == {"x": TensorSpec("float32", (None,))}
     assert default.outputs == {"y": TensorSpec("float32", (None,))}
     assert many.inputs == {"a": TensorSpec("float32", (None,)), "text": TensorSpec("string", (None,))}
-    assert many.outputs == {"doubled": TensorSpec("float32", (None,)), "loud": TensorSpec("string", (None,))}
+    assert many.outputs == {"doubled": TensorSpec("float32", (None,)), "loud_bytes": TensorSpec("string", (None,))}
     assert {default.method_name, many.method_name} == {"tensorflow/serving/predict"}
     assert all(spec.tensor_name for spec in (*default.inputs.values(), *many.inputs.values()))
 
@@ -83,3 +99,10 @@ def test_status_lists_the_versions(client):
     assert client.is_ready(version=1)
     assert not client.is_ready(version=3)
     client.wait_until_ready(10)
+
+
+def test_what_never_gets_ready_is_waited_for_in_vain(client):
+    with pytest.raises(DeadlineExceededError, match=r"model 'ghost' at .* was not ready within 0.3 s: Could not find"):
+        client.wait_until_ready(0.3, model="ghost")
+    with pytest.raises(NotFoundError):
+        client.predict({"x": X}, model="ghost")

@@ -43,7 +43,7 @@ class HalfPlus(tf.Module):
         input_signature=[tf.TensorSpec([None], tf.float32, name="a"), tf.TensorSpec([None], tf.string, name="text")]
     )
     def many(self, a, text):
-        return {"doubled": 2 * a, "loud": tf.strings.join([text, "!"])}
+        return {"doubled": 2 * a, "loud_bytes": tf.strings.join([text, "!"])}
 
 
 class Identity(tf.Module):

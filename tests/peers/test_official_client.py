@@ -21,9 +21,9 @@ def server():
     server = FakeServer()
     server.add_model(
         "several",
-        lambda a, b, text: {"sum": a + b, "loud": np.array([value + b"!" for value in text], object)},
+        lambda a, b, text: {"sum": a + b, "loud_bytes": np.array([value + b"!" for value in text], object)},
         inputs={"a": VECTOR, "b": VECTOR, "text": TensorSpec("string", (None,))},
-        outputs={"sum": VECTOR, "loud": TensorSpec("string", (None,))},
+        outputs={"sum": VECTOR, "loud_bytes": TensorSpec("string", (None,))},
         defaults={"b": [10.0]},
         version=3,
     )
@@ -81,7 +81,7 @@ def test_answers_are_read_by_tensorflow(stubs):
     response = stubs.predict({"a": np.float32([1, 2]), "b": np.float32([3, 4]), "text": ["x", "y"]}, name="several")
     found = arrays(response)
     assert found["sum"].tolist() == [4, 6]
-    assert found["loud"].tolist() == [b"x!", b"y!"]
+    assert found["loud_bytes"].tolist() == [b"x!", b"y!"]
     spec = response.model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ("several", 3, "serving_default")
 
