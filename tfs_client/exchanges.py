@@ -101,6 +101,7 @@ class RestExchange:
         self._retry = connection.retry
         self._budget = Budget(connection.retry) if connection.retry else None
         self._columnar: set[Any] = set()  # models whose outputs turned out not to fit in rows
+        self._loose: set[Any] = set()  # models whose server writes floats like whole numbers
         self._warned = False
 
     def send(self, call: RestCall[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
@@ -129,12 +130,16 @@ class RestExchange:
                 raise
             self._columnar.add(call.spec)
             reply = yield from self._sent(*self._written(call, found), asked)
-        try:
+        if known is None or call.spec in self._loose:
             return call.read_rest(reply, found)
-        except DecodeError:
-            if known is None:
-                raise
-            return call.read_rest(reply, (yield from signatures.fetch(asked)))
+        try:
+            return call.read_rest(reply, found, exact=True)
+        except DecodeError:  # perhaps by another version, with other outputs
+            fresh = yield from signatures.fetch(asked)
+            prediction = call.read_rest(reply, fresh)
+            if fresh == found:
+                self._loose.add(call.spec)
+            return prediction
 
     def _written(self, call: Predict, signatures: Signatures) -> tuple[str, bytes]:
         row = False if self._row is None and call.spec in self._columnar else self._row

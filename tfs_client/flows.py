@@ -60,7 +60,7 @@ class Flows:
     def predict(self, inputs: Any, asked: Asked, outputs: Sequence[str] = ()) -> Flow[Prediction]:
         """Run a model; a single value gets its name and dtype from the signature first."""
         if type(inputs) is not dict and not isinstance(inputs, Mapping):
-            inputs = yield from self._bound(inputs, asked)
+            return (yield from self._predict_bare(inputs, asked, outputs))
         call = Predict(asked.spec, inputs, outputs)
         if asked.validate:
             yield from self._validated(call, asked)
@@ -75,6 +75,18 @@ class Flows:
         if self._signatures:
             self._follow(asked.spec, prediction.model.version)
         return prediction
+
+    def _predict_bare(self, values: Any, asked: Asked, outputs: Sequence[str]) -> Flow[Prediction]:
+        """A single value goes by the signature as it was last seen; when that no longer holds, by the one that does."""
+        known = self.known(asked)
+        inputs = yield from self._bound(values, asked)
+        try:
+            return (yield from self.predict(inputs, asked, outputs))
+        except REFUSED:
+            fresh = self.known(asked)  # what the refusal was compared with
+            if known is None or fresh is None or fresh == known:
+                raise
+        return (yield from self.predict((yield from self._bound(values, asked)), asked, outputs))
 
     def on_examples(self, call: BlamableCall[Result], asked: Asked) -> Flow[Result]:
         """Classify or regress."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tfs_client import EncodeError, PredictClient, TensorSpec
@@ -50,6 +50,7 @@ def out(name, array):
     return f"{name}_out_bytes" if array.dtype == object else f"{name}_out"
 
 
+@example({"x": np.bool_([0]), "text": np.array([b"\x00"], object)})
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calls())
 def test_grpc_and_rest_give_equal_arrays(inputs):

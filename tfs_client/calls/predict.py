@@ -103,13 +103,13 @@ class Predict:
         self._written = perf_counter()
         return f"POST {rest_messages.path(self.spec, ':predict')}", body
 
-    def read_rest(self, reply: bytes, signatures: Signatures) -> Prediction:
-        """The outputs, by the dtypes of the signature. Raises DecodeError."""
+    def read_rest(self, reply: bytes, signatures: Signatures, *, exact: bool = False) -> Prediction:
+        """The outputs, by the dtypes of the signature; ``exact`` as in ``rest_json.read_reply``. Raises DecodeError."""
         arrived = perf_counter()
         signature = signatures.named(self.spec.signature or DEFAULT_SIGNATURE)
         try:
             outputs = rest_json.read_reply(
-                reply, {alias: (spec.row, spec.shape) for alias, spec in signature.outputs.items()}
+                reply, {alias: (spec.row, spec.shape) for alias, spec in signature.outputs.items()}, exact=exact
             )
         except DecodeError as error:
             raise self._unreadable(error) from None

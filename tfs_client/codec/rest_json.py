@@ -61,7 +61,11 @@ def _rows(arrays: Mapping[str, Array]) -> bytes:
         ((alias, array),) = arrays.items()
         return _value(array, alias)
     count = len(next(iter(arrays.values())))
-    rows = (_named({alias: np.asarray(array[index]) for alias, array in arrays.items()}) for index in range(count))
+    # A slice that is reshaped, for array[index] of a string would no longer be an array.
+    rows = (
+        _named({alias: array[index : index + 1].reshape(array.shape[1:]) for alias, array in arrays.items()})
+        for index in range(count)
+    )
     return b"[" + b",".join(rows) + b"]"
 
 
@@ -96,11 +100,15 @@ def fits_rows(arrays: Mapping[str, Array]) -> bool:
     return len(lengths) == 1 and lengths != {()} and lengths != {(0,)}
 
 
-def read_reply(body: bytes, outputs: Mapping[str, Spec]) -> dict[str, Array]:
+def read_reply(body: bytes, outputs: Mapping[str, Spec], *, exact: bool = False) -> dict[str, Array]:
     """The outputs of a predict call, by alias, each in the dtype of the signature; read-only.
 
     An empty list says nothing of the axes inside it; they are taken from the signature, and 0 where that leaves them
     open.
+
+    Args:
+        exact: take whole numbers without a point for no floats. The model server never writes floats so; where one
+            stands, the signature may be an old one.
 
     Raises DecodeError for what is no such reply, or does not fit the signature.
     """
@@ -114,7 +122,7 @@ def read_reply(body: bytes, outputs: Mapping[str, Spec]) -> dict[str, Array]:
         named = dict.fromkeys(outputs, values)
     else:
         named = _columns(values, outputs) if row else _members(values, outputs)
-    return {alias: read_tensor(named[alias], spec, alias) for alias, spec in outputs.items()}
+    return {alias: read_tensor(named[alias], spec, alias, exact=exact) for alias, spec in outputs.items()}
 
 
 def _columns(rows: Any, outputs: Mapping[str, Spec]) -> dict[str, list[Any]]:
@@ -131,7 +139,7 @@ def _members(value: Any, outputs: Mapping[str, Spec]) -> dict[str, Any]:
     return value
 
 
-def read_tensor(value: Any, spec: Spec, alias: str) -> Array:
+def read_tensor(value: Any, spec: Spec, alias: str, *, exact: bool = False) -> Array:
     """One tensor from nested lists. Raises DecodeError when it is ragged, or not of the dtype or shape it should be."""
     row, shape = spec
     dims, flat = _flat(value, alias)
@@ -141,7 +149,7 @@ def read_tensor(value: Any, spec: Spec, alias: str) -> Array:
         len(shape) != len(dims) or any(w not in (None, g) for w, g in zip(shape, dims, strict=True))
     ):
         raise DecodeError(f"expected output {alias!r} of shape {shape}, got {tuple(dims)}")
-    array = _array(flat, row, alias).reshape(dims)
+    array = _array(flat, row, alias, exact).reshape(dims)
     array.flags.writeable = False
     return array
 
@@ -159,13 +167,13 @@ def _flat(value: Any, alias: str) -> tuple[list[int], list[Any]]:
     return dims, level
 
 
-def _array(flat: list[Any], row: DType, alias: str) -> Array:
+def _array(flat: list[Any], row: DType, alias: str, exact: bool) -> Array:
     if row is STRING:
         strings = np.empty(len(flat), object)
         strings[:] = [_bytes(item, alias) for item in flat]
         return strings
     dtype = row.dtype
-    wanted = WANTED.get(dtype.kind, {int})
+    wanted = WANTED.get(dtype.kind, {int}) - ({int} if exact and dtype.kind == "f" else set())
     if not set(map(type, flat)) <= wanted:
         other = next(item for item in flat if type(item) not in wanted)
         raise DecodeError(f"expected output {alias!r} of dtype {row.name}, got {_kind(other)}")
