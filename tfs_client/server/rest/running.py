@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ class Running:
         self._left = False
 
     async def reply(self, executor: ThreadPoolExecutor, limit: float) -> Reply:
-        """The reply; an error once the call has run for ``limit`` seconds, or when the server must stop."""
+        """The reply. An error once the call has run for ``limit`` seconds, or when the server stops; 0 is no limit."""
         loop, started = asyncio.get_running_loop(), asyncio.Event()
 
         def run() -> Reply:
@@ -37,7 +38,7 @@ class Running:
 
         running = loop.run_in_executor(executor, run)
         try:
-            if limit <= 0:
+            if not 0 < limit < math.inf:
                 return await asyncio.shield(running)
             await started.wait()  # the time in the queue does not count
             return await asyncio.wait_for(asyncio.shield(running), limit)
