@@ -13,8 +13,12 @@ from tfs_client.options import UNSET, Connection
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
+from tfs_client.transports.lifelines import Lifeline, lifeline
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
+
+
+LEAVE = 3600.0  # seconds that calls on a channel that has been replaced may take to end
 
 
 class GrpcAioTransport:
@@ -27,6 +31,7 @@ class GrpcAioTransport:
         self._replicas: Replicas | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: Any = None
+        self._lifeline: Lifeline | None = None
         self._closed = False
         self._methods: dict[str, Any] = {}
         self._memory = RequestMemory()
@@ -67,11 +72,10 @@ class GrpcAioTransport:
     async def close(self) -> None:
         """Cancel what is under way and release the connection. May be called again."""
         self._closed = True
-        channel, self._channel = self._channel, None
+        line, self._lifeline = self._lifeline, None
         self._memory.close()
-        self._methods = {}
-        if channel is not None and self._loop is asyncio.get_running_loop():
-            await channel.close()
+        if line is not None and self._loop is asyncio.get_running_loop():
+            await line.aclose()
 
     async def _connect(self) -> None:
         """A channel belongs to the loop it is made in; another loop gets another channel."""
@@ -81,11 +85,14 @@ class GrpcAioTransport:
         if self._loop is not loop:  # no other task was quicker
             self._loop, self._replicas = loop, replicas
             self._open(replicas.address)
+            self._lifeline = await lifeline(lambda: self._channel.close())
 
     async def _look_again(self, replicas: Replicas) -> None:
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(None, replicas.moved) and not self._closed:
+            old = self._channel
             self._open(replicas.address)
+            self._leaving = loop.create_task(old.close(LEAVE))
 
     def _open(self, address: str) -> None:
         options = list(self._arguments.items())

@@ -8,6 +8,7 @@ import httpx
 
 from tfs_client.options import Connection
 from tfs_client.steps import Send
+from tfs_client.transports.lifelines import Lifeline, lifeline
 from tfs_client.transports.rest_http import RestHttp, client_options, method_of
 
 
@@ -20,6 +21,7 @@ class RestAioTransport:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: httpx.AsyncClient | None = None
+        self._lifeline: Lifeline | None = None
 
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task breaks the connection off.
@@ -32,6 +34,7 @@ class RestAioTransport:
         if client is None or self._loop is not asyncio.get_running_loop():  # connections belong to the loop
             client = self._client = httpx.AsyncClient(**client_options(self._connection, httpx.AsyncHTTPTransport))
             self._loop = asyncio.get_running_loop()
+            self._lifeline = await lifeline(client.aclose)
         request = self._http.request(client, send, patience=False)
         try:
             response = await asyncio.wait_for(client.send(request), send.deadline.remaining())
@@ -48,6 +51,6 @@ class RestAioTransport:
     async def close(self) -> None:
         """Release the connections. May be called again."""
         self._closed = True
-        client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.aclose()
+        line, self._lifeline = self._lifeline, None
+        if line is not None and self._loop is asyncio.get_running_loop():
+            await line.aclose()
