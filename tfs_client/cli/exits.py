@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tfs_client.errors import (
     CallError,
@@ -20,6 +20,8 @@ USAGE = 2  # arguments, files or inputs that cannot be used
 UNREACHABLE = 3
 REFUSED = 4
 DEADLINE = 5
+NOT_READY = 6  # of tfs-admin: the server answered, and what was asked about does not serve
+DECLINED = 7  # of tfs-admin: somebody was asked, and said no
 
 TABLE = """exit codes:
   0  done
@@ -42,32 +44,53 @@ def code_of(error: TFServingError) -> int:
     return FAILED if isinstance(error, DecodeError) else USAGE
 
 
-def guarded(program: str, run: Callable[[], int]) -> int:
-    """Run a command; errors become one line on standard error and an exit code."""
+def guarded(program: str, run: Callable[[], int], words: Iterable[tuple[str, str]] = ()) -> int:
+    """Run a command; errors become one line on standard error and an exit code.
+
+    ``words`` are pairs: what the library's texts call a thing, and what the command calls it.
+    """
+    code = OK
     try:
         code = run()
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except TFServingError as error:
-        return _said(program, _line(error), code_of(error))
-    except BrokenPipeError:  # whoever read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python itself still wants to flush
-        return OK
-    except OSError as error:  # the output cannot be written: a full disk
-        return _said(program, str(error), FAILED)
+        return said(program, _text(error, words), code_of(error))
+    except BrokenPipeError:
+        _nobody_reads()
+        return code
+    except (OSError, UnicodeEncodeError) as error:  # the output cannot be written: a full disk, a terminal for ASCII
+        return said(program, str(error), FAILED)
     except KeyboardInterrupt:
         return 130
 
 
-def _line(error: TFServingError) -> str:
-    """An error's text in one line, with the hints of the command in place of the library's."""
+def show(text: str) -> None:
+    """Print, at once: what has been shown is seen whatever comes next. A reader that has enough is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _nobody_reads()
+
+
+def said(program: str, text: str, code: int) -> int:
+    """Say a text, in one line, on standard error, after the command's name; returns the exit code that goes with it."""
+    if sys.stderr is not None:
+        print(f"{program}: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _nobody_reads() -> None:
+    """Let go of standard output: whoever read it has enough, and Python itself still wants to flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _text(error: TFServingError, words: Iterable[tuple[str, str]]) -> str:
+    """An error's text, with the words and hints of the command in place of the library's."""
     if isinstance(error, DeadlineExceededError):
         error = DeadlineExceededError(error.details, error.method, hint="--timeout S sets another limit.")
-    return " ".join(str(error).split())
-
-
-def _said(program: str, text: str, code: int) -> int:
-    if sys.stderr is not None:
-        print(f"{program}: {text}", file=sys.stderr)
-    return code
+    text = str(error)
+    for library, command in words:
+        text = text.replace(library, command)
+    return text
