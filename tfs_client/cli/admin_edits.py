@@ -1,0 +1,100 @@
+"""Changes to a configuration, as tfs-admin reload takes them on its command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from tfs_client.errors import ConfigError
+from tfs_client.model_config import (
+    AllVersions,
+    Latest,
+    ModelConfig,
+    ModelServerConfig,
+    SpecificVersions,
+    VersionPolicy,
+)
+
+
+class Edit(NamedTuple):
+    """One change: the option's name without its dashes, and its argument."""
+
+    option: str
+    text: str
+
+
+def edited(config: ModelServerConfig, edits: Iterable[Edit]) -> ModelServerConfig:
+    """The configuration with all changes, one after the other. Raises ConfigError, which names the option."""
+    for option, text in edits:
+        try:
+            config = _APPLY[option](config, text)
+        except ConfigError as error:
+            raise ConfigError(f"--{option} {text}: {error}") from None
+    return config
+
+
+def _add(config: ModelServerConfig, text: str) -> ModelServerConfig:
+    name, place = _cut(text, "=", "NAME=PATH, with @latest:N, @all or @versions:1,2 if need be")
+    if name in config.names:
+        raise ConfigError(
+            f"there is a model {name!r} already; --serve gives it other versions, and --remove {name} before --add "
+            "puts a new one, without labels, in its place"
+        )
+    path, at, policy = place.rpartition("@")
+    if not at or "/" in policy:  # an @ further up belongs to the path, as in s3://user@bucket/model
+        return config.add(ModelConfig(name, place))
+    return config.add(ModelConfig(name, path, versions=_policy(policy)))
+
+
+def _remove(config: ModelServerConfig, text: str) -> ModelServerConfig:
+    return config.remove(text)
+
+
+def _serve(config: ModelServerConfig, text: str) -> ModelServerConfig:
+    name, policy = _cut(text, "@", "NAME@latest:N, NAME@all or NAME@versions:1,2")
+    return config.serve(name, _policy(policy))
+
+
+def _label(config: ModelServerConfig, text: str) -> ModelServerConfig:
+    name, rest = _cut(text, ":", "NAME:LABEL=VERSION")
+    label, version = _cut(rest, "=", "NAME:LABEL=VERSION")
+    return config.label(name, label, _number(version, "a version number"))
+
+
+def _unlabel(config: ModelServerConfig, text: str) -> ModelServerConfig:
+    name, label = _cut(text, ":", "NAME:LABEL")
+    return config.unlabel(name, label)
+
+
+_APPLY: dict[str, Callable[[ModelServerConfig, str], ModelServerConfig]] = {
+    "add": _add,
+    "remove": _remove,
+    "serve": _serve,
+    "label": _label,
+    "unlabel": _unlabel,
+}
+
+
+def _cut(text: str, mark: str, form: str) -> tuple[str, str]:
+    """The text before the first mark and after it; both must be there."""
+    before, _, after = text.partition(mark)
+    if not before or not after:
+        raise ConfigError(f"expected {form}")
+    return before, after
+
+
+def _policy(text: str) -> VersionPolicy:
+    kind, _, rest = text.partition(":")
+    if kind == "latest" and rest:
+        return Latest(_number(rest, "how many versions"))
+    if kind == "versions" and rest:
+        return SpecificVersions(*(_number(version, "version numbers") for version in rest.split(",")))
+    if text == "all":
+        return AllVersions()
+    raise ConfigError(f"expected latest:N, all or versions:1,2 after the @, got {text!r}")
+
+
+def _number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ConfigError(f"expected {what}, got {text!r}")
+    return int(text)
