@@ -1,0 +1,96 @@
+"""Many threads on one client: calls without an error, and memory that does not grow.
+
+Every reply is compared with what it must be. Resident memory is looked at after a tenth of the calls, when pools and
+caches are filled, and at the end.
+
+    python benchmarks/endurance.py [--threads 64] [--calls 50000] [--rest]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from measure import machine
+
+from tfs_client import PredictClient, TensorSpec
+from tfs_client.testing import FakeServer
+
+
+def serve() -> None:
+    """The tiny server with a model that doubles; prints its addresses and ends with standard input."""
+    vector = TensorSpec("float32", (None,))
+    with FakeServer() as server:
+        server.add_model("m", lambda x: 2 * x, inputs={"x": vector}, outputs={"y": vector})
+        print(server.target, server.rest_url, flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def running() -> Iterator[tuple[str, str]]:
+    """The server in a process of its own; yields its gRPC and REST addresses."""
+    command = [sys.executable, __file__, "--serve"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            target, url = process.stdout.readline().split()
+            yield target, url
+        finally:
+            process.stdin.close()
+
+
+def resident() -> float:
+    """MB of memory that this process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=64)
+    parser.add_argument("--calls", type=int, default=50_000)
+    parser.add_argument("--rest", action="store_true")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve()
+    print(machine("grpcio", "httpx", "numpy", "tfs-client"))
+    numbers, failures, early = count(), [], []
+
+    def call() -> None:
+        while (number := next(numbers)) < options.calls:
+            x = np.full(16 + number % 64, number, np.float32)
+            try:
+                if not np.array_equal(client.predict({"x": x}).array, 2 * x):
+                    failures.append(f"call {number}: a wrong answer")
+            except Exception as error:
+                failures.append(f"call {number}: {error}")
+            if number == options.calls // 10:
+                early.append(resident())
+
+    with running() as addresses, PredictClient(addresses[options.rest], model="m") as client:
+        started = perf_counter()
+        threads = [threading.Thread(target=call) for _ in range(options.threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = perf_counter() - started
+        late = resident()
+    print(f"{options.calls} calls by {options.threads} threads in {took:.1f} s, {options.calls / took:.0f} a second")
+    print(f"resident memory: {early[0]:.1f} MB after a tenth of them, {late:.1f} MB at the end")
+    print(f"failures: {len(failures)}", *failures[:5], sep="\n  " if failures else "")
+    return sys.exit(1) if failures else None
+
+
+if __name__ == "__main__":
+    main()
