@@ -209,10 +209,10 @@ def test_wait_returns_when_all_models_are_ready(run: Any, double: FakeServer, ta
 
 
 def test_wait_tells_of_all_that_lack_when_time_is_over(run: Any, double: FakeServer) -> None:
-    ran = run("wait", "--server", double.target, "--model", "a", "--model", "double", "--model", "b", "--timeout", 0.3)
+    ran = run("wait", "--server", double.target, "--model", "a", "--model", "double", "--model", "b", "--timeout", 0.5)
     assert (ran.code, ran.out) == (5, "")
     for name in ("a", "b"):
-        assert f"model '{name}' at {double.target} was not ready within 0.3 s: Could not find" in ran.line
+        assert f"model '{name}' at {double.target} was not ready within 0.5 s: Could not find" in ran.line
     assert "'double'" not in ran.err
     assert ran.err.endswith("--timeout S sets another limit.\n")
 
@@ -349,7 +349,8 @@ def test_usage_errors_end_with_2_and_one_line(run: Any, double: FakeServer, tmp_
     base = ("status", "--server", double.target, "--model", "double")
     for arguments, message in [
         ((*base, "--token", "@missing"), "the token: cannot read 'missing'"),
-        ((*base, "--token", f"@{tmp_path}/two"), "the token: expected one line of text"),
+        ((*base, "--token", f"@{tmp_path}/two"), "the token: expected a line of printable ASCII text"),
+        ((*base, "--token", "one\ntwo"), "the token: expected a line of printable ASCII text"),
         ((*base, "--metadata", "key"), "expected --metadata KEY=VALUE, got 'key'"),
         ((*base, "--metadata", "=value"), "expected --metadata KEY=VALUE"),
         ((*base, "--metadata", "KEY=value"), "expected a metadata key of lower-case letters"),

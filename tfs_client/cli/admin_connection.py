@@ -63,18 +63,22 @@ def _tls(options: Any) -> TLS | bool | None:
 
 
 def _token(options: Any) -> str | None:
-    text: str = options.token or os.environ.get("TFS_TOKEN") or ""
+    token = _read(options.token or os.environ.get("TFS_TOKEN") or "")
+    # Two lines would be two tokens, and gRPC says no more to them than that they are invalid metadata.
+    if token is not None and not (token and token.isascii() and token.isprintable()):
+        raise ConfigError("the token: expected a line of printable ASCII text")  # and not what it is: it is a secret
+    return token
+
+
+def _read(text: str) -> str | None:
+    """A token, or what is in the file that @FILE names; None for no text."""
     if not text.startswith("@"):
         return text or None
     try:
         with open(text[1:], encoding="utf-8") as file:
-            token = file.read().strip()
+            return file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the token: cannot read {text[1:]!r}: {error}") from None
-    # Two lines would be two tokens, and gRPC says no more to them than that they are invalid metadata.
-    if not token or not token.isprintable():
-        raise ConfigError(f"the token: expected one line of text in {text[1:]!r}")
-    return token
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -110,8 +110,10 @@ def _wait(client: PredictClient, config: ModelServerConfig, deadline: Deadline) 
     """
     from tfs_client.calls.reload import failed, pending
 
+    statuses: dict[str, ModelStatus | None] = {}
     while True:
-        statuses = {model.name: _status(client, model.name, deadline) for model in config}
+        for model in config:
+            statuses[model.name] = _status(client, model.name, deadline, statuses.get(model.name))
         if broken := failed(config, statuses):
             raise FailedPreconditionError(f"the server could not load {_listed(broken)}")
         missing = pending(config, statuses)
@@ -122,10 +124,13 @@ def _wait(client: PredictClient, config: ModelServerConfig, deadline: Deadline) 
         time.sleep(min(POLL_INTERVAL, deadline.remaining() or POLL_INTERVAL))
 
 
-def _status(client: PredictClient, model: str, deadline: Deadline) -> ModelStatus | None:
+def _status(client: PredictClient, model: str, deadline: Deadline, seen: ModelStatus | None) -> ModelStatus | None:
+    """The model's status; None where the server knows none."""
     try:
         return client.status(model=model, timeout=deadline.remaining())
-    except (UnavailableError, NotFoundError, DeadlineExceededError):
+    except DeadlineExceededError:  # the last look has little time: what an earlier one saw says more
+        return seen
+    except (UnavailableError, NotFoundError):
         return None
 
 
