@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 import pytest
 
 from tfs_client import ClosedError, ConfigError, EncodeError, PredictClient, TensorSpec
@@ -128,3 +132,45 @@ def test_calls_can_be_forgotten(double):
         assert double.calls == []
         client.predict({"x": [2.0]})
         assert [call.inputs["x"].tolist() for call in double.calls] == [[2.0]]
+
+
+# --- REST ------------------------------------------------------------------------------------------------------------
+
+
+def rest_threads():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("tfs-serve-rest")}
+
+
+def test_rest_opens_when_it_is_first_asked_for(double):
+    before = rest_threads()
+    url = double.rest_url
+    assert len(rest_threads() - before) == 1
+    assert double.rest_url == url
+    response = httpx.post(f"{url}/v1/models/double:predict", json={"instances": [1, 2]})
+    assert response.json() == {"predictions": [2, 4]}
+    assert [(call.method, call.transport) for call in double.calls] == [("Predict", "rest")]
+    assert double.calls[0].inputs["x"].tolist() == [1, 2]
+
+
+def test_rest_is_asked_for_by_several_threads_at_once(double):
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: double.rest_url, range(8)))) == 1
+
+
+def test_rest_ends_with_the_server(double):
+    before = rest_threads()
+    url = double.rest_url
+    double.stop()
+    with pytest.raises(ClosedError, match="not running"):
+        _ = double.rest_url
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+    assert not {thread for thread in rest_threads() - before if thread.name.endswith("loop")}
+    double.start()
+    assert httpx.get(f"{double.rest_url}/v1/models/double").status_code == 200
+
+
+def test_options_of_rest_can_be_given():
+    with FakeServer(ServerConfig(rest_port=0, rest_cors=True)) as server:
+        assert server.rest_url == server.server.rest_url
+        assert httpx.get(f"{server.rest_url}/v1/models/m").headers["access-control-allow-origin"] == "*"

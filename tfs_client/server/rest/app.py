@@ -51,7 +51,10 @@ JSON = "application/json"
 
 
 class RestApp:
-    """Answers HTTP requests. The work of a call is done in the threads of the executor, never on the event loop."""
+    """Answers HTTP requests. The work of a call is done in the threads of the executor, never on the event loop.
+
+    Once ``closing`` is set, answers tell the client that the connection ends.
+    """
 
     def __init__(
         self, methods: Methods, config: ServerConfig, executor: ThreadPoolExecutor, observer: Observer | None
@@ -60,6 +63,7 @@ class RestApp:
         self._config = config
         self._executor = executor
         self._observer = observer
+        self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -70,6 +74,8 @@ class RestApp:
         except asyncio.CancelledError:  # the server stops, and has waited long enough for the body
             response = Response(replies.error("the server has stopped"), 503, media_type=JSON)
         response.headers["date"] = formatdate(usegmt=True)
+        if self.closing:
+            response.headers["connection"] = "close"
         await response(scope, receive, send)
 
     async def _response(self, request: Request) -> Response:

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE = 86400  # seconds that a connection may be idle; the model server knows no limit
 MAX_HEADERS = 1 << 20  # bytes; the model server knows no limit
-LAST_WORDS = 1.0  # seconds for answers that are on their way when the grace is over
+TURNS = 5  # of the event loop, in which a connection that has been accepted is made
+LAST_WORDS = 0.5  # seconds for answers that are on their way when the grace is over
 
 
 class RestHost:
@@ -39,9 +40,9 @@ class RestHost:
         self._socket = listening(config.host, port)
         self.port: int = self._socket.getsockname()[1]
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="tfs-serve-rest")
-        app = RestApp(methods, config, self._executor, observer)
+        self._app = RestApp(methods, config, self._executor, observer)
         self._options = uvicorn.Config(
-            app,
+            self._app,
             http=_Connection,
             interface="asgi3",
             proxy_headers=False,
@@ -91,8 +92,17 @@ class RestHost:
         server = await self._loop.create_server(connection, sock=self._socket)
         self._ready.set()
         await self._stopping.wait()
+        self._app.closing = True
+        await self._accept_no_more()
         server.close()
         await self._finish()
+
+    async def _accept_no_more(self) -> None:
+        """Connections that have been accepted must be made before the server closes, or asyncio forgets them open."""
+        with suppress(NotImplementedError):  # event loops that accept in another way
+            self._loop.remove_reader(self._socket.fileno())
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
 
     async def _finish(self) -> None:
         """Close idle connections at once, and the others when their call has ended, or when it has taken too long."""

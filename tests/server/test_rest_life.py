@@ -1,0 +1,307 @@
+"""The REST side of a server: opening its port, serving, stopping in order, and what it leaves behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+import tfs_client
+from tfs_client import ClosedError, ConfigError, StatusCode, TensorSpec
+from tfs_client.server import FunctionSignature, Server, ServerConfig
+from tfs_client.testing import FakeServer
+
+VECTOR = TensorSpec("float32", (None,))
+STRING = TensorSpec("string", ())
+DOUBLE = {"serving_default": FunctionSignature(lambda x: 2 * x, {"x": VECTOR}, {"y": VECTOR})}
+SLOW = "/v1/models/slow:predict"
+BODY = {"instances": [5.0]}
+
+
+def rest_server(**options):
+    return Server(ServerConfig(rest_port=0, **options))
+
+
+def address(url):
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return host, int(port)
+
+
+def test_a_server_tells_its_url_and_answers_at_once():
+    with rest_server() as server:
+        server.add_model("double", DOUBLE)
+        assert server.rest_url.startswith("http://127.0.0.1:")
+        response = httpx.post(f"{server.rest_url}/v1/models/double:predict", json=BODY)
+        assert response.json() == {"predictions": [10]}
+
+
+def test_without_rest_the_error_says_how_to_have_it():
+    with Server() as server, pytest.raises(ConfigError, match=r"ServerConfig\(rest_port=0\)"):
+        _ = server.rest_url
+
+
+def test_before_the_start_and_after_the_stop_there_is_no_url():
+    server = rest_server()
+    for _ in range(2):
+        with pytest.raises(ClosedError, match="not running"):
+            _ = server.rest_url
+        server.start()
+        assert httpx.get(f"{server.rest_url}/v1/models/m").status_code == 404
+        server.stop()
+
+
+def test_a_port_can_be_chosen_and_is_free_again_after_the_stop():
+    with rest_server() as server:
+        port = address(server.rest_url)[1]
+        httpx.get(f"{server.rest_url}/v1/models/m")
+    for _ in range(2):
+        with Server(ServerConfig(rest_port=port)) as server:
+            assert server.rest_url == f"http://127.0.0.1:{port}"
+            assert httpx.get(f"{server.rest_url}/v1/models/m").status_code == 404
+
+
+def test_a_taken_port_is_a_config_error_and_leaves_nothing_open():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = Server(ServerConfig(rest_port=port))
+        with pytest.raises(ConfigError, match=f"cannot listen at 127.0.0.1:{port} for REST"):
+            server.start()
+    with pytest.raises(ClosedError):
+        _ = server.target
+    gc.collect()  # a server that still runs would warn
+
+
+def test_a_host_may_be_a_name_or_version_6():
+    with rest_server(host="localhost") as server:
+        assert server.rest_url.startswith("http://localhost:")
+        assert httpx.get(f"{server.rest_url}/v1/models/m").status_code == 404
+    if socket.has_ipv6 and Path("/proc/net/if_inet6").exists():
+        with rest_server(host="::1") as server:
+            assert server.rest_url.startswith("http://[::1]:")
+            assert httpx.get(f"{server.rest_url}/v1/models/m").status_code == 404
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
+
+
+def rest_threads():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("tfs-serve-rest")}
+
+
+def test_stopping_leaves_no_threads_and_waits_for_no_idle_connection():
+    before = rest_threads()
+    with httpx.Client() as http, rest_server() as server:
+        assert http.get(f"{server.rest_url}/v1/models/m").status_code == 404
+        assert len(rest_threads() - before) == 2
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 5
+    for thread in rest_threads() - before:
+        thread.join(10)
+    assert not rest_threads() - before
+
+
+def test_stopping_lets_running_calls_finish_and_refuses_new_ones(gate):
+    with FakeServer() as server, ThreadPoolExecutor(2) as pool:
+        server.add_model("slow", gate, inputs={"x": VECTOR}, outputs={"y": VECTOR})
+        url = server.rest_url
+        running = pool.submit(httpx.post, url + SLOW, json=BODY, timeout=20)
+        assert gate.entered.wait(10)
+        stopping = pool.submit(server.stop)
+        end = time.monotonic() + 10
+        refused = False
+        while not refused and time.monotonic() < end:
+            try:
+                socket.create_connection(address(url), 1).close()
+                time.sleep(0.005)
+            except OSError:
+                refused = True
+        assert refused
+        assert not running.done()
+        assert not stopping.done()
+        gate.open.set()
+        assert running.result(10).json() == {"predictions": [5]}
+        assert running.result().headers["connection"] == "close"
+        stopping.result(10)
+
+
+def test_the_grace_is_a_limit(gate):
+    server = FakeServer(ServerConfig(shutdown_grace=0.1, rest_timeout=0)).start()
+    server.add_model("slow", gate, inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(httpx.post, server.rest_url + SLOW, json=BODY, timeout=20)
+        assert gate.entered.wait(10)
+        started = time.monotonic()
+        server.stop()
+        assert 0.05 < time.monotonic() - started < 5
+        response = running.result(10)
+    assert (response.status_code, response.json()) == (503, {"error": "the server has stopped"})
+    (call,) = server.calls
+    assert (call.code, call.transport) == (StatusCode.UNAVAILABLE, "rest")
+
+
+def test_half_a_request_does_not_hold_the_server_up():
+    with rest_server(shutdown_grace=0.05) as server, ExitStack() as stack:
+        body, head = (stack.enter_context(socket.create_connection(address(server.rest_url))) for _ in range(2))
+        body.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{")
+        head.sendall(b"GET /v1/mod")
+        httpx.get(f"{server.rest_url}/v1/models/m")  # by now both have been read
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 5
+        assert body.recv(100).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_client_that_does_not_read_does_not_hold_the_server_up():
+    big = {"serving_default": FunctionSignature(lambda x: b"x" * 30_000_000, {"x": VECTOR}, {"y": STRING})}
+    with rest_server(shutdown_grace=0.05, threads=1) as server:
+        server.add_model("big", big)
+        with socket.create_connection(address(server.rest_url)) as connection:
+            body = b'{"inputs": [1]}'
+            head = f"POST /v1/models/big:predict HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            connection.sendall(head + body)
+            assert connection.recv(10)
+            started = time.monotonic()
+            server.stop()
+            assert time.monotonic() - started < 8
+
+
+def test_stopping_again_is_harmless_also_from_several_threads():
+    server = rest_server()
+    server.stop()
+    server.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: server.stop(), range(4)))
+    server.stop()
+
+
+def test_a_forgotten_server_warns_and_ends():
+    before = rest_threads()
+
+    def forget():
+        server = rest_server()
+        server.start()
+        httpx.get(f"{server.rest_url}/v1/models/m")
+
+    def forgotten():
+        forget()
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="unclosed server at port"):
+        forgotten()
+    for thread in rest_threads() - before:
+        thread.join(10)
+    assert not rest_threads() - before
+
+
+def test_signals_are_left_alone():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with rest_server():
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_logs_are_left_alone(caplog):
+    import logging
+
+    before = logging.getLogger("uvicorn.access").propagate, logging.getLogger("uvicorn.error").level
+    with caplog.at_level(logging.INFO), rest_server() as server:
+        httpx.get(f"{server.rest_url}/v1/models/m")
+    assert not [record for record in caplog.records if record.name.startswith(("uvicorn", "tfs_client"))]
+    assert (logging.getLogger("uvicorn.access").propagate, logging.getLogger("uvicorn.error").level) == before
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"nonsense", b"GET /v1/%zz HTTP/1.1\r\nHost: h", b"GET /v1/[ HTTP/1.1\r\nHost: h"]
+)
+def test_what_is_no_http_gets_a_page(request_line):
+    with rest_server() as server, socket.create_connection(address(server.rest_url)) as connection:
+        connection.sendall(request_line + b"\r\nHost: h\r\n\r\n")
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert received.endswith(b"<H1>Bad Request</H1>\n</BODY></HTML>\n")
+
+
+def test_requests_may_follow_each_other_without_waiting():
+    with rest_server() as server, socket.create_connection(address(server.rest_url)) as connection:
+        request = b"GET /v1/models/m HTTP/1.1\r\nHost: h\r\n"
+        connection.sendall((request + b"\r\n") * 2 + request + b"Connection: close\r\n\r\n")
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 404 ") == 3
+
+
+def test_who_expects_to_be_told_to_go_on_is_told():
+    with rest_server() as server, socket.create_connection(address(server.rest_url)) as connection:
+        head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n"
+        connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"{}")
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 404 ")
+
+
+# --- the packages ----------------------------------------------------------------------------------------------------
+
+
+def printed(code):
+    """What a fresh interpreter prints."""
+    environment = os.environ | {"PYTHONPATH": str(Path(tfs_client.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_packages_are_imported_when_rest_is_wanted_and_missing_ones_are_named():
+    code = """
+import sys
+from tfs_client.errors import ConfigError
+from tfs_client.server import Server, ServerConfig
+from tfs_client.testing import FakeServer
+with FakeServer() as server:
+    print(sorted({"starlette", "uvicorn", "orjson"} & set(sys.modules)))
+    sys.modules["uvicorn"] = None
+    try:
+        server.rest_url
+    except ConfigError as error:
+        print(error)
+    print(server.target.partition(":")[0])
+try:
+    Server(ServerConfig(rest_port=0)).start()
+except ConfigError as error:
+    print(error)
+"""
+    message = "REST needs the package uvicorn: pip install 'tfs-client[server]'"
+    assert printed(code).splitlines() == ["[]", message, "127.0.0.1", message]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rest_port": -1},
+        {"rest_port": 65536},
+        {"rest_port": "8501"},
+        {"rest_port": True},
+        {"rest_port": 8500, "port": 8500},
+        {"rest_timeout": "soon"},
+        {"rest_timeout": None},
+        {"rest_timeout": float("nan")},
+        {"rest_cors": "yes"},
+        {"rest_max_body": 0},
+        {"rest_max_body": 1.5},
+        {"rest_max_body": None},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(ConfigError, match="expected"):
+        ServerConfig(**options)
