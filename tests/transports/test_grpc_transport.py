@@ -133,25 +133,45 @@ def test_the_users_options_come_on_top_of_the_defaults():
     assert arguments(connection("localhost:1", own)) == DEFAULT_OPTIONS | own
 
 
-# The words of several gRPC releases, and of TensorFlow Serving.
+NOBODY = "Nothing that speaks gRPC answered at localhost:1"
+NO_NAME = "The host of localhost:1 has no address"
+BROKE = "The connection to localhost:1 broke"
+
+
+# The words of several gRPC releases, and of servers.
 @pytest.mark.parametrize(
-    ("details", "unreached"),
+    ("details", "hint"),
     [
-        ("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused", True),
-        ("errors resolving nowhere.invalid:1: [field:hostname lookup error]", True),
-        ("DNS resolution failed for nowhere.invalid:1: C-ares status is not ARES_SUCCESS", True),
-        ("Socket closed", True),
-        ("recvmsg:Connection reset by peer", True),
-        ("Received http2 GOAWAY frame", True),
-        ("Model labels does not init yet.stable", False),
-        ("The batch scheduling queue to which this task was submitted is full", False),
-        ("", False),
+        ("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused", NOBODY),
+        ("connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused", NOBODY),
+        ("errors resolving nowhere.invalid:1: [field:hostname lookup error]", NO_NAME),
+        ("DNS resolution failed for nowhere.invalid:1: C-ares status is not ARES_SUCCESS", NO_NAME),
+        ("Socket closed", BROKE),
+        ("recvmsg:Connection reset by peer", BROKE),
+        ("Received http2 GOAWAY frame", BROKE),
+        ("Model labels does not init yet.stable", ""),
+        ("The batch scheduling queue to which this task was submitted is full", ""),
+        ("the server cannot connect to its database: connection refused", ""),
+        ("the proxy model is loading", ""),
+        ("", ""),
     ],
 )
-def test_only_a_server_that_was_not_reached_is_said_to_be_absent(details, unreached):
-    hint = hint_of(StatusCode.UNAVAILABLE, details)
-    assert bool(hint) is unreached
-    assert ("Nothing that speaks gRPC answered at localhost:1" in hint) is unreached
+def test_what_grpc_says_is_told_from_what_a_server_says(details, hint):
+    error = GrpcErrors(connection("localhost:1"), {}).made_of(
+        StatusCode.UNAVAILABLE, details, PATH, Deadline(5), (), closed=False
+    )
+    assert error.hint.startswith(hint)
+    assert bool(error.hint) == bool(hint)
+    assert error.unreached is (hint in (NOBODY, NO_NAME))
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("1500", 1.5), ("0", 0.0), ("-1", None), ("soon", None), (None, None)])
+def test_a_push_back_is_told_in_seconds(value, seconds):
+    trailing = (("grpc-retry-pushback-ms", value),) if value is not None else ()
+    error = GrpcErrors(connection("localhost:1"), {}).made_of(
+        StatusCode.UNAVAILABLE, "busy", PATH, Deadline(5), trailing, closed=False
+    )
+    assert error.retry_after == seconds
 
 
 # The words of several gRPC releases; the side is named since 1.70 or so, before it follows from our own limits.

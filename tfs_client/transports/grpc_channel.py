@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from tfs_client.options import TLS, Connection, RetryPolicy
+from tfs_client.transports.tls import checked_pems
 
 # Messages of any size, unless the user sets a limit: a tensor is as large as it is. A connection of its own for every
 # client, so that closing one closes its connection; and quick attempts to find a server again that was away.
@@ -81,7 +82,9 @@ def arguments(connection: Connection) -> dict[str, Any]:
         chosen["grpc.http2.max_pings_without_data"] = 0
     if connection.retry is not None:
         chosen["grpc.per_rpc_retry_buffer_size"] = RETRY_BUFFER
-    if tls is not None and (name := tls.authority or _first_name(connection.target.addresses)):
+    if len(addresses := connection.target.addresses) > 1:
+        chosen["grpc.default_authority"] = addresses[0]  # gRPC's own is the whole list, which no proxy understands
+    if tls is not None and (name := tls.authority or _first_name(addresses)):
         chosen["grpc.ssl_target_name_override"] = name
         chosen["grpc.default_authority"] = name
     if config := service_config(connection):
@@ -90,8 +93,8 @@ def arguments(connection: Connection) -> dict[str, Any]:
 
 
 def _first_name(addresses: Sequence[str]) -> str:
-    """Of replicas that are connected to by their IP addresses, the name that their certificate should bear."""
-    return next((address.rpartition(":")[0] for address in addresses), "") if has_names(addresses) else ""
+    """Of replicas, whose list is no name, the one that their certificate should bear."""
+    return addresses[0].rpartition(":")[0].strip("[]") if len(addresses) > 1 else ""
 
 
 def service_config(connection: Connection) -> dict[str, Any]:
@@ -131,5 +134,5 @@ def _method_config(retry: RetryPolicy) -> dict[str, Any]:
 
 
 def credentials(tls: TLS) -> grpc.ChannelCredentials:
-    """TLS as gRPC takes it."""
-    return grpc.ssl_channel_credentials(tls.pem("ca"), tls.pem("key"), tls.pem("certificate"))
+    """TLS as gRPC takes it. Raises ConfigError for certificates that cannot be used."""
+    return grpc.ssl_channel_credentials(*checked_pems(tls))

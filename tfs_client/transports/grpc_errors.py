@@ -8,16 +8,30 @@ from typing import Any
 
 from tfs_client.errors import ClosedError, StatusCode, TFServingError, call_error
 from tfs_client.options import Connection, Deadline
+from tfs_client.transports.proxies import grpc_proxy_note
 
 PUSHBACK = "grpc-retry-pushback-ms"
 
-# What gRPC says when it could not reach a server; a server that is reached may be unavailable in words of its own.
-_UNREACHED = re.compile(r"connect|resol|socket|recvmsg|sendmsg|handshake|endpoint|address|goaway", re.IGNORECASE)
+# How gRPC begins when it has no connection, in the words of 1.60 to 1.85; servers have words of their own.
+_UNSENT = re.compile(
+    r"failed to connect to all addresses|connections to all backends failing|empty address list"
+    r"|errors? resolving |DNS resolution failed|failed to connect to remote host|connection attempt timed out",
+    re.IGNORECASE,
+)
 
-_UNSENT = re.compile(r"failed to connect|resol|refused|connections to all backends failing", re.IGNORECASE)
+# What it says when a connection broke under a call.
+_BROKEN = re.compile(
+    r"^(Socket closed|Connection reset|Broken pipe|Stream removed|Endpoint |Transport closed|Too many pings|"
+    r"(recvmsg|sendmsg|Read|Write)\b.*:|.*GOAWAY|(keepalive|ping) )",
+    re.IGNORECASE,
+)
 
 # What other texts of gRPC mean, first match first. {target} and the like are filled in.
 _MEANINGS: tuple[tuple[str, str], ...] = (
+    (
+        r"certificate has expired|certificate is not yet valid",
+        "The server's certificate is out of date: it needs another one, unless the clock here is wrong.",
+    ),
     (
         r"CERTIFICATE_VERIFY_FAILED|unable to get local issuer|self.signed certificate",
         "The server's certificate is not from an authority that is trusted here: TLS(ca=FILE) names the one to trust.",
@@ -36,13 +50,27 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"http1\.x server|HTTP/1|Failed parsing HTTP/2",
-        "The server at {target} speaks HTTP/1, not gRPC: is this the REST port (usually 8501; gRPC has 8500), or a "
-        "proxy? For REST write http:// before the target.",
+        "The server at {target} speaks no gRPC, but probably HTTP/1: is this the REST port (usually 8501; gRPC has "
+        "8500), or a proxy? For REST write http:// before the target.",
     ),
     (
-        r"[Pp]roxy",
+        r"^errors? resolving |^DNS resolution failed|hostname lookup error",
+        "The host of {target} has no address here: is its name spelled right, and known where this runs?",
+    ),
+    (
+        r"HTTP proxy|[Pp]roxy (handshake|returned)",
         "A proxy is in the way: the environment variables https_proxy and http_proxy set it, no_proxy lists the "
         "hosts that are reached without.",
+    ),
+    (
+        r"http2 header with status: (502|503|504)",
+        "A proxy at {target} answered, but could not reach the server behind it: is that running, and is it the gRPC "
+        "port?",
+    ),
+    (
+        r"http2 header with status: 413",
+        "Something at {target} limits the size of requests (nginx: client_max_body_size): raise the limit, or send "
+        "smaller batches.",
     ),
     (
         r"http2 header with status: \d+|HTTP status \d+",
@@ -57,7 +85,8 @@ class GrpcErrors:
 
     def __init__(self, connection: Connection, arguments: Mapping[str, Any]) -> None:
         self._target = connection.target
-        self._secure = connection.tls is not None
+        self._tls = connection.tls
+        self._waits = connection.retry is not None and connection.retry.wait_for_ready
         self._arguments = arguments
 
     def closed(self, method: str = "") -> ClosedError:
@@ -89,20 +118,43 @@ class GrpcErrors:
             for pattern, meaning in _MEANINGS:
                 if re.search(pattern, details):
                     return meaning.format(target=self._target)
-        if code is StatusCode.UNAVAILABLE and _UNREACHED.search(details):
-            tls = "" if self._secure else "; does it ask for TLS (tls=True)"
+        if code is StatusCode.UNAVAILABLE:
+            return self._lost_hint(details)
+        if code is StatusCode.DEADLINE_EXCEEDED:
+            return self._late_hint(deadline)
+        if code is StatusCode.UNAUTHENTICATED:
+            return "The server, or a gateway before it, wants a token that it knows: token= sends one with every call."
+        return self._size_hint(details) if code is StatusCode.RESOURCE_EXHAUSTED else ""
+
+    def _lost_hint(self, details: str) -> str:
+        """For a connection that was not made, or that broke. A server that is there has words of its own."""
+        if _UNSENT.search(details):
             return (
                 f"Nothing that speaks gRPC answered at {self._target}: is the server running, "
-                f"and is this its gRPC port (usually 8500; 8501 is REST){tls}?"
+                f"and is this its gRPC port (usually 8500; 8501 is REST){self._tls_question()}?{self._proxy_note()}"
             )
-        if code is StatusCode.DEADLINE_EXCEEDED:
-            return (
-                f"No answer from {self._target} within {deadline.limit:g} s; timeout= sets another limit, "
-                "None takes it away."
-                if deadline.limit is not None
-                else ""
-            )
-        return self._size_hint(details) if code is StatusCode.RESOURCE_EXHAUSTED else ""
+        if _BROKEN.search(details):
+            return f"The connection to {self._target} broke; retry=RetryPolicy() tries such calls again."
+        return ""
+
+    def _tls_question(self) -> str:
+        if self._tls is None:
+            return "; does it ask for TLS (tls=True)"
+        # TLS 1.3 lets a server refuse a client after the client's handshake is over: then it just hangs up.
+        which = "another" if self._tls.certificate is not None else "a"
+        return f"; does it ask for {which} client's certificate (TLS(certificate=FILE, key=FILE))"
+
+    def _late_hint(self, deadline: Deadline) -> str:
+        if deadline.limit is None:
+            return ""
+        waits = " Calls wait for a server that cannot be reached; RetryPolicy(wait_for_ready=False) says why it cannot."
+        return (
+            f"No answer from {self._target} within {deadline.limit:g} s; timeout= sets another limit, None takes it "
+            f"away.{waits if self._waits else ''}{self._proxy_note()}"
+        )
+
+    def _proxy_note(self) -> str:
+        return grpc_proxy_note(self._target.addresses[0])
 
     def _size_hint(self, details: str) -> str:
         """Which side refused a message for its size. gRPC says so in words alone, and newer versions name the side."""
@@ -129,7 +181,8 @@ def _pushback(trailing: Iterable[Any] | None) -> float | None:
     for key, value in trailing or ():
         if key == PUSHBACK:
             try:
-                return max(0.0, int(value) / 1000)
+                milliseconds = int(value)
             except ValueError:
                 return None
+            return milliseconds / 1000 if milliseconds >= 0 else None
     return None

@@ -6,7 +6,8 @@ import httpx
 
 from tfs_client.options import Connection
 from tfs_client.steps import Send
-from tfs_client.transports.rest_http import RestHttp, client_options, method_of
+from tfs_client.transports.punctual import Punctual
+from tfs_client.transports.rest_http import FAILURES, RestHttp, method_of, opened
 
 
 class RestTransport:
@@ -15,27 +16,18 @@ class RestTransport:
     def __init__(self, connection: Connection) -> None:
         self._http = RestHttp(connection)
         self._closed = False
-        self._client = httpx.Client(**client_options(connection, httpx.HTTPTransport))
+        self._client = opened(httpx.Client, connection, httpx.HTTPTransport)
+        self._punctual = Punctual(self._client)
 
     def call(self, send: Send) -> bytes:
-        """Send a request and wait for its reply. Raises CallError, DecodeError or ClosedError.
-
-        httpx limits each wait for the network; between them the deadline is looked at.
-        """
+        """Send a request and wait for its reply. Raises CallError, ConfigError, DecodeError or ClosedError."""
         if self._closed:
             raise self._http.closed()
         request = self._http.request(self._client, send, patience=True)
         try:
-            response = self._client.send(request, stream=True)
-            try:
-                parts = []
-                for part in response.iter_bytes():
-                    parts.append(part)
-                    if send.deadline.passed():
-                        raise self._http.late(send.deadline, method_of(send.address))
-            finally:
-                response.close()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            with self._punctual.until(send.deadline):
+                response = self._client.send(request)
+        except FAILURES as error:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
             raise self._http.failure(error, send) from error
@@ -43,7 +35,7 @@ class RestTransport:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
             raise
-        return self._http.reply(response, b"".join(parts), send)
+        return self._http.reply(response, response.content, send)
 
     def close(self) -> None:
         """Release the connections. May be called again."""

@@ -9,7 +9,7 @@ import httpx
 from tfs_client.options import Connection
 from tfs_client.steps import Send
 from tfs_client.transports.lifelines import Lifeline, lifeline
-from tfs_client.transports.rest_http import RestHttp, client_options, method_of
+from tfs_client.transports.rest_http import FAILURES, RestHttp, method_of, opened
 
 
 class RestAioTransport:
@@ -26,13 +26,13 @@ class RestAioTransport:
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task breaks the connection off.
 
-        Raises CallError, DecodeError or ClosedError.
+        Raises CallError, ConfigError, DecodeError or ClosedError.
         """
         if self._closed:
             raise self._http.closed()
         client = self._client
         if client is None or self._loop is not asyncio.get_running_loop():  # connections belong to the loop
-            client = self._client = httpx.AsyncClient(**client_options(self._connection, httpx.AsyncHTTPTransport))
+            client = self._client = opened(httpx.AsyncClient, self._connection, httpx.AsyncHTTPTransport)
             self._loop = asyncio.get_running_loop()
             self._lifeline = await lifeline(client.aclose)
         request = self._http.request(client, send, patience=False)
@@ -40,7 +40,7 @@ class RestAioTransport:
             response = await asyncio.wait_for(client.send(request), send.deadline.remaining())
         except (asyncio.TimeoutError, TimeoutError) as error:
             raise self._http.late(send.deadline, method_of(send.address)) from error
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+        except (*FAILURES, RuntimeError) as error:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
             if isinstance(error, RuntimeError):

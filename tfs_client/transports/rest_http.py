@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import socket
 import ssl
-import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -31,8 +29,12 @@ from tfs_client.errors import (
     TFServingError,
     call_error,
 )
-from tfs_client.options import TLS, UNSET, Connection, Deadline, Keepalive
+from tfs_client.options import LONGEST, TLS, UNSET, Connection, Deadline, Keepalive
 from tfs_client.steps import Send
+from tfs_client.transports.rest_errors import RestErrors
+from tfs_client.transports.tls import load_own, no_authorities
+
+Client = TypeVar("Client", httpx.Client, httpx.AsyncClient)
 
 MAX_INFLATED = 100 << 20  # bytes; a larger request, once inflated, reaches the server's handler as an empty one
 
@@ -65,10 +67,15 @@ def method_of(address: str) -> str:
     return next((name for end, name in METHODS.items() if address.endswith(end)), "GetModelStatus")
 
 
-def client_options(connection: Connection, transport: Callable[..., Any]) -> dict[str, Any]:
-    """What httpx.Client and httpx.AsyncClient are made with; ``transport`` is the class of their transports.
+# What httpx raises, and what it lets pass: errors of ssl, lost connections under asyncio, names that are no names.
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ConnectionError, UnicodeError)
 
-    Their own limits are off: the call's deadline is the limit.
+
+def opened(kind: Callable[..., Client], connection: Connection, transport: Callable[..., Any]) -> Client:
+    """An httpx client, httpx.Client or httpx.AsyncClient; ``transport`` is the class of its transports.
+
+    Their own limits are off: the call's deadline is the limit. Raises ConfigError for certificates that cannot be
+    used, and for a proxy in the environment that httpx cannot use.
     """
     of_connections: dict[str, Any] = {
         "verify": False if connection.tls is None else ssl_context(connection.tls),
@@ -77,13 +84,18 @@ def client_options(connection: Connection, transport: Callable[..., Any]) -> dic
     if connection.keepalive is not None:  # only a transport of one's own takes these; it knows no proxies
         options = _socket_options(connection.keepalive)
         of_connections = {"transport": transport(**of_connections, socket_options=options)}
-    return {
-        "timeout": None,
-        "follow_redirects": False,
-        "headers": {"user-agent": f"tfs-client/{__version__}"},
-        "event_hooks": {"request": list(connection.interceptors)},
-        **of_connections,
-    }
+    try:
+        return kind(
+            timeout=None,
+            follow_redirects=False,
+            headers={"user-agent": f"tfs-client/{__version__}"},
+            event_hooks={"request": list(connection.interceptors)},
+            **of_connections,
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            f"the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY): {error}"
+        ) from error
 
 
 def _socket_options(keepalive: Keepalive) -> list[tuple[int, int, int]]:
@@ -95,29 +107,17 @@ def _socket_options(keepalive: Keepalive) -> list[tuple[int, int, int]]:
 
 
 def ssl_context(tls: TLS) -> ssl.SSLContext:
-    """TLS as Python's ssl takes it."""
+    """TLS as Python's ssl takes it. Raises ConfigError for certificates that cannot be used."""
     ca = tls.pem("ca")
-    try:
-        if ca is None:
-            context: ssl.SSLContext = httpx.create_ssl_context()
-        else:
+    if ca is None:
+        context: ssl.SSLContext = httpx.create_ssl_context()
+    else:
+        try:
             context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
-        _load_own(context, tls.pem("certificate"), tls.pem("key"))
-    except ssl.SSLError as error:
-        raise ConfigError(f"expected certificates and a key that belong together, in PEM form: {error}") from error
+        except (ssl.SSLError, ValueError) as error:
+            raise no_authorities(error) from error
+    load_own(context, tls)
     return context
-
-
-def _load_own(context: ssl.SSLContext, certificate: bytes | None, key: bytes | None) -> None:
-    if certificate is None or key is None:
-        return
-    handle, path = tempfile.mkstemp()  # ssl reads certificates from files only; this one is for the owner's eyes
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(certificate.rstrip() + b"\n" + key)
-        context.load_cert_chain(path)
-    finally:
-        os.unlink(path)
 
 
 class RestHttp:
@@ -125,6 +125,7 @@ class RestHttp:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._errors = RestErrors(connection)
         self._url = connection.target.addresses[0]
         self._extensions = (
             {"sni_hostname": connection.tls.authority} if connection.tls and connection.tls.authority else {}
@@ -158,98 +159,35 @@ class RestHttp:
             raise self._refusal(response, body, method_of(send.address))
         if "html" in response.headers.get("content-type", ""):
             raise DecodeError(
-                f"expected JSON from {self._url}, got a page: {_said(body)}; is this TensorFlow Serving's REST port "
-                "(usually 8501), or the page of a proxy?"
+                f"expected JSON from {self._errors.target}, got a page: {_said(body)}; is this TensorFlow Serving's "
+                "REST port (usually 8501), or the page of a proxy?"
             )
         return body
 
     def _refusal(self, response: httpx.Response, body: bytes, method: str) -> CallError:
         status = response.status_code
-        code = CODES.get(status, StatusCode.UNKNOWN)
         details = _error_text(body)
-        hint = ""
-        if details is None:  # not TensorFlow Serving's own: its errors are JSON
+        stranger = details is None  # TensorFlow Serving's own errors are JSON
+        if details is None:
             details = f"HTTP {status} {response.reason_phrase}: {_said(body)}".rstrip(": ")
             if "location" in response.headers:
                 details += f", moved to {response.headers['location']}"
-            hint = (
-                f"This is no answer of TensorFlow Serving: is {self._url} its REST port (usually 8501), or is a proxy "
-                "in the way, or a part of the path missing?"
-            )
-        elif code is StatusCode.INVALID_ARGUMENT and "Failed to write JSON value for tensor type" in details:
-            hint = "REST cannot carry this output; gRPC can: give the server's gRPC port as the target."
-        error = call_error(code, details, method, hint)
+        hint = self._errors.status_hint(status, details, stranger=stranger)
+        error = call_error(CODES.get(status, StatusCode.UNKNOWN), details, method, hint)
         error.retry_after = _retry_after(response.headers.get("retry-after", ""))
         return error
 
     def failure(self, error: Exception, send: Send) -> TFServingError:
-        """Our error for one of httpx's."""
-        method = method_of(send.address)
-        text = str(error) or type(error).__name__
-        if isinstance(error, httpx.TimeoutException):
-            return self.late(send.deadline, method)
-        if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
-            found = call_error(StatusCode.UNAVAILABLE, text, method, self._connect_hint(error, text))
-            found.unreached = True
-            return found
-        if isinstance(error, httpx.DecodingError):
-            return DecodeError(f"the reply of {method} has another content encoding than it says: {text}")
-        if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
-            return ConfigError(f"expected http://host:port, got {self._url!r}: {text}")
-        if isinstance(error, httpx.LocalProtocolError):
-            return ConfigError(f"a header that HTTP cannot carry: {text}")
-        hint = f"The connection to {self._url} broke; retry=RetryPolicy() tries such calls again."
-        if isinstance(error, httpx.RemoteProtocolError) and not re.search("complet|closed|disconnected", text):
-            hint = (
-                f"The server at {self._url} speaks no HTTP/1.1: is this its gRPC port (usually 8500; REST has 8501), "
-                "or does it want https://?"
-            )
-        return call_error(StatusCode.UNAVAILABLE, text, method, hint)
+        """Our error for one of httpx's, or for one that httpx let pass."""
+        return self._errors.failure(error, send.deadline, method_of(send.address))
 
     def late(self, deadline: Deadline, method: str) -> CallError:
         """For a call whose time is over."""
-        limit = deadline.limit or 0
-        return call_error(
-            StatusCode.DEADLINE_EXCEEDED,
-            "Deadline Exceeded",
-            method,
-            f"No answer from {self._url} within {limit:g} s; timeout= sets another limit, None takes it away.",
-        )
+        return self._errors.late(deadline, method)
 
     def closed(self, method: str = "") -> ClosedError:
         """For a call on a client that was closed."""
-        during = f" during {method}" if method else ""
-        return ClosedError(f"the client of {self._url} was closed{during}")
-
-    def _connect_hint(self, error: Exception, text: str) -> str:
-        if isinstance(error, httpx.ProxyError):
-            return (
-                "A proxy is in the way: HTTP_PROXY and HTTPS_PROXY in the environment set it, NO_PROXY excepts hosts."
-            )
-        for pattern, hint in _TLS_HINTS:
-            if re.search(pattern, text):
-                return hint.format(target=self._url)
-        return f"Nothing answered at {self._url}: is the server running, with --rest_api_port (usually 8501)?"
-
-
-_TLS_HINTS = (
-    (
-        r"[Hh]ostname mismatch|doesn't match|IP address mismatch",
-        "The server's certificate bears another name than {target}: TLS(authority=NAME) says which one is right.",
-    ),
-    (
-        r"CERTIFICATE_VERIFY_FAILED",
-        "The server's certificate is not from an authority that is trusted here: TLS(ca=FILE) names the one to trust.",
-    ),
-    (
-        r"WRONG_VERSION_NUMBER|RECORD_LAYER|record layer|HTTP_REQUEST|UNKNOWN_PROTOCOL",
-        "The server at {target} does not speak TLS: write http://, or use its TLS port.",
-    ),
-    (
-        r"CERTIFICATE_REQUIRED|certificate required|HANDSHAKE_FAILURE|UNKNOWN_CA",
-        "The server asks for a client's certificate that it trusts: TLS(certificate=FILE, key=FILE) gives one.",
-    ),
-)
+        return self._errors.closed(method)
 
 
 def _header(value: str | bytes) -> str:
@@ -276,9 +214,9 @@ def _retry_after(value: str) -> float | None:
     """Seconds, from a number or a date (RFC 9110, 10.2.3)."""
     if not value:
         return None
-    if value.strip().isdigit():
-        return float(value)
+    if re.fullmatch("[0-9]+", value.strip()):
+        return min(float(value), LONGEST)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):  # no date, or none that a clock can show
         return None

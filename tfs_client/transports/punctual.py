@@ -1,0 +1,94 @@
+"""Blocking HTTP calls that end on time.
+
+httpx limits each wait for the network, but not their sum: a server that sends a byte now and then is never late. So
+the connections are told the deadline of the call, and each wait gets what remains of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpcore
+import httpx
+
+from tfs_client.options import Deadline
+
+PIECE = 1 << 18  # bytes that are written under one limit; httpcore takes one for each that the system accepts
+
+
+class Punctual:
+    """Keeps the deadlines of a client's calls; each thread has a call of its own."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._calls = threading.local()
+        # httpx has no public place for a network backend, unlike httpcore. Proxies have transports of their own.
+        for transport in (client._transport, *client._mounts.values()):
+            pool = getattr(transport, "_pool", None)
+            if pool is not None:
+                pool._network_backend = _Backend(pool._network_backend, self)
+
+    @contextlib.contextmanager
+    def until(self, deadline: Deadline) -> Iterator[None]:
+        """What this thread does with the client ends at the deadline."""
+        self._calls.deadline = deadline
+        try:
+            yield
+        finally:
+            self._calls.deadline = None
+
+    def left(self, late: type[Exception], timeout: float | None) -> float | None:
+        """Seconds that a wait may take; ``timeout`` where there is no call. Raises ``late`` when there are none."""
+        deadline: Deadline | None = getattr(self._calls, "deadline", None)
+        if deadline is None:
+            return timeout
+        if deadline.passed():
+            raise late("the call's time is over")
+        return deadline.remaining()
+
+
+class _Backend(httpcore.NetworkBackend):
+    def __init__(self, backend: httpcore.NetworkBackend, punctual: Punctual) -> None:
+        self._backend = backend
+        self._punctual = punctual
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._punctual.left(httpcore.ConnectTimeout, timeout)
+        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options), self._punctual)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, punctual: Punctual) -> None:
+        self._stream = stream
+        self._punctual = punctual
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._punctual.left(httpcore.ReadTimeout, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        view = memoryview(buffer)
+        for start in range(0, len(view), PIECE):
+            left = self._punctual.left(httpcore.WriteTimeout, timeout)
+            self._stream.write(bytes(view[start : start + PIECE]), left)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = self._punctual.left(httpcore.ConnectTimeout, timeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._punctual)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
