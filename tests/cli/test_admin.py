@@ -209,10 +209,10 @@ def test_wait_returns_when_all_models_are_ready(run: Any, double: FakeServer, ta
 
 
 def test_wait_tells_of_all_that_lack_when_time_is_over(run: Any, double: FakeServer) -> None:
-    ran = run("wait", "--server", double.target, "--model", "a", "--model", "double", "--model", "b", "--timeout", 0.5)
+    ran = run("wait", "--server", double.target, "--model", "a", "--model", "double", "--model", "b", "--timeout", 0.4)
     assert (ran.code, ran.out) == (5, "")
     for name in ("a", "b"):
-        assert f"model '{name}' at {double.target} was not ready within 0.5 s: Could not find" in ran.line
+        assert f"model '{name}' at {double.target} was not ready within 0.4 s: Could not find" in ran.line
     assert "'double'" not in ran.err
     assert ran.err.endswith("--timeout S sets another limit.\n")
 
@@ -221,7 +221,7 @@ def test_wait_for_a_version_or_a_label(run: Any, scale: FakeServer) -> None:
     base = ("wait", "--server", scale.target, "--model", "scale")
     assert run(*base, "--label", "stable").code == 0
     assert run(*base, "--version", 7).code == 0
-    assert run(*base, "--version", 8, "--timeout", 0.2).code == 5
+    assert run(*base, "--version", 8, "--timeout", 0.1).code == 5
     ran = run(*base, "--model", "double", "--version", 7)
     assert ran.code == 2
     assert "--version belong to one model" in ran.line

@@ -306,9 +306,9 @@ def test_wait_returns_when_everything_is_served(reload: Any, server: ModelServer
 
 def test_wait_says_what_lacks_when_time_is_over(reload: Any, server: ModelServer) -> None:
     server.statuses = {"resnet": lambda: [{"version": 1, "state": START}]}
-    code, _, err = reload("--yes", "--wait", "--timeout", 0.5)
+    code, _, err = reload("--yes", "--wait", "--timeout", 0.4)
     assert code == 5
-    assert "within 0.5 s the server did not serve resnet: version 1 (label stable) is START; old: no version" in line(
+    assert "within 0.4 s the server did not serve resnet: version 1 (label stable) is START; old: no version" in line(
         err
     )
 
@@ -331,11 +331,11 @@ def test_models_that_did_not_load_may_be_configured_all_the_same(reload: Any, se
 def test_time_begins_after_the_question(reload: Any, server: ModelServer, monkeypatch: Any) -> None:
     class Slow(Terminal):
         def readline(self, size: int | None = -1, /) -> str:
-            time.sleep(0.5)
+            time.sleep(0.35)
             return "y\n"
 
     monkeypatch.setattr("sys.stdin", Slow())
-    assert reload("--timeout", 0.5)[0] == 0
+    assert reload("--timeout", 0.3)[0] == 0
 
 
 def test_a_reader_that_has_enough_does_not_keep_it_from_being_sent(server: ModelServer, base: Path) -> None:
