@@ -54,7 +54,8 @@ def _may_be_short(array: Array) -> Array:
         size = np.abs(array.astype(np.float64))
         scaled = size / 10.0 ** (np.floor(np.log10(size)) - 5)
         long = (np.abs(scaled - np.rint(scaled)) > 0.1) & (size > 1e-30) & (size < 1e30)
-        return ~long | (np.trunc(size) == size)
+        short: Array = ~long | (np.trunc(size) == size)
+    return short
 
 
 def _pointed(text: str) -> str:
