@@ -15,7 +15,8 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
 
 
 def python_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    """What a page shows as Python, and what it needs besides, which is in comments."""
+    return re.findall(r"^(?:```|<!-- )python\n(.*?)^(?:```|-->)", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
