@@ -7,13 +7,12 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client import forks
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.defaults import aliases
-from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
     TLS,
@@ -30,6 +29,9 @@ from tfs_client.results import Classification, Health, ModelStatus, Prediction, 
 from tfs_client.settings import Settings
 from tfs_client.signatures import Signatures
 from tfs_client.steps import Flow, Send, Sleep, Step
+
+if TYPE_CHECKING:
+    from tfs_client.model_config import ModelServerConfig
 
 Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input

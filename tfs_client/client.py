@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client import forks
 from tfs_client.calls.inference import Classify, MultiInference, Regress
@@ -15,7 +15,6 @@ from tfs_client.calls.status import GetModelStatus
 from tfs_client.defaults import aliases
 from tfs_client.errors import ClosedError
 from tfs_client.futures import FlowFuture
-from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
     TLS,
@@ -32,6 +31,11 @@ from tfs_client.results import Classification, Health, ModelStatus, Prediction, 
 from tfs_client.settings import Settings
 from tfs_client.signatures import Signatures
 from tfs_client.steps import Flow, Send, Sleep, Step
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tfs_client.model_config import ModelServerConfig
 
 Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
@@ -433,6 +437,8 @@ class PredictClient:
         if not self._settings.connection.target.rest:
             return FlowFuture(flow, transport.start)
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(REST_FUTURES, thread_name_prefix="tfs-client-rest")
         first = next(flow)
         if self._closed:

@@ -50,11 +50,15 @@ class Exchange(Protocol):
         """Make a Predict call."""
 
 
+def _sendable(token: object) -> bool:
+    return isinstance(token, str) and token != "" and token.isascii() and token.isprintable()
+
+
 class _Credentials:
     """Adds the token to what goes along with a call."""
 
     def __init__(self, token: Token | None) -> None:
-        if token is not None and not callable(token) and not (isinstance(token, str) and token and token.isascii()):
+        if token is not None and not callable(token) and not _sendable(token):
             raise ConfigError("expected token= as printable ASCII text, or a function that gives it")
         self._token = token
 
@@ -65,6 +69,8 @@ class _Credentials:
             return asked.metadata
         if callable(token):
             token = yield Ask(token)
+            if not _sendable(token):
+                raise ConfigError(f"expected a token as printable ASCII text from {self._token}, got other than that")
         return (*asked.metadata, ("authorization", f"Bearer {token}"))
 
 

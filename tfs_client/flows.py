@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client.calls import BlamableCall, RestCall
 from tfs_client.calls.health import CheckHealth
 from tfs_client.calls.metadata import GetModelMetadata
 from tfs_client.calls.predict import Predict
-from tfs_client.calls.reload import ReloadConfig, failed, pending
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.defaults import Asked, described
@@ -27,10 +26,12 @@ from tfs_client.errors import (
     UnavailableError,
 )
 from tfs_client.exchanges import Exchange
-from tfs_client.model_config import ModelServerConfig
 from tfs_client.results import Health, ModelStatus, Prediction, Reload
 from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
 from tfs_client.steps import Flow, Sleep
+
+if TYPE_CHECKING:
+    from tfs_client.model_config import ModelServerConfig
 
 Result = TypeVar("Result")
 
@@ -132,18 +133,32 @@ class Flows:
 
     def reload(self, config: ModelServerConfig, metrics: Sequence[str], asked: Asked, *, wait: bool) -> Flow[Reload]:
         """Replace the server's configuration; with ``wait``, until all of it is served."""
+        from tfs_client.calls.reload import ReloadConfig
+
         with _named(asked):
             result: Reload = yield from self.exchange.send(ReloadConfig(config, metrics), asked)
             self._signatures.clear()
-            while wait and (missing := (yield from self._missing(config, asked))):
-                if asked.deadline.passed():
-                    raise DeadlineExceededError(
-                        f"{self._target} took the configuration, but within {asked.deadline.limit:g} s did not serve "
-                        + "; ".join(f"{name}: {why}" for name, why in missing.items()),
-                        ReloadConfig.method,
-                    )
-                yield Sleep(min(POLL_INTERVAL, asked.deadline.remaining() or POLL_INTERVAL))
+            if wait:
+                yield from self._until_served(config, asked)
         return result
+
+    def _until_served(self, config: ModelServerConfig, asked: Asked) -> Flow[None]:
+        """Look until every model is served as configured, or the time is over."""
+        missing: dict[str, str] = {}
+        while True:
+            try:
+                missing = yield from self._missing(config, asked)
+            except DeadlineExceededError:  # the last look has little time: what an earlier one saw says more
+                missing = missing or {"its models": "no status came in time"}
+            if not missing:
+                return
+            if asked.deadline.passed():
+                raise DeadlineExceededError(
+                    f"{self._target} took the configuration, but within {asked.deadline.limit:g} s did not serve "
+                    + "; ".join(f"{name}: {why}" for name, why in missing.items()),
+                    "HandleReloadConfigRequest",
+                )
+            yield Sleep(min(POLL_INTERVAL, asked.deadline.remaining() or POLL_INTERVAL))
 
     def known(self, asked: Asked) -> Signatures | None:
         """The signatures that were seen before and may still hold."""
@@ -211,6 +226,8 @@ class Flows:
 
     def _missing(self, config: ModelServerConfig, asked: Asked) -> Flow[dict[str, str]]:
         """Which models of a configuration are not served as it says, and why. Raises for those that never will be."""
+        from tfs_client.calls.reload import ReloadConfig, failed, pending
+
         statuses: dict[str, ModelStatus | None] = {}
         for model in config:
             try:

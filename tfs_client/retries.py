@@ -5,7 +5,6 @@ The rules are those of https://github.com/grpc/proposal/blob/master/A6-client-re
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 
@@ -37,7 +36,13 @@ class Budget:
             self._left = min(self._full, self._left + self._refill)
 
 
-def pause(policy: RetryPolicy, failures: int, chance: Callable[[], float] = random.random) -> float:
+def _random() -> float:
+    from random import random  # slow to import, and few calls fail
+
+    return random()
+
+
+def pause(policy: RetryPolicy, failures: int, chance: Callable[[], float] = _random) -> float:
     """Seconds before the next attempt, after so many failed ones; ``chance`` draws from 0 to 1."""
     backoff = policy.initial_backoff * policy.multiplier ** min(failures - 1, 64)
     return min(backoff, policy.max_backoff) * (1 - JITTER + 2 * JITTER * chance())
