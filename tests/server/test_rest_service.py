@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 import time
 import zlib
@@ -437,6 +438,16 @@ def test_a_body_over_the_limit_is_refused(connect, chunked):
                 assert response.headers["content-type"] == "application/json"
                 assert response.json() == {"error": "the body has more than 1000 bytes"}
         assert len(server.calls) == 2
+
+
+def test_a_body_announced_as_too_large_is_not_waited_for():
+    with FakeServer(ServerConfig(rest_max_body=10)) as server:
+        host, _, port = server.rest_url.removeprefix("http://").rpartition(":")
+        with socket.create_connection((host, port)) as connection:
+            connection.sendall(
+                b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000\r\n\r\n"
+            )
+            assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
 # --- records ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ class ServerConfig:
     Attributes:
         host: the address to listen at; loopback unless told otherwise, since there is no authentication.
         port: the gRPC port; 0 picks a free one, which ``Server.port`` tells.
-        threads: how many calls run at the same time.
+        threads: how many calls run at the same time, over gRPC and once more over REST.
         tensor_content: answer with tensor content instead of typed fields, as TensorFlow Serving does with
             ``--enable_serialization_as_tensor_content``.
         method_name_check: refuse signatures made for another method (``--enable_signature_method_name_check``).

@@ -90,7 +90,8 @@ class RestApp:
 
     async def _api_response(self, request: Request, target: str) -> Response:
         limit = self._config.rest_max_body
-        body = await bodies.body_of(request.stream(), limit)
+        announced = int(request.headers.get("content-length", "0"))  # h11 lets nothing but numbers through
+        body = await bodies.body_of(request.stream(), limit) if announced <= limit else None
         if body is None:
             return Response(replies.error(f"the body has more than {limit} bytes"), 413, media_type=JSON)
         if request.method == "OPTIONS":

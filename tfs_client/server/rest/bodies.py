@@ -6,7 +6,6 @@ import zlib
 from collections.abc import AsyncIterator
 
 INFLATED_LIMIT = 104857600  # bytes, as the gzip trailer tells them (util/net_http/compression/gzip_zlib.h)
-MOST_PASSED_OVER = 1 << 26  # bytes of a body beyond the limit that are still received
 
 
 def inflated(data: bytes, encoding: str, limit: int = INFLATED_LIMIT) -> bytes:
@@ -30,18 +29,12 @@ def inflated(data: bytes, encoding: str, limit: int = INFLATED_LIMIT) -> bytes:
 
 
 async def body_of(parts: AsyncIterator[bytes], limit: int) -> bytes | None:
-    """The whole body, or None when it has more than ``limit`` bytes.
-
-    What is not much larger is passed over to its end, since a client that still sends would not hear the answer.
-    """
+    """The whole body, or None as soon as it has more than ``limit`` bytes; uvicorn passes over the rest."""
     kept: list[bytes] = []
     size = 0
     async for part in parts:
+        kept.append(part)
         size += len(part)
         if size > limit:
-            kept.clear()
-            if size > limit + MOST_PASSED_OVER:
-                break
-        else:
-            kept.append(part)
-    return b"".join(kept) if size <= limit else None
+            return None
+    return b"".join(kept)

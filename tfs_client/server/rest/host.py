@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -68,12 +69,8 @@ class RestHost:
     def stop(self, grace: float) -> None:
         """Refuse new calls, let running ones finish for ``grace`` seconds, close every connection, join the thread."""
         self._grace = grace
-        if self._thread.ident is None:
-            self._loop.close()
-            self._socket.close()
-        else:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join()
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
@@ -158,7 +155,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # where it means: not to wait until old connections are forgotten
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         sock.listen(1024)
         return sock

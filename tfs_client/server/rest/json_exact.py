@@ -91,6 +91,9 @@ class _Reader:
 
     def blank(self) -> bytes:
         """Pass over white space; the byte after it, b"" at the end."""
+        byte = self.data[self.at : self.at + 1]
+        if byte > b" ":
+            return byte
         self.at = _BLANK.match(self.data, self.at).end()  # type: ignore[union-attr]
         return self.data[self.at : self.at + 1]
 
