@@ -20,7 +20,7 @@ GENERATED = {"tensorflow", "tensorflow_serving", "google"}
 
 LAYERS = (
     {"protos"},
-    {"codec", "signatures", "results", "options", "targets", "steps", "forks", "errors"},
+    {"codec", "signatures", "results", "options", "targets", "steps", "forks", "version_policy", "errors"},
     {"model_config"},
     {"calls", "transports", "defaults", "retries", "futures"},
     {"exchanges", "flows", "settings"},
@@ -37,6 +37,7 @@ SIBLINGS = {
     "options": {"errors", "targets"},
     "steps": {"options"},
     "forks": set(),
+    "version_policy": {"errors"},
     "results": {"errors", "codec"},
     "signatures": {"errors", "codec"},
     "exchanges": set(),

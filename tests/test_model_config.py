@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfs_client.errors import ConfigError
-from tfs_client.model_config import AllVersions, Labels, Latest, ModelConfig, ModelServerConfig, SpecificVersions
+from tfs_client.model_config import ModelConfig, ModelServerConfig
 from tfs_client.protos import _pool
 from tfs_client.protos.tensorflow_serving.config import model_server_config_pb2 as schema
 from tfs_client.protos.tensorflow_serving.config.logging_config_pb2 import LoggingConfig
 from tfs_client.protos.tensorflow_serving.config.monitoring_config_pb2 import MonitoringConfig
+from tfs_client.version_policy import AllVersions, Labels, Latest, SpecificVersions
 
 RESNET = ModelConfig("resnet", "/models/resnet", labels={"stable": 3, "canary": 4})
 BERT = ModelConfig("bert", "s3://models/bert", versions=SpecificVersions(2, 1))
@@ -438,7 +439,8 @@ def test_the_difference_is_empty_only_between_equals(one, other):
 def test_protobuf_is_imported_only_for_reading_and_writing():
     code = """
 import sys
-from tfs_client.model_config import Latest, ModelConfig, ModelServerConfig
+from tfs_client.model_config import ModelConfig, ModelServerConfig
+from tfs_client.version_policy import Latest
 config = ModelServerConfig([ModelConfig("m", "/m", labels={"a": 1})]).serve("m", Latest(2))
 assert not any(name.startswith("google.protobuf") for name in sys.modules)
 config.to_text()

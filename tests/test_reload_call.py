@@ -10,10 +10,11 @@ import pytest
 
 from tfs_client.calls.reload import ReloadConfig, failed, pending
 from tfs_client.errors import ConfigError, DecodeError, FailedPreconditionError, StatusCode, UnknownError
-from tfs_client.model_config import AllVersions, Latest, ModelConfig, ModelServerConfig, SpecificVersions
+from tfs_client.model_config import ModelConfig, ModelServerConfig
 from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tfs_client.protos.tensorflow_serving.apis.model_service_pb2 import DESCRIPTOR as SERVICE
 from tfs_client.results import ModelStatus, Reload, State, VersionStatus
+from tfs_client.version_policy import AllVersions, Latest, SpecificVersions
 
 CONFIG = ModelServerConfig([ModelConfig("m", "/m", labels={"stable": 1})])
 COUNT = "/tensorflow/serving/request_count"

@@ -41,11 +41,8 @@ if TYPE_CHECKING:
     from tfs_client.errors import UnavailableError as UnavailableError
     from tfs_client.errors import UnimplementedError as UnimplementedError
     from tfs_client.errors import UnknownError as UnknownError
-    from tfs_client.model_config import AllVersions as AllVersions
-    from tfs_client.model_config import Latest as Latest
     from tfs_client.model_config import ModelConfig as ModelConfig
     from tfs_client.model_config import ModelServerConfig as ModelServerConfig
-    from tfs_client.model_config import SpecificVersions as SpecificVersions
     from tfs_client.options import TLS as TLS
     from tfs_client.options import Keepalive as Keepalive
     from tfs_client.options import RetryPolicy as RetryPolicy
@@ -63,10 +60,14 @@ if TYPE_CHECKING:
     from tfs_client.signatures import Signature as Signature
     from tfs_client.signatures import Signatures as Signatures
     from tfs_client.signatures import TensorSpec as TensorSpec
+    from tfs_client.version_policy import AllVersions as AllVersions
+    from tfs_client.version_policy import Latest as Latest
+    from tfs_client.version_policy import SpecificVersions as SpecificVersions
 
 _HOMES = {
     "aio": ("AsyncPredictClient",),
-    "model_config": ("AllVersions", "Latest", "ModelConfig", "ModelServerConfig", "SpecificVersions"),
+    "model_config": ("ModelConfig", "ModelServerConfig"),
+    "version_policy": ("AllVersions", "Latest", "SpecificVersions"),
     "options": ("Keepalive", "RetryPolicy", "TLS"),
     "client": ("PredictClient",),
     "codec.tensor_proto": ("make_ndarray", "make_tensor_proto"),

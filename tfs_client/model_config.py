@@ -12,115 +12,29 @@ What the server does with it (model_servers/server_core.cc):
 
 from __future__ import annotations
 
-import numbers
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from tfs_client.codec.config_text import check_known, checked_logging_config, parse, text_of
 from tfs_client.errors import ConfigError
+from tfs_client.version_policy import (
+    AllVersions,
+    Labels,
+    Latest,
+    SpecificVersions,
+    VersionPolicy,
+    checked_text,
+)
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from google.protobuf.text_format import ParseError
 
     from tfs_client.protos.tensorflow_serving.config import model_server_config_pb2 as schema
 
 _URI = re.compile(r"[A-Za-z][0-9A-Za-z.]+://")  # io::ParseURI, tensorflow/core/platform/path.cc: no one-letter schemes
-_UINT32 = (1 << 32) - 1
-_INT64 = (1 << 63) - 1
-
-
-def _checked_text(value: str, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"expected {what}, a text that is not empty, got {value!r}")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ConfigError(f"expected {what} that UTF-8 can hold, got {value!r}")
-    return value
-
-
-def _checked_number(value: int, what: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
-        raise ConfigError(f"expected {what} from {low} to {high}, got {value!r}")
-    return int(value)
-
-
-def _checked_version(version: int) -> int:
-    # The server reads a directory "-1" as version -1, but mostly -1 is meant as "the latest": nobody gets that from it.
-    return _checked_number(version, "a version number", 0, _INT64)
-
-
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """Serve the ``count`` highest versions; the server's default is ``Latest(1)``."""
-
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "count", _checked_number(self.count, "a number of versions", 1, _UINT32))
-
-    def __str__(self) -> str:
-        return f"latest {self.count}"
-
-
-@dataclass(frozen=True, slots=True)
-class AllVersions:
-    """Serve every version there is."""
-
-    def __str__(self) -> str:
-        return "all versions"
-
-
-@dataclass(frozen=True, slots=True, init=False, repr=False)
-class SpecificVersions:
-    """Serve the versions given, ``SpecificVersions(3, 4)``, as far as they exist; missing ones are no error.
-
-    At least one: for none the server unloads the model, which leaving it out of the configuration says better.
-    """
-
-    versions: tuple[int, ...]
-
-    def __init__(self, *versions: int) -> None:
-        if not versions:
-            raise ConfigError("expected at least one version, got none; to unload a model, leave it out")
-        object.__setattr__(self, "versions", tuple(sorted({_checked_version(version) for version in versions})))
-
-    def __repr__(self) -> str:
-        return f"SpecificVersions({', '.join(map(str, self.versions))})"
-
-    def __str__(self) -> str:
-        return f"version{'s' if len(self.versions) > 1 else ''} {', '.join(map(str, self.versions))}"
-
-
-VersionPolicy = Latest | AllVersions | SpecificVersions
-
-
-class Labels(Mapping[str, int]):
-    """Version numbers by label, in the labels' order. It cannot be changed, so it can be hashed."""
-
-    __slots__ = ("_versions",)
-
-    def __init__(self, labels: Mapping[str, int]) -> None:
-        if not isinstance(labels, Mapping):
-            raise ConfigError(f"expected version numbers by label, got {labels!r}")
-        checked = {_checked_text(label, "a version label"): _checked_version(labels[label]) for label in labels}
-        self._versions = dict(sorted(checked.items()))
-
-    def __getitem__(self, label: str) -> int:
-        return self._versions[label]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._versions)
-
-    def __len__(self) -> int:
-        return len(self._versions)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._versions.items()))
-
-    def __repr__(self) -> str:
-        return repr(self._versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,30 +57,30 @@ class ModelConfig:
     base_path: str
     _: KW_ONLY
     platform: str = "tensorflow"
-    versions: VersionPolicy | None = Latest(1)
+    versions: VersionPolicy | None = field(default_factory=Latest)
     labels: Mapping[str, int] = field(default_factory=lambda: Labels({}))
     logging_config: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _checked_text(self.name, "a model name")
+        checked_text(self.name, "a model name")
         try:
             self._check()
         except ConfigError as error:
             raise ConfigError(f"model {self.name!r}: {error}") from None
 
     def _check(self) -> None:
-        _checked_text(self.base_path, "a base path")
+        checked_text(self.base_path, "a base path")
         if not self.base_path.startswith("/") and not _URI.match(self.base_path):
             raise ConfigError(
                 f"expected an absolute base path, or a URI such as s3://bucket/model, got {self.base_path!r}; "
                 "it is the server that opens it, so give the path as the server sees it"
             )
-        _checked_text(self.platform, 'a platform (the stock server has "tensorflow" alone)')
+        checked_text(self.platform, 'a platform (the stock server has "tensorflow" alone)')
         if not isinstance(self.versions, VersionPolicy | None):
             raise ConfigError(f"expected Latest, AllVersions, SpecificVersions or None, got {self.versions!r}")
         object.__setattr__(self, "labels", Labels(self.labels))
         if self.logging_config is not None:
-            object.__setattr__(self, "logging_config", _checked_logging_config(self.logging_config))
+            object.__setattr__(self, "logging_config", checked_logging_config(self.logging_config))
 
     def __str__(self) -> str:
         said = [self.base_path, _shown(self.versions)]
@@ -292,26 +206,11 @@ class ModelServerConfig:
 
         Raises ConfigError, with the line where the text is no such message, and for what ``from_proto`` refuses.
         """
-        from google.protobuf import text_format
-
-        from tfs_client.protos._pool import pool
-        from tfs_client.protos.tensorflow_serving.config import model_server_config_pb2 as schema
-
-        proto = schema.ModelServerConfig()
-        try:
-            text_format.Parse(text, proto, descriptor_pool=pool())
-        except text_format.ParseError as error:
-            raise ConfigError(_explained(error)) from None
-        return cls.from_proto(proto)
+        return cls.from_proto(parse(text))
 
     def to_text(self) -> str:
         """The content of a model config file."""
-        from google.protobuf import text_format
-
-        from tfs_client.protos._pool import pool
-
-        # Our own pool: how a field of type Any is written must not depend on what else the process has imported.
-        return text_format.MessageToString(self.to_proto(), as_utf8=True, descriptor_pool=pool())
+        return text_of(self.to_proto())
 
     @classmethod
     def from_proto(cls, proto: Message) -> ModelServerConfig:
@@ -328,7 +227,7 @@ class ModelServerConfig:
         if getattr(descriptor, "full_name", None) != schema.ModelServerConfig.DESCRIPTOR.full_name:
             raise ConfigError(f"expected a ModelServerConfig message, got {type(proto).__name__}")
         own = schema.ModelServerConfig.FromString(proto.SerializeToString())
-        _check_known(own)
+        check_known(own)
         if own.WhichOneof("config") != "model_config_list":
             got = own.WhichOneof("config") or "nothing; no models at all are written model_config_list {}"
             raise ConfigError(f"expected a model_config_list, got {got}")
@@ -361,35 +260,6 @@ def _changes(old: ModelConfig, new: ModelConfig) -> Iterator[str]:
             yield f"label {label} {'none' if before is None else before} -> {'none' if after is None else after}"
     if old.logging_config != new.logging_config:
         yield "another logging_config"
-
-
-def _explained(error: ParseError) -> str:
-    line, column = error.GetLine(), error.GetColumn()
-    where = "" if line is None else f"line {line}, column {column}: "
-    said = str(error).removeprefix(f"{line}:{column} : ")
-    return f"{where}expected a ModelServerConfig in protobuf text: {said}"
-
-
-def _check_known(proto: Message) -> None:
-    """Refuse fields of a later schema: they would be lost in text."""
-    known = type(proto).FromString(proto.SerializeToString())
-    known.DiscardUnknownFields()
-    if known.ByteSize() != proto.ByteSize():
-        name = proto.DESCRIPTOR.name
-        raise ConfigError(f"the {name} has fields of a later schema, which would be lost; remove them")
-
-
-def _checked_logging_config(data: bytes) -> bytes:
-    from google.protobuf.message import DecodeError
-
-    from tfs_client.protos.tensorflow_serving.config.logging_config_pb2 import LoggingConfig
-
-    try:
-        proto = LoggingConfig.FromString(data)
-    except (DecodeError, TypeError):
-        raise ConfigError(f"expected a serialized LoggingConfig or None, got {data!r}") from None
-    _check_known(proto)
-    return proto.SerializeToString(deterministic=True)
 
 
 def _read(proto: schema.ModelConfig) -> ModelConfig:

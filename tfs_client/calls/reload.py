@@ -8,8 +8,9 @@ from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import ConfigError, DecodeError, StatusCode, call_error
-from tfs_client.model_config import AllVersions, ModelConfig, ModelServerConfig, SpecificVersions
+from tfs_client.model_config import ModelConfig, ModelServerConfig
 from tfs_client.results import ModelStatus, Reload, State, VersionStatus
+from tfs_client.version_policy import AllVersions, SpecificVersions
 
 Statuses = Mapping[str, ModelStatus | None]
 """The status of each model by name; None, or left out, where the server does not know the model."""

@@ -6,14 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tfs_client.errors import ConfigError
-from tfs_client.model_config import (
-    AllVersions,
-    Latest,
-    ModelConfig,
-    ModelServerConfig,
-    SpecificVersions,
-    VersionPolicy,
-)
+from tfs_client.model_config import ModelConfig, ModelServerConfig
+from tfs_client.version_policy import AllVersions, Latest, SpecificVersions, VersionPolicy
 
 
 class Edit(NamedTuple):
