@@ -140,12 +140,24 @@ def test_signatures_are_asked_for_anew_when_a_future_is_answered_by_another_vers
     assert client.predict([1.0]).array.tolist() == [3]
 
 
-def test_signatures_are_asked_for_anew_after_an_error(client, double):
+def test_signatures_are_asked_for_anew_after_an_error_and_a_single_value_goes_by_them(client, double):
     client.predict([1.0])
     double.add_model("double", lambda z: 3 * z, inputs={"z": VECTOR}, outputs={"y": VECTOR}, version=2)
-    with pytest.raises(InvalidArgumentError):
-        client.predict([1.0])  # sent as "x", which version 2 does not know
-    assert client.predict([1.0]).array.tolist() == [3]
+    double.clear_calls()
+    assert client.predict([1.0]).array.tolist() == [3]  # sent as "x" first, which version 2 does not know
+    assert methods(double) == ["Predict", "GetModelMetadata", "Predict"]
+
+
+def test_what_is_refused_by_the_same_signature_is_not_sent_again(client, double):
+    def picky(x):
+        raise ValueError("not this one")
+
+    client.predict([1.0])
+    double.add_model("double", picky, inputs={"x": VECTOR}, outputs={"y": VECTOR}, version=2)
+    double.clear_calls()
+    with pytest.raises(InvalidArgumentError, match="not this one"):
+        client.predict([1.0])
+    assert methods(double) == ["Predict", "GetModelMetadata"]
 
 
 def test_a_signature_that_came_later_is_found(client, double):
@@ -951,4 +963,7 @@ def test_a_shape_that_the_model_stumbles_over_is_explained(fake_server):
     )
     with PredictClient(fake_server.target, model="m") as client, pytest.raises(InvalidArgumentError) as caught:
         client.predict({"x": np.zeros((1, 5), np.float32)})
-    assert caught.value.hint == "By its signature, 'x' takes float32 (?, 3), and got float32 (1, 5): another shape."
+    assert (
+        caught.value.hint
+        == "By its signature, 'x' takes float32 (?, 3), and got float32 (1, 5): axis 1 is 5 instead of 3."
+    )

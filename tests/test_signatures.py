@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfs_client import ConfigError, EncodeError, Signature, SignatureError, Signatures, TensorSpec
+from tfs_client.signatures import shape_difference
 
 VECTOR = TensorSpec("float32", (None,))
 
@@ -307,3 +308,18 @@ def test_signatures_can_be_pickled_copied_and_hashed():
     found = Signatures({"serving_default": signature}, model="m", version=1)
     assert dict(copy.deepcopy(found)) == dict(found)
     assert "mappingproxy" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("shape", "got", "difference"),
+    [
+        ((None, 3), (1, 3), ""),
+        ((None, 3), (1, 5), "axis 1 is 5 instead of 3"),
+        ((2, None, 3), (4, 9, 5), "axis 0 is 4 instead of 2, axis 2 is 5 instead of 3"),
+        ((None, 224, 224, 3), (224, 224, 3), "3 axes instead of 4"),
+        ((), (1,), "1 axes instead of 0"),
+        (None, (7, 7), ""),
+    ],
+)
+def test_shapes_are_compared_axis_by_axis(shape, got, difference):
+    assert shape_difference(shape, got) == difference

@@ -95,6 +95,16 @@ def shape_text(shape: Shape | None) -> str:
     )
 
 
+def shape_difference(want: Shape | None, got: tuple[int, ...]) -> str:
+    """How a shape differs from the one that was wanted; empty when it does not."""
+    if want is None:
+        return ""
+    if len(want) != len(got):
+        return f"{len(got)} axes instead of {len(want)}"
+    pairs = enumerate(zip(want, got, strict=True))
+    return ", ".join(f"axis {axis} is {is_} instead of {be}" for axis, (be, is_) in pairs if be not in (None, is_))
+
+
 def _checked_shape(shape: Any) -> Shape | None:
     if shape is None:
         return None
@@ -146,8 +156,8 @@ class Signature:
             own = row_of(array.dtype)
             if spec.row is not own or not spec.accepts(array.shape):
                 name = own.name if own is STRING or own.spec is None else array.dtype
-                what = "dtype" if spec.row is not own else "shape"
-                lines.append(f"{alias!r} takes {spec}, and got {name} {shape_text(array.shape)}: another {what}")
+                what = "another dtype" if spec.row is not own else shape_difference(spec.shape, array.shape)
+                lines.append(f"{alias!r} takes {spec}, and got {name} {shape_text(array.shape)}: {what}")
         return "; ".join(lines)
 
     def __hash__(self) -> int:

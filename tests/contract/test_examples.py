@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from calling import STYLES, calling
+from calling import GRPC, STYLES, calling
 
 from tfs_client import Classification, ClassScore, EncodeError, InvalidArgumentError, ModelVersion, Regression
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
@@ -104,6 +104,14 @@ def test_every_kind_of_feature_arrives_as_what_it_is(client, server):
         "numpy": ("int64_list", [-5]),
     }
     assert second == {}
+
+
+@pytest.mark.parametrize("style", GRPC)
+def test_several_signatures_answer_in_one_call(client):
+    tasks = {"regress_x_to_y": "regress", "classify_x_to_y": "classify"}
+    results = client.multi_inference([{"x": 2.0}], tasks=tasks)
+    assert results["regress_x_to_y"].values == (3.0,)
+    assert results["classify_x_to_y"].classes[0][0].score == 3.0
 
 
 def test_a_context_is_shared_and_an_examples_own_feature_counts(client, server):
