@@ -242,11 +242,12 @@ def _too_big(whole: bytes, fraction: bytes, power: bytes) -> bool:
     """Whether RapidJSON gives the number up before it has a value.
 
     It looks at the digits before the point, and then at the exponent less the digits after the point, of which it
-    counts about as many as a double can hold. An overflow that this does not find ends as infinity.
+    counts about as many as a double can hold. An overflow that this does not find ends as infinity. Here zero is never
+    too big, whatever its exponent: no other reader minds, and the results must not depend on the reader.
     """
     if len(whole) > 308 and float(whole[:-1]) >= 1.7976931348623157e307:
         return True
-    if len(power) < 2:
+    if len(power) < 2 or not (whole + fraction).strip(b"0"):
         return False
     zeros = len(fraction) - len(fraction.lstrip(b"0")) if whole == b"0" else 0
     digits = max(0, zeros + 18 - (len(whole) if whole != b"0" else 1))

@@ -49,7 +49,9 @@ def read(data: bytes) -> Any:
         pass
     if not _SURROGATE.search(text):
         try:
-            return _read_with_json(text)
+            value = _read_with_json(text)
+            if isinstance(value, (dict, list)):  # "1." is 1 and something behind it to the json module
+                return value
         except (ValueError, RecursionError):
             pass
     return read_exactly(data)
@@ -86,7 +88,7 @@ def _integer(text: str) -> int | float:
 
 def _double(text: str) -> float:
     value = float(text)
-    if abs(value) == float("inf") or (not value and "e" in text.lower()):
+    if abs(value) == float("inf"):
         raise ValueError("only the exact reader knows whether this number is too big")
     return value
 
