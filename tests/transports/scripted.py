@@ -174,6 +174,7 @@ METADATA_REPLY = json.dumps(
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body go together: apart, the second waits for the acknowledgement of the first
     server: _HttpServer
 
     def do_GET(self) -> None:

@@ -21,7 +21,7 @@ _UNSENT = re.compile(
 
 # What it says when a connection broke under a call.
 _BROKEN = re.compile(
-    r"^(Socket closed|Connection reset|Broken pipe|Stream removed|Endpoint |Transport closed|Too many pings|"
+    r"^(Socket closed|Connection reset|Broken pipe|Endpoint |Transport closed|Too many pings|"
     r"(recvmsg|sendmsg|Read|Write)\b.*:|.*GOAWAY|(keepalive|ping) )",
     re.IGNORECASE,
 )
@@ -71,6 +71,11 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         r"http2 header with status: 413",
         "Something at {target} limits the size of requests (nginx: client_max_body_size): raise the limit, or send "
         "smaller batches.",
+    ),
+    (
+        r"^Stream removed$",  # 1.60, of replies whose content type is not gRPC's
+        "What came from {target} was no gRPC: does a proxy or gateway there pass gRPC on, and is the server behind it "
+        "running?",
     ),
     (
         r"http2 header with status: \d+|HTTP status \d+",
