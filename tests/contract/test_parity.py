@@ -1,4 +1,7 @@
-"""gRPC and REST give equal arrays with equal dtypes, for random signatures and values, in row and columnar form."""
+"""gRPC and REST give equal arrays with equal dtypes, for random signatures and values.
+
+In row and columnar form, with orjson and without it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tfs_client import EncodeError, PredictClient, TensorSpec
+from tfs_client.codec import json_text
 from tfs_client.codec.dtypes import BY_NAME
 from tfs_client.codec.rest_json import CARRIED
 from tfs_client.testing import FakeServer
@@ -50,19 +54,22 @@ def out(name, array):
     return f"{name}_out_bytes" if array.dtype == object else f"{name}_out"
 
 
-@example({"x": np.bool_([0]), "text": np.array([b"\x00"], object)})
+@example({"x": np.bool_([0]), "text": np.array([b"\x00"], object)}, False)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(calls())
-def test_grpc_and_rest_give_equal_arrays(inputs):
+@given(calls(), st.booleans())
+def test_grpc_and_rest_give_equal_arrays(inputs, fast):
     shapes = {name: (None, *array.shape[1:]) if array.ndim else () for name, array in inputs.items()}
     specs = {name: TensorSpec(array.dtype, shapes[name]) for name, array in inputs.items()}
     outputs = {out(name, array): TensorSpec(array.dtype, shapes[name]) for name, array in inputs.items()}
     server = PARITY.add(specs, outputs)
     with (
+        pytest.MonkeyPatch.context() as patched,
         PredictClient(server.target, model=PARITY.model, timeout=20) as grpc,
         PredictClient(server.rest_url, model=PARITY.model, timeout=20) as rest,
         PredictClient(server.rest_url, model=PARITY.model, timeout=20, rest_format="columnar") as columnar,
     ):
+        if not fast:
+            patched.setattr(json_text, "orjson", None)
         want = grpc.predict(inputs)
         for client in (rest, columnar):
             got = client.predict(inputs)
