@@ -21,7 +21,7 @@ _UNSENT = re.compile(
 
 # What it says when a connection broke under a call.
 _BROKEN = re.compile(
-    r"^(Socket closed|Connection reset|Broken pipe|Endpoint |Transport closed|Too many pings|"
+    r"^(Socket closed|Connection reset|Broken pipe|Stream removed|Endpoint |Transport closed|Too many pings|"
     r"(recvmsg|sendmsg|Read|Write)\b.*:|.*GOAWAY|(keepalive|ping) )",
     re.IGNORECASE,
 )
@@ -73,11 +73,6 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         "smaller batches.",
     ),
     (
-        r"^Stream removed$",  # 1.60, of replies whose content type is not gRPC's
-        "What came from {target} was no gRPC: does a proxy or gateway there pass gRPC on, and is the server behind it "
-        "running?",
-    ),
-    (
         r"http2 header with status: \d+|HTTP status \d+",
         "Something between here and the server answered with an HTTP status instead of gRPC: does a proxy or gateway "
         "at {target} pass gRPC on?",
@@ -123,6 +118,11 @@ class GrpcErrors:
             for pattern, meaning in _MEANINGS:
                 if re.search(pattern, details):
                     return meaning.format(target=self._target)
+        if code is StatusCode.UNKNOWN and details == "Stream removed":  # 1.60, of a reply whose content type is HTML
+            return (
+                f"What came from {self._target} was no gRPC: does a proxy or gateway there pass gRPC on, and is the "
+                "server behind it running?"
+            )
         if code is StatusCode.UNAVAILABLE:
             return self._lost_hint(details)
         if code is StatusCode.DEADLINE_EXCEEDED:
