@@ -28,7 +28,7 @@ class Server:
     """A small server that answers like TensorFlow Serving.
 
     Args:
-        config: options; by default loopback, a free port, answers in typed fields.
+        config: options; by default loopback, a free port, answers in typed fields, and no REST.
         observer: called with a ServedCall at the end of every call, in the thread that served it.
 
     Models may be added before and after the start. As a context manager it is started on entry, when it returns it

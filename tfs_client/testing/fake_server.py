@@ -22,7 +22,7 @@ class FakeServer:
                 "double", lambda x: 2 * x,
                 inputs={"x": TensorSpec("float32", (None,))}, outputs={"y": TensorSpec("float32", (None,))},
             )
-            client = PredictClient(server.target, model="double")
+            client = PredictClient(server.target, model="double")    # or server.rest_url
 
     Args:
         config: options of the server behind it.
