@@ -94,14 +94,17 @@ def test_a_server_that_is_not_there_is_raised_by_result():
             future.result(10)
 
 
-def test_a_refused_call_makes_the_client_ask_for_signatures_anew(client, double):
+def test_a_single_value_that_is_refused_goes_by_fresh_signatures(client, double):
     client.predict_future([1.0]).result(10)
     vector = TensorSpec("float32", (None,))
     double.add_model("double", lambda z: 3 * z, inputs={"z": vector}, outputs={"y": vector}, version=2)
-    assert isinstance(client.predict_future([1.0]).exception(10), InvalidArgumentError)  # sent as "x"
-    # Callbacks run right after the waiting thread is told, so the next call may still be too early.
-    assert eventually(lambda: client.predict_future([1.0]).exception(10) is None)
-    assert client.predict_future([1.0]).result(10).array.tolist() == [3]
+    assert client.predict_future([1.0]).result(10).array.tolist() == [3]  # sent as "x" first, then as "z"
+
+
+def test_inputs_that_are_refused_are_compared_with_the_signature(client):
+    error = client.predict_future({"X": [1.0]}).exception(10)
+    assert isinstance(error, InvalidArgumentError)
+    assert "'X' is no input, but 'x' is" in error.hint
 
 
 def test_bad_inputs_raise_at_once(client, double):

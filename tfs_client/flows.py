@@ -68,14 +68,25 @@ class Flows:
         try:
             prediction = yield from self.exchange.predict(call, asked, self)
         except CallError as error:
-            error.request_id = asked.request_id
-            self._signatures.pop(_key(asked.spec), None)  # perhaps the model changed: ask anew
-            if isinstance(error, REFUSED) and not error.hint:
-                error.hint = yield from self._blame(call, asked)
+            yield from self.refused(error, call, asked)
             raise
-        if self._signatures:
-            self._follow(asked.spec, prediction.model.version)
+        self.follow(prediction)
         return prediction
+
+    def refused(self, error: CallError, call: Predict, asked: Asked) -> Flow[None]:
+        """A prediction failed: forget the signatures, and compare the inputs with fresh ones where they are blamed."""
+        error.request_id = asked.request_id
+        self._signatures.pop(_key(asked.spec), None)  # perhaps the model changed: ask anew
+        if isinstance(error, REFUSED) and not error.hint:
+            error.hint = yield from self._blame(call, asked)
+
+    def follow(self, prediction: Prediction) -> None:
+        """Forget signatures of a version that no longer answers."""
+        if self._signatures:
+            spec, version = prediction.asked, prediction.model.version
+            known, _ = self._signatures.get(_key(spec), (None, 0.0))
+            if known is not None and version is not None and known.version not in (None, version):
+                self._signatures.pop(_key(spec), None)
 
     def _predict_bare(self, values: Any, asked: Asked, outputs: Sequence[str]) -> Flow[Prediction]:
         """A single value goes by the signature as it was last seen; when that no longer holds, by the one that does."""
@@ -199,12 +210,6 @@ class Flows:
                 soon = asked._replace(deadline=asked.deadline.sooner(BLAME_TIMEOUT))
                 return call.blame((yield from self.fetch(soon)))
         return ""
-
-    def _follow(self, spec: ModelSpec, version: int | None) -> None:
-        """Forget signatures of a version that no longer answers."""
-        known, _ = self._signatures.get(_key(spec), (None, 0.0))
-        if known is not None and version is not None and known.version not in (None, version):
-            self._signatures.pop(_key(spec), None)
 
     def _not_ready(self, asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[str]:
         """Why the model cannot answer yet; empty when it can."""

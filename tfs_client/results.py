@@ -82,6 +82,11 @@ class Prediction(Mapping[str, Array]):
         return ModelVersion(answered.name or asked.name, answered.version, answered.signature or asked.signature)
 
     @property
+    def asked(self) -> ModelSpec:
+        """The model, version or label, and signature that were asked for."""
+        return self._asked
+
+    @property
     def timing(self) -> Timing:
         """Where the time went."""
         began, written, arrived, read = self._clock

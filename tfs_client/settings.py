@@ -76,6 +76,11 @@ class Settings:
         settings.exchange()  # checks the rest
         return settings
 
+    @property
+    def direct(self) -> bool:
+        """Whether a prediction by names is one message there and one back, and nothing else."""
+        return not self.connection.target.rest and self.token is None
+
     def exchange(self, join: Join = plain_join) -> Exchange:
         """How calls are made; ``join`` makes the requests of gRPC."""
         if self.connection.target.rest:
