@@ -52,6 +52,9 @@ protos: $(VENV)/.dev  ## compile protos/ into tfs_client/protos/
 bench: $(VENV)/.dev  ## the benchmarks that need no peer; figures are printed
 	$(BIN)/python benchmarks/codec.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/overhead.py --aio
+	$(BIN)/python benchmarks/rest.py
+	$(BIN)/python benchmarks/endurance.py
 	$(BIN)/python benchmarks/cold_start.py
 
 test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and tensorflow-serving-api, in an environment of their own

@@ -28,7 +28,8 @@ def prepare(name: str) -> Path:
     home = ROOT / ".venv-matrix" / name
     python = home / "bin" / "python"
     stamp = home / ".ready"
-    if not stamp.exists():
+    project = (ROOT / "pyproject.toml").read_text()
+    if not stamp.exists() or stamp.read_text() != project:  # what is needed may have changed
         venv.create(home, with_pip=True, clear=True)
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
@@ -38,7 +39,7 @@ def prepare(name: str) -> Path:
             [*pip, "--editable", str(ROOT), "--group", f"{ROOT / 'pyproject.toml'}:test", "--constraint", str(pins)],
             check=True,
         )
-        stamp.touch()
+        stamp.write_text(project)
     return python
 
 
