@@ -6,6 +6,7 @@ Each serves the model ``m``: x, float32 of any length, gives y = [2.0]. What a s
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import ssl
@@ -38,7 +39,7 @@ HTTP_STATUS = {
 class Refusal(Exception):
     """What a script raises. ``pause``: seconds after which the client may try again, as each protocol says it."""
 
-    def __init__(self, code: StatusCode, details: str = "as the script says", pause: int | None = None) -> None:
+    def __init__(self, code: StatusCode, details: str = "as the script says", pause: float | None = None) -> None:
         super().__init__(code, details)
         self.code, self.details, self.pause = code, details, pause
 
@@ -70,10 +71,12 @@ class Scripted:
     Attributes:
         port: at loopback.
         script: raises what a call gets instead of its answer.
+        version: of the model, as gRPC's replies tell it.
         calls: Predict calls so far.
     """
 
     script: Script
+    version: int = 1
     port: int = 0
     calls: list[Call] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
@@ -91,9 +94,11 @@ def answer_all(call: Call) -> None:
 
 
 @contextlib.contextmanager
-def serving(style: str, script: Script = answer_all, tls: ServerTls | None = None, port: int = 0) -> Iterator[Scripted]:
+def serving(
+    style: str, script: Script = answer_all, tls: ServerTls | None = None, port: int = 0, version: int = 1
+) -> Iterator[Scripted]:
     """A server for a style of calling."""
-    with (_rest if style.startswith("rest") else _grpc)(Scripted(script), tls, port) as scripted:
+    with (_rest if style.startswith("rest") else _grpc)(Scripted(script, version), tls, port) as scripted:
         yield scripted
 
 
@@ -134,10 +139,9 @@ def _grpc_answer(scripted: Scripted, request: bytes, context: grpc.ServicerConte
         scripted.answer(dict(context.invocation_metadata()), len(request))
     except Refusal as refusal:
         if refusal.pause is not None:
-            pause = refusal.pause if refusal.pause < 0 else refusal.pause * 1000
-            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(pause)),))
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(int(refusal.pause * 1000))),))
         context.abort(grpc_code(refusal.code), refusal.details)
-    return PREDICT_REPLY
+    return predict_reply(scripted.version)
 
 
 def grpc_code(code: StatusCode) -> grpc.StatusCode:
@@ -145,15 +149,15 @@ def grpc_code(code: StatusCode) -> grpc.StatusCode:
     return next(member for member in grpc.StatusCode if member.value[0] == code)
 
 
-def _predict_reply() -> bytes:
+@functools.cache
+def predict_reply(version: int) -> bytes:
+    """What Predict answers."""
     reply = predict_pb2.PredictResponse()
     reply.model_spec.name = MODEL
-    reply.model_spec.version.value = 1
+    reply.model_spec.version.value = version
     reply.outputs["y"].CopyFrom(make_tensor_proto([2.0], "float32"))
     return reply.SerializeToString()
 
-
-PREDICT_REPLY = _predict_reply()
 
 # --- REST --------------------------------------------------------------------------------------------------------
 

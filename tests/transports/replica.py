@@ -1,0 +1,78 @@
+"""A server in a process of its own, which may be killed: ``python replica.py VERSION GRPC_PORT REST_PORT``.
+
+Port 0 picks a free one. It prints both ports when it answers, and ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from scripted import serving
+
+
+class Replica:
+    """A running process, from the side of the tests; its version is what its gRPC replies tell."""
+
+    def __init__(self, version: int, grpc_port: int = 0, rest_port: int = 0) -> None:
+        self.version = version
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *map(str, (version, grpc_port, rest_port))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._ports = (grpc_port, rest_port)
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The gRPC port and the REST port, as soon as both answer."""
+        if not all(self._ports):
+            self.wait_until_ready()
+        return self._ports
+
+    def wait_until_ready(self) -> None:
+        assert self._process.stdout is not None
+        grpc_port, rest_port = self._process.stdout.readline().split()
+        self._ports = int(grpc_port), int(rest_port)
+
+    def kill(self) -> None:
+        """End it at once, without a chance to say good-bye."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def again(self) -> Replica:
+        """Another one at the same ports."""
+        return Replica(self.version, *self._ports)
+
+
+@contextlib.contextmanager
+def replicas(count: int) -> Iterator[list[Replica]]:
+    """Servers that are running; those that the test has put in their places are ended."""
+    running = [Replica(version) for version in range(1, count + 1)]
+    try:
+        for replica in running:
+            replica.wait_until_ready()
+        yield running
+    finally:
+        for replica in running:
+            replica.kill()
+
+
+def main() -> None:
+    version, grpc_port, rest_port = map(int, sys.argv[1:])
+    with (
+        serving("grpc", port=grpc_port, version=version) as grpc_side,
+        serving("rest", port=rest_port) as rest_side,
+    ):
+        print(grpc_side.port, rest_side.port, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
