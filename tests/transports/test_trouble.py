@@ -133,9 +133,9 @@ def test_a_server_that_speaks_another_language_is_unavailable(style, conversatio
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_server_that_says_nothing_is_late(style):
-    error = failure_at(style, silence, timeout=0.3)
+    error = failure_at(style, silence, timeout=0.15)
     assert isinstance(error, DeadlineExceededError)
-    says(error, r"No answer from .*localhost:\d+ within 0.3 s; timeout= sets another limit")
+    says(error, r"No answer from .*localhost:\d+ within 0.15 s; timeout= sets another limit")
 
 
 @pytest.mark.parametrize("style", REST)
@@ -241,9 +241,9 @@ EMPTY_BLOCK = b"\0\0\0\xff\xff"  # of deflate: it stands for nothing, and more m
     ids=["head", "body", "chunks", "interim replies", "compressed"],
 )
 def test_a_reply_that_comes_byte_by_byte_is_late(style, reply):
-    error = failure_at(style, dripping(reply), timeout=0.3)
+    error = failure_at(style, dripping(reply), timeout=0.15)
     assert isinstance(error, DeadlineExceededError)
-    says(error, "within 0.3 s")
+    says(error, "within 0.15 s")
 
 
 @pytest.mark.parametrize("style", REST)
@@ -312,7 +312,7 @@ def test_a_connection_that_breaks_under_a_call_is_unavailable(style, frames):
 @pytest.mark.parametrize("style", GRPC)
 def test_a_grpc_reply_that_comes_byte_by_byte_is_late(style):
     drops = [frame(DATA, 0, 1, b"\0\0\0\x27\x10")] + [frame(DATA, 0, 1, b"x")] * 500
-    error = failure_at(style, saying_in_http2(OK_HEADERS, *drops, pause=0.02), timeout=0.3)
+    error = failure_at(style, saying_in_http2(OK_HEADERS, *drops, pause=0.02), timeout=0.15)
     assert isinstance(error, DeadlineExceededError)
 
 
