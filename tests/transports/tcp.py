@@ -54,6 +54,18 @@ def nobody() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
+@contextlib.contextmanager
+def full() -> Iterator[int]:
+    """A port whose server accepts nobody, and whose queue is full, so that connecting takes for ever (on Linux)."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as waiting:
+        for _ in range(4):
+            queued = waiting.enter_context(socket.socket())
+            queued.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                queued.connect(server.getsockname())
+        yield server.getsockname()[1]
+
+
 def silence(connection: socket.socket, over: threading.Event) -> None:
     """Accept, read nothing and say nothing."""
     over.wait()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
+import sys
 import time
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ from tcp import (
     HEADERS,
     dripping,
     frame,
+    full,
     garbage,
     hang_up,
     header,
@@ -29,7 +32,15 @@ from tcp import (
     silence,
 )
 
-from tfs_client import ConfigError, DecodeError, StatusCode, TFServingError, UnavailableError
+from tfs_client import (
+    AsyncPredictClient,
+    ConfigError,
+    DecodeError,
+    RetryPolicy,
+    StatusCode,
+    TFServingError,
+    UnavailableError,
+)
 from tfs_client.errors import BY_CODE, CallError, DeadlineExceededError
 from tfs_client.options import Connection, Deadline
 from tfs_client.steps import Send
@@ -138,6 +149,24 @@ def test_a_server_that_says_nothing_is_late(style):
     says(error, r"No answer from .*localhost:\d+ within 0.15 s; timeout= sets another limit")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit in the queue")
+@pytest.mark.parametrize("style", STYLES)
+def test_a_server_that_accepts_nobody_is_late(style):
+    with full() as port:
+        error = failure(style, target_of(style, port), timeout=0.15)
+    assert isinstance(error, DeadlineExceededError)
+    says(error, "within 0.15 s")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_calls_that_do_not_wait_for_a_server_end_after_their_attempts(style):
+    policy = RetryPolicy(initial_backoff=0.01, max_backoff=0.02, wait_for_ready=False)
+    with nobody() as port:
+        error = failure(style, target_of(style, port), retry=policy)
+    assert isinstance(error, UnavailableError)
+    assert error.unreached
+
+
 @pytest.mark.parametrize("style", REST)
 @pytest.mark.parametrize(
     ("reply", "kind", "words"),
@@ -149,12 +178,6 @@ def test_a_server_that_says_nothing_is_late(style):
         pytest.param(http_reply(b""), DecodeError, "Predict.*expected JSON", id="nothing"),
         pytest.param(http_reply(b"\xff\xfe\x00", kind="image/png"), DecodeError, "expected JSON", id="a picture"),
         pytest.param(http_reply(b'{"other": 1}'), DecodeError, "Predict", id="other JSON"),
-        pytest.param(
-            http_reply(b"not gzip", more="Content-Encoding: gzip\r\n"),
-            DecodeError,
-            "another content encoding",
-            id="zip",
-        ),
         pytest.param(
             http_reply(gzip.compress(b'{"predictions": [1, 2]}')[:-12], more="Content-Encoding: gzip\r\n"),
             DecodeError,
@@ -173,6 +196,23 @@ def test_a_reply_that_makes_no_sense_is_told_apart(style, reply, kind, words):
     error = failure_at(style, saying(reply, get=GOOD_METADATA))
     assert isinstance(error, kind)
     says(error, words)
+
+
+NOT_GZIP = saying(http_reply(b"not gzip", more="Content-Encoding: gzip\r\n"), get=GOOD_METADATA)
+
+
+def test_a_reply_in_another_encoding_than_it_says_cannot_be_read():
+    says(failure_at("rest", NOT_GZIP), "the reply of Predict has another content encoding than it says")
+
+
+def test_an_awaited_reply_in_another_encoding_than_it_says_cannot_be_read():
+    async def predict(port):
+        async with AsyncPredictClient(target_of("rest", port), model=MODEL, timeout=20) as client:
+            await client.predict({"x": [1.0]})
+
+    # Of what was not read to its end asyncio.run disposes.
+    with listening(NOT_GZIP) as port, pytest.raises(DecodeError, match="another content encoding than it says"):
+        asyncio.run(predict(port))
 
 
 @pytest.mark.parametrize("style", REST)

@@ -17,7 +17,6 @@ from tfs_client.transports.lifelines import Lifeline, lifeline
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
 
-
 LEAVE = 3600.0  # seconds that calls on a channel that has been replaced may take to end
 
 
@@ -59,7 +58,7 @@ class GrpcAioTransport:
             )
         except grpc.aio.AioRpcError as error:
             raise self._translated(error, send) from error
-        except (grpc.aio.UsageError, ValueError) as error:
+        except (grpc.aio.BaseError, ValueError) as error:
             raise (self._errors.closed() if self._closed else TFServingError(str(error))) from error
         except asyncio.CancelledError:
             if self._closed and not _cancelling():  # closing the channel cancels its calls, not their tasks

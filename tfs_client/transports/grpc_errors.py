@@ -21,7 +21,7 @@ _UNSENT = re.compile(
 
 # What it says when a connection broke under a call.
 _BROKEN = re.compile(
-    r"^(Socket closed|Connection reset|Broken pipe|Stream removed|Endpoint |Transport closed|Too many pings|"
+    r"^(Socket closed|Connection reset|Broken pipe|Stream removed|Endpoint |Transport closed|"
     r"(recvmsg|sendmsg|Read|Write)\b.*:|.*GOAWAY|(keepalive|ping) )",
     re.IGNORECASE,
 )
@@ -47,6 +47,11 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"CERTIFICATE_REQUIRED|certificate required|BAD_CERTIFICATE|UNKNOWN_CA",
         "The server asks for a client's certificate that it trusts: TLS(certificate=FILE, key=FILE) gives one.",
+    ),
+    (
+        r"[Tt]oo[ _]many[ _]pings|ENHANCE_YOUR_CALM",
+        "The server hangs up on clients that ask so often whether it is there: make Keepalive(interval=…) longer, or "
+        "let it allow more (grpc.http2.min_ping_interval_without_data_ms).",
     ),
     (
         r"http1\.x server|HTTP/1|Failed parsing HTTP/2",

@@ -17,7 +17,7 @@ import httpx
 
 from tfs_client.options import Deadline
 
-PIECE = 1 << 18  # bytes that are written under one limit; httpcore takes one for each that the system accepts
+PIECE = 1 << 18  # bytes that are written under one limit; httpcore grants it anew for each part the system accepts
 
 
 class Punctual:
@@ -76,10 +76,9 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, self._punctual.left(httpcore.ReadTimeout, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        view = memoryview(buffer)
-        for start in range(0, len(view), PIECE):
-            left = self._punctual.left(httpcore.WriteTimeout, timeout)
-            self._stream.write(bytes(view[start : start + PIECE]), left)
+        for start in range(0, len(buffer), PIECE):
+            piece = buffer if len(buffer) <= PIECE else buffer[start : start + PIECE]
+            self._stream.write(piece, self._punctual.left(httpcore.WriteTimeout, timeout))
 
     def close(self) -> None:
         self._stream.close()
