@@ -7,9 +7,10 @@ the connections are told the deadline of the call, and each wait gets what remai
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import httpcore
@@ -29,7 +30,7 @@ class Punctual:
         for transport in (client._transport, *client._mounts.values()):
             pool = getattr(transport, "_pool", None)
             if pool is not None:
-                pool._network_backend = _Backend(pool._network_backend, self)
+                pool._network_backend = Backend(pool._network_backend, self)
 
     @contextlib.contextmanager
     def until(self, deadline: Deadline) -> Iterator[None]:
@@ -50,10 +51,27 @@ class Punctual:
         return deadline.remaining()
 
 
-class _Backend(httpcore.NetworkBackend):
-    def __init__(self, backend: httpcore.NetworkBackend, punctual: Punctual) -> None:
+def addresses(host: str, port: int) -> list[str]:
+    """The IP addresses of a host. Raises httpcore.ConnectError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
+
+
+class Backend(httpcore.NetworkBackend):
+    """Makes connections that keep deadlines."""
+
+    def __init__(
+        self,
+        backend: httpcore.NetworkBackend,
+        punctual: Punctual,
+        resolve: Callable[[str, int], Sequence[str]] = addresses,
+    ) -> None:
         self._backend = backend
         self._punctual = punctual
+        self._resolve = resolve
 
     def connect_tcp(
         self,
@@ -63,8 +81,19 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        left = self._punctual.left(httpcore.ConnectTimeout, timeout)
-        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options), self._punctual)
+        """Try one address after the other; each gets its share of the time, so that a dead one does not take it all."""
+        found = self._resolve(host, port)
+        for untried in range(len(found), 0, -1):
+            left = self._punctual.left(httpcore.ConnectTimeout, timeout)
+            share = None if left is None else left / untried
+            try:
+                stream = self._backend.connect_tcp(found[-untried], port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if untried == 1:
+                    raise
+            else:
+                return _Stream(stream, self._punctual)
+        raise httpcore.ConnectError(f"{host} has no address")
 
 
 class _Stream(httpcore.NetworkStream):

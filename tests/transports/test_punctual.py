@@ -1,0 +1,107 @@
+"""Punctual: blocking HTTP connections get what remains of the call's deadline, not a limit of their own."""
+
+from __future__ import annotations
+
+import httpcore
+import httpx
+import pytest
+
+from tfs_client.options import Deadline
+from tfs_client.transports.punctual import PIECE, Backend, Punctual
+
+
+class Network(httpcore.NetworkBackend, httpcore.NetworkStream):
+    """Notes the time it is given for each step; addresses that are dead time out."""
+
+    def __init__(self, *dead: str) -> None:
+        self.dead = dead
+        self.given: list[tuple[str, float | None]] = []
+
+    def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+        self.given.append((host, timeout))
+        if host in self.dead:
+            raise httpcore.ConnectTimeout("nobody there")
+        return self
+
+    def start_tls(self, ssl_context, server_hostname=None, timeout=None):
+        self.given.append(("tls", timeout))
+        return self
+
+    def read(self, max_bytes, timeout=None):
+        self.given.append(("read", timeout))
+        return b"data"
+
+    def write(self, buffer, timeout=None):
+        self.given.append((f"write {len(buffer)}", timeout))
+
+
+@pytest.fixture
+def punctual():
+    with httpx.Client() as client:
+        yield Punctual(client)
+
+
+def connected(network: Network, punctual: Punctual, *addresses: str, timeout: float | None = None):
+    return Backend(network, punctual, lambda host, port: addresses).connect_tcp("host", 1, timeout)
+
+
+def test_each_address_gets_its_share_of_the_time(punctual):
+    network = Network("one", "two")
+    with punctual.until(Deadline(6.0)):
+        connected(network, punctual, "one", "two", "three")
+    assert network.given == [
+        ("one", pytest.approx(2, abs=0.5)),
+        ("two", pytest.approx(3, abs=0.5)),
+        ("three", pytest.approx(6, abs=0.5)),
+    ]
+
+
+def test_the_error_of_the_last_address_counts(punctual):
+    with punctual.until(Deadline(None)), pytest.raises(httpcore.ConnectTimeout, match="nobody there"):
+        connected(Network("one", "two"), punctual, "one", "two")
+    with pytest.raises(httpcore.ConnectError, match="has no address"):
+        connected(Network(), punctual)
+
+
+def test_every_step_gets_what_remains(punctual):
+    network = Network()
+    stream = connected(network, punctual, "one", timeout=99.0)
+    with punctual.until(Deadline(5.0)):
+        secure = stream.start_tls(None, "host", 99.0)
+        secure.read(10, 99.0)
+        secure.write(b"x" * (PIECE + 1), 99.0)
+    assert network.given[0] == ("one", 99.0)  # outside of a call
+    assert [name for name, _ in network.given[1:]] == ["tls", "read", f"write {PIECE}", "write 1"]
+    assert all(seconds == pytest.approx(5, abs=0.5) for _, seconds in network.given[1:])
+
+
+def test_a_call_without_a_deadline_waits_for_ever(punctual):
+    network = Network()
+    with punctual.until(Deadline(None)):
+        connected(network, punctual, "one").read(10, None)
+    assert network.given == [("one", None), ("read", None)]
+
+
+def test_nothing_is_begun_after_the_deadline(punctual):
+    network = Network()
+    stream = connected(network, punctual, "one")
+    late = Deadline(1e-9)
+    with punctual.until(late):
+        while not late.passed():
+            pass
+        for step, kind in (
+            (lambda: stream.read(1), httpcore.ReadTimeout),
+            (lambda: stream.write(b"x"), httpcore.WriteTimeout),
+            (lambda: stream.start_tls(None), httpcore.ConnectTimeout),
+            (lambda: connected(network, punctual, "two"), httpcore.ConnectTimeout),
+        ):
+            with pytest.raises(kind):
+                step()
+    assert network.given == [("one", None)]
+
+
+def test_a_client_is_made_punctual(punctual):
+    """httpx has no public place for it: should the one that is used go away, this says so."""
+    with httpx.Client() as client:
+        Punctual(client)
+        assert isinstance(client._transport._pool._network_backend, Backend)
