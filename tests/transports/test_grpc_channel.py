@@ -1,0 +1,142 @@
+"""What a gRPC channel is set up with: addresses, arguments, service config."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from calling import calling
+from scripted import MODEL, predict_reply
+
+from tfs_client import TLS, RetryPolicy, StatusCode
+from tfs_client.options import Connection, Keepalive
+from tfs_client.targets import checked_target
+from tfs_client.transports.grpc_channel import DEFAULT_OPTIONS, address_of, arguments, has_names, service_config
+from tfs_client.transports.replicas import Replicas
+
+
+def connection(target, **options) -> Connection:
+    return Connection(checked_target(target), **options)
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("addresses", "address"),
+    [
+        (["anything:1"], "anything:1"),
+        (["127.0.0.1:1", "127.0.0.2:2"], "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        (["[::1]:1", "[::2]:2"], "ipv6:[::1]:1,[::2]:2"),
+        (["127.0.0.1:1", "[::1]:2"], "ipv6:[::ffff:127.0.0.1]:1,[::1]:2"),
+        (["127.0.0.1:1", "nowhere.invalid:2"], "ipv4:127.0.0.1:1"),
+        (["nowhere.invalid:1", "nowhere.invalid:2"], "nowhere.invalid:1"),
+        (["127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:2"], "ipv4:127.0.0.1:1,127.0.0.1:2"),
+    ],
+)
+def test_several_addresses_become_one_list_of_ip_addresses(addresses, address):
+    assert address_of(addresses) == address
+
+
+def test_names_are_looked_up_and_that_again_from_time_to_time():
+    assert has_names(["localhost:1", "127.0.0.1:2"])
+    assert not has_names(["127.0.0.1:1", "[::1]:2"])
+    assert not has_names(["localhost:1"])  # gRPC looks after a single name
+    replicas = Replicas(["localhost:1", "127.0.0.1:2"])
+    assert not replicas.due()
+    assert not replicas.moved()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.parametrize("style", ["grpc", "grpc-aio"])
+def test_replicas_may_have_addresses_of_both_kinds(raw_server, style):
+    targets = [
+        raw_server(address, Predict=lambda request, context, version=version: predict_reply(version))
+        for version, address in enumerate(("127.0.0.1:0", "[::1]:0"))
+    ]
+    with calling(style, targets, model=MODEL, retry=RetryPolicy(), timeout=20) as client:
+        versions = set()
+        while versions != {0, 1}:
+            versions.add(client.predict({"x": [1.0]}).model.version)
+
+
+@pytest.mark.parametrize(
+    ("target", "balanced"),
+    [
+        ("127.0.0.1:1", False),
+        ("[::1]:1", False),
+        ("localhost:1", False),
+        ("unix:/tmp/socket", False),
+        ("host:1", True),
+        ("dns:///host:1", True),
+        ("dns:///localhost:1", False),
+        (["127.0.0.1:1", "127.0.0.1:2"], True),
+    ],
+)
+def test_calls_are_balanced_where_there_may_be_several_servers(target, balanced):
+    config = service_config(connection(target))
+    assert config == ({"loadBalancingConfig": [{"round_robin": {}}]} if balanced else {})
+
+
+def test_a_retry_policy_is_grpcs_own():
+    policy = RetryPolicy(
+        attempts=3,
+        initial_backoff=0.25,
+        multiplier=1.5,
+        max_backoff=4.0,
+        codes={StatusCode.UNAVAILABLE, StatusCode.ABORTED},
+        wait_for_ready=False,
+        budget=50,
+        refill=0.5,
+    )
+    link = connection("127.0.0.1:1", retry=policy)
+    assert json.loads(arguments(link)["grpc.service_config"]) == {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "waitForReady": False,
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.250000000s",
+                    "maxBackoff": "4.000000000s",
+                    "backoffMultiplier": 1.5,
+                    "retryableStatusCodes": ["ABORTED", "UNAVAILABLE"],
+                },
+            }
+        ],
+        "retryThrottling": {"maxTokens": 50, "tokenRatio": 0.5},
+    }
+    assert arguments(link)["grpc.per_rpc_retry_buffer_size"] > 1 << 30
+
+
+def test_the_name_that_is_checked_is_the_authority_or_the_first_of_the_replicas():
+    def names(target, tls=None):
+        found = arguments(connection(target, tls=tls))
+        return found.get("grpc.ssl_target_name_override"), found.get("grpc.default_authority")
+
+    assert names("host:1", TLS()) == (None, None)
+    assert names("host:1", TLS(authority="other")) == ("other", "other")
+    assert names(["one:1", "two:2"], TLS()) == ("one", "one")
+    assert names(["[::1]:1", "two:2"], TLS()) == ("::1", "::1")
+    assert names(["one:1", "two:2"], TLS(authority="other")) == ("other", "other")
+    assert names(["one:1", "two:2"]) == (None, "one:1")
+
+
+def test_keepalive_is_told_in_milliseconds_and_the_users_arguments_count_most():
+    link = connection(
+        "host:1",
+        keepalive=Keepalive(interval=30, timeout=2.5, idle=True),
+        channel_options={"grpc.keepalive_time_ms": 7, "grpc.x": "y"},
+    )
+    found = arguments(link)
+    assert found["grpc.keepalive_time_ms"] == 7
+    assert found["grpc.keepalive_timeout_ms"] == 2500
+    assert found["grpc.keepalive_permit_without_calls"] == 1
+    assert found["grpc.x"] == "y"
+    assert found.items() >= DEFAULT_OPTIONS.items()
