@@ -1,0 +1,128 @@
+"""Servables written in Python: a version folder with a ``servable.py`` instead of a SavedModel.
+
+``servable.py`` has one function, ``signatures(path)``, which gets the version folder's path and returns the signatures
+by name::
+
+    # models/scale/1/servable.py
+    import numpy as np
+
+    from tfs_client import TensorSpec
+    from tfs_client.server import FunctionSignature
+
+    from .shapes import VECTOR  # other modules of the folder
+
+
+    def signatures(path):
+        factor = np.load(f"{path}/factor.npy")
+        return {"serving_default": FunctionSignature(lambda x: {"y": factor * x}, {"x": VECTOR}, {"y": VECTOR})}
+
+The folder is a package with a name of its own for every load. So versions stand side by side, each with its own
+modules, and a new version with a changed file is really new. Nothing is written into the folder, and nothing is left
+of its modules after ``close``.
+
+The code of the folder runs with all rights of the server: only models whose configuration says that they are of the
+platform ``python`` are loaded this way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any
+
+from tfs_client.errors import CallError, InvalidArgumentError, NotFoundError
+from tfs_client.server.backends.functions import CODES, FunctionServable, FunctionSignature
+
+log = logging.getLogger(__name__)
+
+FILE = "servable.py"
+FUNCTION = "signatures"
+
+_numbers = itertools.count(1)
+
+
+class PythonServable(FunctionServable):
+    """The signatures of a version folder; they run in several threads at once."""
+
+    def __init__(self, package: _Package, signatures: Mapping[str, FunctionSignature]) -> None:
+        super().__init__(signatures)
+        self._package = package
+
+    def close(self) -> None:
+        """Forget the folder's modules. Calls that are still running keep what they have."""
+        self._package.forget()
+
+
+def load(path: str) -> PythonServable:
+    """Import the folder's ``servable.py`` and ask it for its signatures.
+
+    An exception of that code becomes the error of the load, with the last line of its traceback: a CallError as it
+    is, other exceptions with the codes that they have in a call.
+    """
+    path = os.path.abspath(path)
+    if not os.path.isfile(os.path.join(path, FILE)):
+        raise NotFoundError(f"expected a file {FILE} in the version folder of a model of the platform python: {path}")
+    package = _Package(path)
+    try:
+        return PythonServable(package, _signatures(package, path))
+    except CallError:
+        package.forget()
+        raise
+    except (Exception, SystemExit) as error:
+        package.forget()
+        log.exception("%s cannot be loaded", os.path.join(path, FILE))
+        code = next(code for kind, code in CODES if isinstance(error, kind))
+        raise code(f"{path}: {traceback.format_exception_only(error)[-1].strip()}") from error
+
+
+def _signatures(package: _Package, path: str) -> Mapping[str, FunctionSignature]:
+    function = getattr(package.module(), FUNCTION, None)
+    if not callable(function):
+        raise InvalidArgumentError(f"{path}: {FILE} has no function {FUNCTION}(path)")
+    found = function(path)
+    if not isinstance(found, Mapping) or not all(isinstance(each, FunctionSignature) for each in found.values()):
+        raise InvalidArgumentError(
+            f"{path}: {FUNCTION}(path) of {FILE} gave no mapping from signature names to FunctionSignature: {found!r}"
+        )
+    return found
+
+
+class _Loader(SourceFileLoader):
+    """Compiles the source at every load: no bytecode is kept, and none that lies there is trusted."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        source = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(source), source)
+        return code
+
+
+class _Package:
+    """A folder as a package with a name that nobody else has."""
+
+    def __init__(self, path: str) -> None:
+        self._name = f"_tfs_servable_{next(_numbers)}"
+        self._path = path
+        # What the import system looks at before it makes a finder of its own, which would write bytecode.
+        self._finder = FileFinder(path, (_Loader, SOURCE_SUFFIXES))
+        sys.path_importer_cache[path] = self._finder
+        package: Any = ModuleType(self._name)
+        package.__path__ = [path]
+        sys.modules[self._name] = package
+
+    def module(self) -> ModuleType:
+        """The folder's ``servable.py``, imported."""
+        return importlib.import_module(f"{self._name}.{FILE.removesuffix('.py')}")
+
+    def forget(self) -> None:
+        """Take the modules out of ``sys.modules``."""
+        for name in [name for name in sys.modules if name == self._name or name.startswith(f"{self._name}.")]:
+            del sys.modules[name]
+        if sys.path_importer_cache.get(self._path) is self._finder:  # the folder may have been loaded again
+            del sys.path_importer_cache[self._path]
