@@ -1,0 +1,141 @@
+"""Warmup: recorded requests that a version answers before it serves, so that its first callers need not wait.
+
+The records lie in the version's directory, one PredictionLog each. They take the same way through the server as calls
+do, but for whom they were meant does not matter: the version that is being loaded runs them.
+Source: servables/tensorflow/saved_model_warmup.cc and saved_model_warmup_util.cc.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO
+
+from tfs_client.codec import examples as wire_examples
+from tfs_client.codec import predict as wire_predict
+from tfs_client.codec import tfrecord
+from tfs_client.errors import DataLossError, DecodeError, InvalidArgumentError, UnimplementedError
+from tfs_client.server import inference
+from tfs_client.server.predict import predict
+from tfs_client.server.servable import Servable
+from tfs_client.server.served import ServedCall
+from tfs_client.signatures import CLASSIFY
+
+log = logging.getLogger(__name__)
+
+FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+MAX_RECORDS = 1000
+
+
+def warm_up(servable: Servable, path: str, *, iterations: int = 1, method_name_check: bool = False) -> None:
+    """Run the warmup records of a version directory on its servable, in order. Without a file nothing is done.
+
+    Args:
+        path: the version directory.
+        iterations: how often each record is run (``--num_request_iterations_for_warmup``; 0 or less counts as 1).
+        method_name_check: refuse signatures made for another method, as calls would be.
+
+    Raises CallError: that of the first record that fails, DATA_LOSS for a file that is broken, INVALID_ARGUMENT for
+    what is no PredictionLog and for more than 1000 records. OSError for a file that cannot be read.
+    """
+    file = os.path.join(path, FILE)
+    if not os.path.exists(file):
+        log.info("No warmup data file found at %s", file)
+        return
+    options = f"num_request_iterations {{ value: {iterations} }}" if iterations > 0 else ""
+    log.info("Starting to read warmup data for model at %s with model-warmup-options %s", file, options)
+    start = time.monotonic()
+    count = _run_file(partial(run, servable, method_name_check=method_name_check), file, max(iterations, 1))
+    log.info(
+        "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
+        "Elapsed time (microseconds): %d.",
+        file,
+        count,
+        (time.monotonic() - start) * 1e6,
+    )
+
+
+def run(servable: Servable, log_: Any, *, method_name_check: bool = False) -> None:
+    """Run the request of one PredictionLog; without a request there is nothing to do, and that is no error.
+
+    Raises CallError as the call would, and UNIMPLEMENTED for logs of sessions and of streams.
+    """
+    kind = log_.WhichOneof("log_type")
+    if kind is None:
+        return
+    if kind not in RUNNERS:
+        number = log_.DESCRIPTOR.fields_by_name[kind].number
+        raise UnimplementedError(f"Unsupported log_type for warmup: {number}")
+    RUNNERS[kind](servable, getattr(log_, kind).request, {"method_name_check": method_name_check})
+
+
+def _run_file(run_log: Callable[[Any], None], path: str, iterations: int) -> int:
+    """Run every record of a file; how many there were."""
+    count = 0
+    with open(path, "rb") as file:
+        for record in _records(file):
+            prediction_log = _parsed(record, path)
+            for _ in range(iterations):
+                run_log(prediction_log)
+            count += 1
+            if count > MAX_RECORDS:  # only noticed once it has run, as in the model server
+                raise InvalidArgumentError(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
+    return count
+
+
+def _records(file: BinaryIO) -> Iterator[bytes]:
+    try:
+        yield from tfrecord.read(file)
+    except DecodeError as error:
+        raise DataLossError(f"{error}. Please verify your warmup data is in TFRecord format.") from None
+
+
+def _parsed(record: bytes, path: str) -> Any:
+    from google.protobuf.message import DecodeError as ProtobufError
+
+    from tfs_client.protos.tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    try:
+        return PredictionLog.FromString(record)
+    except ProtobufError:
+        shown = record.decode(errors="replace")
+        raise InvalidArgumentError(f"Failed to parse warmup record: {shown} from {path}") from None
+
+
+def _predict(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
+    predict(servable, wire_predict.read_request(request.SerializeToString()), ServedCall("Predict"), **checks)
+
+
+def _classify(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
+    name, examples = request.model_spec.signature_name, _examples(request)
+    outputs = inference.check_classify(inference.found(servable, name), **checks)
+    inference.classes_of(inference.run(servable, name, examples, outputs), len(examples))
+
+
+def _regress(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
+    name, examples = request.model_spec.signature_name, _examples(request)
+    outputs = inference.check_regress(inference.found(servable, name), **checks)
+    inference.values_of(inference.run(servable, name, examples, outputs), len(examples))
+
+
+def _multi_inference(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
+    tasks = [(task.model_spec.name, task.model_spec.signature_name, task.method_name) for task in request.tasks]
+    checked, examples = inference.checked_tasks(servable, tasks, **checks), _examples(request)
+    for name, method, outputs in checked:
+        answer = inference.run(servable, name, examples, outputs)
+        (inference.classes_of if method == CLASSIFY else inference.values_of)(answer, len(examples))
+
+
+def _examples(request: Any) -> list[bytes]:
+    return wire_examples.read_input(request.input.SerializeToString())
+
+
+RUNNERS: dict[str, Callable[[Servable, Any, dict[str, bool]], None]] = {
+    "predict_log": _predict,
+    "classify_log": _classify,
+    "regress_log": _regress,
+    "multi_inference_log": _multi_inference,
+}
