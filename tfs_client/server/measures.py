@@ -1,0 +1,69 @@
+"""Measures: what the server counts, under TensorFlow Serving's names (servables/tensorflow/util.cc and others)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tfs_client.errors import StatusCode
+from tfs_client.server.metrics import Counter, Histogram, Metric, page
+from tfs_client.server.served import ServedCall
+
+LATENCY = [10 * 1.8**power for power in range(33)]  # microseconds
+QUEUING = [100 * 1.2**power for power in range(52)]  # microseconds
+EXAMPLES = [2.0**power for power in range(15)]
+SIZES = [2.0**power for power in range(14)]
+
+COUNTED = {"Predict": "predict", "Classify": "classify", "Regress": "regress"}  # and what REST calls them
+
+
+class Measures:
+    """The series of one server. May be used from any thread."""
+
+    def __init__(self) -> None:
+        serving = "/tensorflow/serving"
+        batching = f"{serving}/batching_session"
+        self.requests = Counter(f"{serving}/request_count", ("model_name", "status"))
+        self.latency = Histogram(f"{serving}/request_latency", ("model_name", "API", "entrypoint"), LATENCY)
+        self.runtime = Histogram(f"{serving}/runtime_latency", ("model_name", "API", "runtime"), LATENCY)
+        self.example_counts = Histogram(f"{serving}/request_example_counts", ("model",), EXAMPLES)
+        self.example_total = Counter(f"{serving}/request_example_count_total", ("model",))
+        self.warmup = Histogram(f"{serving}/model_warmup_latency", ("model_path", "status"), LATENCY)
+        self.warmup_records = Counter(f"{serving}/model_warmup_records_read", ("model_path", "status"))
+        self.queuing = Histogram(f"{batching}/queuing_latency", ("thread_pool_name",), QUEUING)
+        self.batches = Counter(f"{batching}/wrapped_run_count")
+        self.padding = Histogram(f"{batching}/padding_size", ("execution_batch_size",), SIZES)
+        self.input_sizes = Histogram(f"{batching}/input_batch_size", (), SIZES)
+        self.processed_sizes = Histogram(f"{batching}/processed_batch_size", (), SIZES)
+        self.loads = Counter("/tensorflow/cc/saved_model/load_attempt_count", ("model_path", "status"))
+
+    @property
+    def all(self) -> tuple[Metric, ...]:
+        """Every series, in the order of the page."""
+        return tuple(metric for metric in vars(self).values() if isinstance(metric, Metric))
+
+    def page(self) -> str:
+        """The metrics page."""
+        return page(self.all)
+
+    def ended(self, call: ServedCall, seconds: float) -> None:
+        """A call has ended after so many seconds. Over gRPC only inference is counted, over REST everything."""
+        rest = call.transport == "rest"
+        if call.method not in COUNTED and not rest:
+            return
+        self.requests.add(call.model, call.code.name)
+        if call.code is StatusCode.OK:
+            api = COUNTED.get(call.method, "") if rest else call.method
+            self.latency.add(seconds * 1e6, call.model, api, "REST" if rest else "GRPC")
+
+    def ran(self, model: str, method: str, seconds: float) -> None:
+        """A model has run for a call of this method."""
+        self.runtime.add(seconds * 1e6, model, method, "TF1")
+
+    def increases(self, before: Mapping[str, int]) -> dict[str, int]:
+        """By how much metrics have grown, by name; ``before`` is what ``values`` gave."""
+        return {name: value - before.get(name, 0) for name, value in self.values(before).items()}
+
+    def values(self, names: Mapping[str, int] | list[str]) -> dict[str, int]:
+        """The first series of each metric, as a reload tells them; 0 for unknown names (model_service_impl.cc)."""
+        known = {metric.name: metric for metric in self.all}
+        return {name: known[name].first() if name in known else 0 for name in names}
