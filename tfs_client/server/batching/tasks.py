@@ -1,0 +1,74 @@
+"""Task: what one call brings to a batch, or a part of it; and how a call is taken apart and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from tfs_client.errors import InvalidArgumentError
+from tfs_client.server.batching.merging import concatenated
+from tfs_client.server.servable import Array
+
+Tensors = Mapping[str, Array]  # by tensor name
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Task:
+    """Some rows that want to be run.
+
+    Attributes:
+        inputs: by tensor name, all with the same number of rows.
+        size: that number, 1 or more.
+        enqueued, deadline: when it came, and when its caller gives up; in seconds, by one clock.
+        answer: the outputs by tensor name, once the task's batch has run.
+    """
+
+    inputs: Tensors
+    size: int
+    enqueued: float
+    deadline: float
+    answer: Future[Tensors] = field(default_factory=Future)
+
+
+def rows_of(inputs: Tensors) -> int:
+    """How many rows a call has. Raises InvalidArgumentError for inputs that cannot be batched (batching_util.h)."""
+    if not inputs:
+        raise InvalidArgumentError("Batching Run() must have at least one input tensor")
+    sizes = set()
+    for array in inputs.values():
+        if array.ndim == 0:
+            raise InvalidArgumentError("Batching Run() input tensors must have at least one dimension")
+        sizes.add(len(array))
+        if len(sizes) > 1:
+            raise InvalidArgumentError("Batching Run() input tensors must have equal 0th-dimension size")
+    return sizes.pop()
+
+
+def part_sizes(size: int, room: int, most: int) -> list[int]:
+    """Into which sizes a task that is too large is split: first what the open batch has room for, then whole batches.
+
+    The last part is what is left.
+    """
+    first = [room] if room else []
+    whole, left = divmod(size - room, most)
+    return first + [most] * whole + ([left] if left else [])
+
+
+def split(task: Task, sizes: Sequence[int]) -> list[Task]:
+    """The parts of a task, in order; their inputs are views of its own."""
+    ends = list(accumulate(sizes))
+    return [
+        Task({name: array[end - size : end] for name, array in task.inputs.items()}, size, task.enqueued, task.deadline)
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
+def joined(parts: Sequence[Task]) -> Tensors:
+    """Wait for all parts of a call, and give its outputs. Raises the error of the first part that failed."""
+    for error in [part.answer.exception() for part in parts]:
+        if error is not None:
+            raise error
+    answers = [part.answer.result() for part in parts]
+    return {name: concatenated([answer[name] for answer in answers]) for name in answers[0]}
