@@ -12,8 +12,7 @@ from scripted import MODEL, predict_reply
 from tfs_client import TLS, RetryPolicy, StatusCode
 from tfs_client.options import Connection, Keepalive
 from tfs_client.targets import checked_target
-from tfs_client.transports.grpc_channel import DEFAULT_OPTIONS, address_of, arguments, has_names, service_config
-from tfs_client.transports.replicas import Replicas
+from tfs_client.transports.grpc_channel import DEFAULT_OPTIONS, arguments, service_config
 
 
 def connection(target, **options) -> Connection:
@@ -26,31 +25,6 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-@pytest.mark.parametrize(
-    ("addresses", "address"),
-    [
-        (["anything:1"], "anything:1"),
-        (["127.0.0.1:1", "127.0.0.2:2"], "ipv4:127.0.0.1:1,127.0.0.2:2"),
-        (["[::1]:1", "[::2]:2"], "ipv6:[::1]:1,[::2]:2"),
-        (["127.0.0.1:1", "[::1]:2"], "ipv6:[::ffff:127.0.0.1]:1,[::1]:2"),
-        (["127.0.0.1:1", "nowhere.invalid:2"], "ipv4:127.0.0.1:1"),
-        (["nowhere.invalid:1", "nowhere.invalid:2"], "nowhere.invalid:1"),
-        (["127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:2"], "ipv4:127.0.0.1:1,127.0.0.1:2"),
-    ],
-)
-def test_several_addresses_become_one_list_of_ip_addresses(addresses, address):
-    assert address_of(addresses) == address
-
-
-def test_names_are_looked_up_and_that_again_from_time_to_time():
-    assert has_names(["localhost:1", "127.0.0.1:2"])
-    assert not has_names(["127.0.0.1:1", "[::1]:2"])
-    assert not has_names(["localhost:1"])  # gRPC looks after a single name
-    replicas = Replicas(["localhost:1", "127.0.0.1:2"])
-    assert not replicas.due()
-    assert not replicas.moved()
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
@@ -136,7 +110,7 @@ def test_keepalive_is_told_in_milliseconds_and_the_users_arguments_count_most():
     )
     found = arguments(link)
     assert found["grpc.keepalive_time_ms"] == 7
-    assert found["grpc.keepalive_timeout_ms"] == 2500
+    assert found["grpc.keepalive_timeout_ms"] == found["grpc.http2.ping_timeout_ms"] == 2500
     assert found["grpc.keepalive_permit_without_calls"] == 1
     assert found["grpc.x"] == "y"
     assert found.items() >= DEFAULT_OPTIONS.items()

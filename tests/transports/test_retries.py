@@ -210,8 +210,8 @@ def test_the_policy_names_the_codes(style):
 
 
 def test_one_deadline_covers_all_attempts(style):
-    policy = RetryPolicy(initial_backoff=0.1, multiplier=1.0)
-    with serving(style, failing(99)) as server, client_of(style, server, policy, timeout=0.25) as client:
+    policy = RetryPolicy(initial_backoff=0.05, multiplier=1.0)
+    with serving(style, failing(99)) as server, client_of(style, server, policy, timeout=0.13) as client:
         started = time.monotonic()
         with pytest.raises((DeadlineExceededError, UnavailableError)):
             client.predict(X)

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -42,7 +43,7 @@ from tfs_client import (
     UnavailableError,
 )
 from tfs_client.errors import BY_CODE, CallError, DeadlineExceededError
-from tfs_client.options import Connection, Deadline
+from tfs_client.options import Connection, Deadline, Keepalive
 from tfs_client.steps import Send
 from tfs_client.targets import checked_target
 from tfs_client.transports.rest_http import FAILURES, RestHttp
@@ -144,18 +145,18 @@ def test_a_server_that_speaks_another_language_is_unavailable(style, conversatio
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_server_that_says_nothing_is_late(style):
-    error = failure_at(style, silence, timeout=0.15)
+    error = failure_at(style, silence, timeout=0.1)
     assert isinstance(error, DeadlineExceededError)
-    says(error, r"No answer from .*localhost:\d+ within 0.15 s; timeout= sets another limit")
+    says(error, r"No answer from .*localhost:\d+ within 0.1 s; timeout= sets another limit")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit in the queue")
 @pytest.mark.parametrize("style", STYLES)
 def test_a_server_that_accepts_nobody_is_late(style):
     with full() as port:
-        error = failure(style, target_of(style, port), timeout=0.15)
+        error = failure(style, target_of(style, port), timeout=0.1)
     assert isinstance(error, DeadlineExceededError)
-    says(error, "within 0.15 s")
+    says(error, "within 0.1 s")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -281,9 +282,9 @@ EMPTY_BLOCK = b"\0\0\0\xff\xff"  # of deflate: it stands for nothing, and more m
     ids=["head", "body", "chunks", "interim replies", "compressed"],
 )
 def test_a_reply_that_comes_byte_by_byte_is_late(style, reply):
-    error = failure_at(style, dripping(reply), timeout=0.15)
+    error = failure_at(style, dripping(reply), timeout=0.1)
     assert isinstance(error, DeadlineExceededError)
-    says(error, "within 0.15 s")
+    says(error, "within 0.1 s")
 
 
 @pytest.mark.parametrize("style", REST)
@@ -296,7 +297,7 @@ def test_a_server_that_does_not_read_is_late(style, recwarn):
 
     with (
         listening(converse) as port,
-        calling(style, target_of(style, port), model=MODEL, timeout=0.5) as client,
+        calling(style, target_of(style, port), model=MODEL, timeout=0.3) as client,
         pytest.raises(DeadlineExceededError),
     ):
         client.predict({"x": [0.123456789] * 1_000_000})
@@ -352,8 +353,31 @@ def test_a_connection_that_breaks_under_a_call_is_unavailable(style, frames):
 @pytest.mark.parametrize("style", GRPC)
 def test_a_grpc_reply_that_comes_byte_by_byte_is_late(style):
     drops = [frame(DATA, 0, 1, b"\0\0\0\x27\x10")] + [frame(DATA, 0, 1, b"x")] * 500
-    error = failure_at(style, saying_in_http2(OK_HEADERS, *drops, pause=0.02), timeout=0.15)
+    error = failure_at(style, saying_in_http2(OK_HEADERS, *drops, pause=0.02), timeout=0.1)
     assert isinstance(error, DeadlineExceededError)
+
+
+def test_a_connection_that_went_dead_is_noticed_by_keepalive():
+    """In the shortest time that there is, a second and another, for both styles at once."""
+
+    def fail(style):
+        dead = saying_in_http2(OK_HEADERS, pause=60)
+        return failure_at(style, dead, timeout=20, keepalive=Keepalive(interval=1, timeout=1))
+
+    with ThreadPoolExecutor(2) as pool:
+        for error in pool.map(fail, GRPC):
+            assert isinstance(error, UnavailableError)
+            says(error, "ping timeout.*broke; retry=RetryPolicy")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_metadata_that_is_too_large_is_said_to_be_that(style):
+    with (
+        serving(style) as server,
+        calling(style, target_of(style, server.port), model=MODEL, timeout=20) as client,
+        pytest.raises(BY_CODE[StatusCode.RESOURCE_EXHAUSTED], match="The metadata of the call"),
+    ):
+        client.predict({"x": [1.0]}, metadata={"x-large": "x" * 100_000})
 
 
 @pytest.mark.parametrize("style", GRPC)

@@ -78,6 +78,7 @@ def arguments(connection: Connection) -> dict[str, Any]:
     if keepalive is not None:
         chosen["grpc.keepalive_time_ms"] = int(keepalive.interval * 1000)
         chosen["grpc.keepalive_timeout_ms"] = int(keepalive.timeout * 1000)
+        chosen["grpc.http2.ping_timeout_ms"] = int(keepalive.timeout * 1000)  # the one that counts, else a minute
         chosen["grpc.keepalive_permit_without_calls"] = int(keepalive.idle)
         chosen["grpc.http2.max_pings_without_data"] = 0
     if connection.retry is not None:

@@ -134,7 +134,15 @@ class GrpcErrors:
             return self._late_hint(deadline)
         if code is StatusCode.UNAUTHENTICATED:
             return "The server, or a gateway before it, wants a token that it knows: token= sends one with every call."
-        return self._size_hint(details) if code is StatusCode.RESOURCE_EXHAUSTED else ""
+        if code is StatusCode.RESOURCE_EXHAUSTED:
+            return self._metadata_hint() if "metadata size exceeds" in details else self._size_hint(details)
+        return ""
+
+    def _metadata_hint(self) -> str:
+        return (
+            "The metadata of the call, token included, or that of the reply, is larger than the one who gets it allows "
+            "(grpc.max_metadata_size, 8 kB unless set)."
+        )
 
     def _lost_hint(self, details: str) -> str:
         """For a connection that was not made, or that broke. A server that is there has words of its own."""

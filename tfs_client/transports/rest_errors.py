@@ -60,6 +60,7 @@ _STATUSES: Mapping[int, str] = {
         "send smaller batches, or use gRPC, whose requests are smaller."
     ),
     429: "Too many calls; a RetryPolicy with RESOURCE_EXHAUSTED among its codes waits as told, and tries again.",
+    431: "The metadata of the call, token included, is larger than the server, or a proxy before it, allows.",
     502: "A proxy answered, but could not reach the server behind it: is that running, and is it the REST port?",
     503: "A proxy answered in place of the server: is that running? retry=RetryPolicy() tries such calls again.",
     504: "A proxy answered, but the server behind it took longer than the proxy waits.",

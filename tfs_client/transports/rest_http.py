@@ -56,6 +56,7 @@ CODES: Mapping[int, StatusCode] = {
     407: StatusCode.UNAUTHENTICATED,
     408: StatusCode.DEADLINE_EXCEEDED,
     413: StatusCode.RESOURCE_EXHAUSTED,
+    431: StatusCode.RESOURCE_EXHAUSTED,
     502: StatusCode.UNAVAILABLE,
 }
 
