@@ -44,7 +44,17 @@ SIBLINGS = {
     "flows": {"exchanges"},
     "settings": {"exchanges", "flows"},
 }
-SERVER_MAY = {"server", "codec", "protos", "signatures", "results", "options", "errors"}
+SERVER_MAY = {
+    "server",
+    "codec",
+    "protos",
+    "signatures",
+    "results",
+    "options",
+    "errors",
+    "model_config",
+    "version_policy",
+}
 
 
 def modules():

@@ -13,7 +13,8 @@ import pytest
 from tfs_client import ConfigError, NotFoundError, PredictClient, State, TensorSpec
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.server import FunctionServable, FunctionSignature, ServerConfig
-from tfs_client.server.manager import MOVES, Manager
+from tfs_client.server.manager import Manager
+from tfs_client.server.states import MOVES, SHOWN, Phase
 from tfs_client.testing import FakeServer
 
 SCALAR = TensorSpec("int32", ())
@@ -131,10 +132,11 @@ def test_a_replaced_version_lets_its_calls_finish_and_a_removal_waits_for_them(m
 
 
 def test_states_only_move_forward():
-    order = [State.START, State.LOADING, State.AVAILABLE, State.UNLOADING, State.END]
-    assert set(MOVES) == set(order)
-    for state, following in MOVES.items():
-        assert all(order.index(later) > order.index(state) for later in following)
+    order = list(Phase)
+    assert set(MOVES) == set(SHOWN) == set(order)
+    for phase, following in MOVES.items():
+        assert all(order.index(later) > order.index(phase) for later in following)
+        assert all(SHOWN[later] >= SHOWN[phase] for later in following)
 
 
 # --- the same over the wire ------------------------------------------------------------------------------------------

@@ -1,142 +1,131 @@
-"""Manager: the servables there are, the states of their versions, and which of them a request is for.
+"""Manager: brings the versions that there are in line with those that are wanted.
 
-Resolution follows the model server's order and texts: explicit version, version label, or the highest ready version.
+A source says which versions of a model are wanted (``aspire``). The manager asks its version policy for the next
+action, again whenever a load or unload has ended, until there is nothing more to do. There is no clock in it: what the
+model server looks at ten times a second happens here as soon as it can. Source: core/aspired_versions_manager.cc.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Mapping
 
-from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import ConfigError, InvalidArgumentError, NotFoundError, StatusCode, UnavailableError
+from tfs_client.errors import StatusCode
 from tfs_client.results import State, VersionStatus
-from tfs_client.server.servable import Servable
+from tfs_client.server.basic_manager import BasicManager
+from tfs_client.server.harness import Handle, Harness
+from tfs_client.server.loader import Loader, Retries
+from tfs_client.server.policy import Action, Do, Policy, Snapshot, availability_preserving
+from tfs_client.server.serving_map import LabelTable
+from tfs_client.server.states import OVER, TRANSIENT, Phase
 
-# The legal moves between states; a version that is removed and added again begins anew.
-MOVES: Mapping[State, frozenset[State]] = {
-    State.START: frozenset({State.LOADING, State.END}),
-    State.LOADING: frozenset({State.AVAILABLE, State.END}),
-    State.AVAILABLE: frozenset({State.UNLOADING}),
-    State.UNLOADING: frozenset({State.END}),
-    State.END: frozenset(),
-}
+__all__ = ["Handle", "Manager"]
 
-
-@dataclass(frozen=True)
-class Handle:
-    """A servable that a request has resolved; it stays loaded as long as the handle is held."""
-
-    name: str
-    version: int
-    servable: Servable
+log = logging.getLogger("tfs_client.server")
 
 
-class _Version:
-    def __init__(self, handle: Handle) -> None:
-        self.handle = handle
-        self.state = State.START
-        self.users = 0
+class Manager(BasicManager):
+    """All versions of all models: those that a source wants, and those that were brought along by ``add``.
 
-    def move(self, state: State) -> None:
-        if state not in MOVES[self.state]:
-            raise ConfigError(
-                f"{self.handle.name} version {self.handle.version}: {self.state.name} cannot become {state.name}"
-            )
-        self.state = state
+    Args:
+        policy: what to do next about a model whose versions are not those that are wanted.
 
+    The others are those of BasicManager.
+    """
 
-class Manager:
-    """All versions of all models. Its methods may be called from any thread."""
+    def __init__(
+        self,
+        version_labels: LabelTable | None = None,
+        *,
+        policy: Policy = availability_preserving,
+        retries: Retries = Retries(),  # noqa: B008  frozen
+        load_threads: int = 0,
+        unload_threads: int = 0,
+    ) -> None:
+        super().__init__(version_labels, retries=retries, load_threads=load_threads, unload_threads=unload_threads)
+        self._pending: dict[str, Mapping[int, Loader]] = {}
+        self._policy = policy
 
-    def __init__(self, version_labels: Mapping[str, Mapping[str, int]] | None = None) -> None:
-        self._changed = threading.Condition()
-        self._models: dict[str, dict[int, _Version]] = {}
-        self._labels = {model: dict(labels) for model, labels in (version_labels or {}).items()}
+    def aspire(self, name: str, versions: Mapping[int, Loader]) -> None:
+        """Want exactly these versions of a model; returns at once.
 
-    def add(self, name: str, version: int, servable: Servable) -> None:
-        """Make a version available. One that is being served is replaced; its calls finish with what they have."""
-        if not name:
-            raise ConfigError("a model needs a name")
-        if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 1 << 63:
-            raise ConfigError(f"model {name!r}: expected a version number from 0 to 2**63 - 1, got {version!r}")
-        handle = Handle(name, version, servable)
+        Versions that are wanted already are left alone, also those that failed: such a one is tried again only after
+        it was not wanted for a while. While a version that is wanted again is still being torn down, the whole list
+        waits for its end. Of several lists that wait the last one counts.
+        """
         with self._changed:
-            known = self._models.get(name, {}).get(version)
-            if known is not None and known.state is State.AVAILABLE:
-                known.handle = handle  # its users stay counted, so that a removal waits for them too
-                return
-            entry = _Version(handle)
-            entry.move(State.LOADING)
-            entry.move(State.AVAILABLE)
-            self._models.setdefault(name, {})[version] = entry
+            self._pending[name] = versions
+            self._settled(name)
 
-    def remove(self, name: str, version: int) -> None:
-        """Stop serving a version: new requests no longer find it; returns when those that have it are done."""
+    def _settled(self, name: str) -> None:
+        """Take over the wanted list, and do what the policy says until it has nothing more to say."""
+        self._forget(name)
+        self._take_over(name)
+        self._forget(name)
+        while action := self._policy(self._snapshots(name)):
+            self._act(name, action)
+        self._changed.notify_all()
+
+    def _take_over(self, name: str) -> None:
+        versions, managed = self._pending.get(name), self._managed(name)
+        if versions is None or any(number in versions and _torn_down(known) for number, known in managed.items()):
+            return
+        del self._pending[name]
+        for number, known in managed.items():
+            if number in versions:
+                known.wanted = True
+            else:
+                known.unwant()
+        for number in versions.keys() - managed.keys():
+            self._manage(Harness(name, number, versions[number]))
+
+    def _forget(self, name: str) -> None:
+        """Versions that are over and not wanted are not managed any more; their last status remains."""
+        for harness in self._managed(name).values():
+            if not harness.wanted and harness.phase is Phase.NEW:
+                harness.move(Phase.DISABLED)
+            if not harness.wanted and harness.phase in OVER:
+                harness.managed = False
+
+    def _act(self, name: str, action: Action) -> None:
+        harness = self._models[name][action.version]
+        if action.do is Do.LOAD:
+            self._request_load(harness)
+        else:
+            self._request_unload(harness)
+
+    def _managed(self, name: str) -> dict[int, Harness]:
+        return {number: known for number, known in self._models.get(name, {}).items() if known.managed}
+
+    def _snapshots(self, name: str) -> list[Snapshot]:
+        return [Snapshot(known.version, known.phase, known.wanted) for known in self._managed(name).values()]
+
+    def aspired(self, name: str) -> tuple[VersionStatus, ...]:
+        """The states of those versions of a model that are wanted now, highest first."""
         with self._changed:
-            entry = self._models.get(name, {}).get(version)
-            if entry is None or entry.state is not State.AVAILABLE:
-                raise ConfigError(f"model {name!r} has no version {version} that is being served")
-            entry.move(State.UNLOADING)
-            self._changed.wait_for(lambda: entry.users == 0)
-            entry.move(State.END)
+            statuses = {known.version: known.status for known in self._managed(name).values() if known.wanted}
+            if name in self._pending:  # waits for the end of a version that was given up
+                statuses = {
+                    number: VersionStatus(number, State.START, StatusCode.OK, "") for number in self._pending[name]
+                }
+            return tuple(statuses[number] for number in sorted(statuses, reverse=True))
 
-    def set_label(self, name: str, label: str, version: int) -> None:
-        """Let a label stand for a version of a model."""
+    def unload_all(self, timeout: float) -> bool:
+        """Unload everything that came from a source, in order; False when that is not done in ``timeout`` seconds."""
+        log.info("Unload all remaining servables in the manager.")
+        end = time.monotonic() + timeout
         with self._changed:
-            self._labels.setdefault(name, {})[label] = version
+            for name in [*self._models]:
+                if self._sourced(name):
+                    self.aspire(name, {})
+        done = self.wait_until(lambda: not any(map(self._sourced, self._models)), timeout)
+        return done and all(workers.join(max(0.0, end - time.monotonic())) for workers in (self._loads, self._unloads))
 
-    @contextmanager
-    def handle(self, spec: ModelSpec) -> Iterator[Handle]:
-        """The servable that a request is for, held until the request is done. Raises CallError with Serving's text."""
-        with self._changed:
-            entry = self._resolve(spec)
-            entry.users += 1
-            handle = entry.handle
-        try:
-            yield handle
-        finally:
-            with self._changed:
-                entry.users -= 1
-                self._changed.notify_all()
+    def _sourced(self, name: str) -> bool:
+        """Whether versions of a model come from a source, or will when others have ended."""
+        return bool(self._pending.get(name)) or any(known.loader for known in self._managed(name).values())
 
-    def _resolve(self, spec: ModelSpec) -> _Version:
-        if not spec.name:
-            raise InvalidArgumentError("ModelSpec has no name specified.")
-        wanted = spec.version
-        if spec.label is not None:
-            wanted = self._labelled(spec.name, spec.label)
-        versions = self._models.get(spec.name, {})
-        ready = [number for number, entry in versions.items() if entry.state is State.AVAILABLE]
-        if wanted is not None:
-            if wanted not in ready:
-                raise NotFoundError(f"Servable not found for request: Specific({spec.name}, {wanted})")
-            return versions[wanted]
-        if not ready:
-            raise NotFoundError(f"Servable not found for request: Latest({spec.name})")
-        return versions[max(ready)]
 
-    def _labelled(self, name: str, label: str) -> int:
-        if not self._models and not self._labels:
-            raise UnavailableError(f"Model labels does not init yet.{label}")
-        version = self._labels.get(name, {}).get(label)
-        if version is None:
-            raise InvalidArgumentError(f"Unrecognized servable version label: {label}")
-        return version
-
-    def status(self, spec: ModelSpec) -> tuple[VersionStatus, ...]:
-        """The states of a model's versions, highest first; labels count for nothing here. Raises NotFoundError."""
-        with self._changed:
-            versions = self._models.get(spec.name, {})
-            if spec.version is not None:
-                if spec.version not in versions:
-                    raise NotFoundError(f"Could not find version {spec.version} of model {spec.name}")
-                versions = {spec.version: versions[spec.version]}
-            if not versions:
-                raise NotFoundError(f"Could not find any versions of model {spec.name}")
-            return tuple(
-                VersionStatus(number, versions[number].state, StatusCode.OK, "")
-                for number in sorted(versions, reverse=True)
-            )
+def _torn_down(harness: Harness) -> bool:
+    return not harness.wanted and harness.phase in TRANSIENT

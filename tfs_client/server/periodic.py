@@ -1,0 +1,45 @@
+"""Periodic: something that is done again and again in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+def pause_after(began: float, ended: float, period: float) -> float:
+    """Seconds until the next turn: periods are measured from start to start, and a turn that is due comes at once."""
+    return max(0.0, began + period - ended)
+
+
+class Periodic:
+    """Calls ``work`` at once, and then every ``period`` seconds, until it is stopped. Work must not raise."""
+
+    def __init__(self, work: Callable[[], None], period: float, name: str) -> None:
+        self._work = work
+        self._period = period
+        self._due = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first turn comes at once."""
+        self._thread.start()
+
+    def soon(self) -> None:
+        """Do not wait for the rest of the period."""
+        self._due.set()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """No more turns; waits ``timeout`` seconds for a running one to end."""
+        self._stopping = True
+        self._due.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            began = time.monotonic()
+            self._work()
+            self._due.wait(pause_after(began, time.monotonic(), self._period))
+            self._due.clear()
