@@ -215,7 +215,7 @@ def test_logs_are_left_alone(caplog):
     import logging
 
     before = logging.getLogger("uvicorn.access").propagate, logging.getLogger("uvicorn.error").level
-    with caplog.at_level(logging.INFO), rest_server() as server:
+    with rest_server() as server, caplog.at_level(logging.INFO):
         httpx.get(f"{server.rest_url}/v1/models/m")
     assert not [record for record in caplog.records if record.name.startswith(("uvicorn", "tfs_client"))]
     assert (logging.getLogger("uvicorn.access").propagate, logging.getLogger("uvicorn.error").level) == before

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tfs_client.errors import ConfigError
+from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
+from tfs_client.server.loader import Retries
+from tfs_client.server.security import ServerTLS, checked_secret
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Options of the tiny server.
+    """Options of the tiny server. Names in brackets are the model server's flags, where they differ.
 
-    Attributes:
-        host: the address to listen at; loopback unless told otherwise, since there is no authentication.
+    How it is reached:
+        host: the address to listen at; loopback unless told otherwise, since without a token everybody may call.
         port: the gRPC port; 0 picks a free one, which ``Server.port`` tells.
+        tls: secures the gRPC port (``--ssl_config_file``); None: plaintext. REST is always plaintext.
+        token: what callers must bring as ``authorization: Bearer <token>``; None: everybody may call. Health checks
+            need none.
+        enable_grpc_healthcheck_service: offer grpc.health.v1.Health, as ModelService, PredictionService and "".
         threads: how many calls run at the same time, over gRPC and once more over REST.
         tensor_content: answer with tensor content instead of typed fields, as TensorFlow Serving does with
             ``--enable_serialization_as_tensor_content``.
         method_name_check: refuse signatures made for another method (``--enable_signature_method_name_check``).
+        drain_seconds: how long a server that is told to stop still serves, while its health is NOT_SERVING already,
+            so that those who watch it have time to go elsewhere.
         shutdown_grace: seconds that running calls may take to finish when the server stops.
-        version_labels: for each model, the version that a label stands for.
+        version_labels: for each model, the version that a label stands for. A model config replaces them all.
         channel_arguments: gRPC arguments of the listening side; messages may be of any size unless these limit them.
         rest_port: the REST port; 0 picks a free one, which ``Server.rest_url`` tells. None: no REST, which needs the
             packages of the extra ``server``.
         rest_timeout: seconds that a call over REST may run; 0 or less for no limit (``--rest_api_timeout_in_ms``).
         rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
         rest_max_body: bytes that the body of a REST request may have.
+
+    Models from the file system:
+        model_config: the models to serve; None: those that ``Server.add_model`` and reloads bring.
+        model_config_file: the same as a file.
+        model_config_file_poll_wait_seconds: how often the file is read and applied again; 0 or less: never.
+        file_system_poll_wait_seconds: how often base paths are looked at; 0: once, at the start; less: never.
+        num_load_threads, num_unload_threads: how many loads, or unloads, run at the same time; 0: one of each model.
+        max_num_load_retries: how often a load that failed is tried again.
+        load_retry_interval: seconds between the attempts (``--load_retry_interval_micros``); 0 or less: no pause.
+        allow_version_labels_for_unavailable_models: let labels that are new be given to versions that do not serve yet.
+        start_wait: seconds that the start waits for versions to appear; for ever, as the model server does, by default.
+        reload_wait: the same for a reload that brings models.
     """
 
     host: str = "127.0.0.1"
@@ -43,29 +65,81 @@ class ServerConfig:
     rest_timeout: float = 30.0
     rest_cors: bool = False
     rest_max_body: int = 1 << 30
+    drain_seconds: float = 0.0
+    tls: ServerTLS | None = None
+    token: str | None = field(default=None, repr=False)
+    enable_grpc_healthcheck_service: bool = False
+    model_config: ModelServerConfig | None = None
+    model_config_file: str | os.PathLike[str] | None = None
+    model_config_file_poll_wait_seconds: float = 0.0
+    file_system_poll_wait_seconds: float = 1.0
+    num_load_threads: int = 0
+    num_unload_threads: int = 0
+    max_num_load_retries: int = 5
+    load_retry_interval: float = 60.0
+    allow_version_labels_for_unavailable_models: bool = False
+    start_wait: float = math.inf
+    reload_wait: float = 60.0
 
     def __post_init__(self) -> None:
         _check_port(self.port)
         if not isinstance(self.threads, int) or self.threads < 1:
             raise ConfigError(f"expected at least one thread, got {self.threads!r}")
-        if not isinstance(self.shutdown_grace, (int, float)) or not self.shutdown_grace >= 0:
-            raise ConfigError(f"expected shutdown_grace in seconds, 0 or more, got {self.shutdown_grace!r}")
+        for name in ("shutdown_grace", "drain_seconds", "start_wait", "reload_wait"):
+            _check_seconds(name, getattr(self, name), least=0.0)
         checked_channel_options(self.channel_arguments)
         self._check_rest()
+        self._check_callers()
+        self._check_models()
 
     def _check_rest(self) -> None:
         if self.rest_port is not None:
             _check_port(self.rest_port)
             if self.rest_port and self.rest_port == self.port:
                 raise ConfigError(f"expected a port for REST other than gRPC's, got {self.rest_port} for both")
-        if isinstance(self.rest_timeout, bool) or not isinstance(self.rest_timeout, (int, float)):
-            raise ConfigError(f"expected rest_timeout in seconds, 0 for no limit, got {self.rest_timeout!r}")
-        if self.rest_timeout != self.rest_timeout:
-            raise ConfigError("expected rest_timeout in seconds, 0 for no limit, got nan")
-        if not isinstance(self.rest_cors, bool):
-            raise ConfigError(f"expected rest_cors to be True or False, got {self.rest_cors!r}")
+        _check_seconds("rest_timeout", self.rest_timeout)
+        _check_flag("rest_cors", self.rest_cors)
         if isinstance(self.rest_max_body, bool) or not isinstance(self.rest_max_body, int) or self.rest_max_body < 1:
             raise ConfigError(f"expected rest_max_body in bytes, 1 or more, got {self.rest_max_body!r}")
+
+    def _check_callers(self) -> None:
+        if self.tls is not None and not isinstance(self.tls, ServerTLS):
+            raise ConfigError(f"expected tls=ServerTLS(...) or None, got {self.tls!r}")
+        if self.token is not None:
+            checked_secret(self.token)
+        _check_flag("enable_grpc_healthcheck_service", self.enable_grpc_healthcheck_service)
+
+    def _check_models(self) -> None:
+        if self.model_config is not None and not isinstance(self.model_config, ModelServerConfig):
+            raise ConfigError(f"expected a ModelServerConfig as model_config, got {self.model_config!r}")
+        if self.model_config is not None and self.model_config_file is not None:
+            raise ConfigError("expected model_config or model_config_file, got both")
+        for name in ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"):
+            _check_seconds(name, getattr(self, name))
+        for name in ("num_load_threads", "num_unload_threads"):
+            _check_threads(name, getattr(self, name))
+        _check_flag("allow_version_labels_for_unavailable_models", self.allow_version_labels_for_unavailable_models)
+        self.load_retries  # noqa: B018  raises
+
+    @property
+    def load_retries(self) -> Retries:
+        """How often a load that failed is tried again."""
+        return Retries(self.max_num_load_retries, self.load_retry_interval)
+
+
+def _check_seconds(name: str, value: object, least: float = -math.inf) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+        raise ConfigError(f"expected {name} in seconds{', 0 or more' if least == 0 else ''}, got {value!r}")
+
+
+def _check_threads(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"expected {name} as a number of threads, 0 for one of each model, got {value!r}")
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"expected {name} to be True or False, got {value!r}")
 
 
 def _check_port(port: object) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -11,10 +12,19 @@ from tfs_client.codec import examples as wire_examples
 from tfs_client.codec import model_spec
 from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import DecodeError, InvalidArgumentError, StatusCode
+from tfs_client.errors import CallError, DecodeError, InvalidArgumentError, StatusCode
+from tfs_client.server import model_list
+from tfs_client.server.batching.deadlines import time_limit
 from tfs_client.server.config import ServerConfig
+from tfs_client.server.core import ServerCore
 from tfs_client.server.methods import Methods
+from tfs_client.server.security import check_caller
 from tfs_client.server.served import Observer, ServedCall, observe, settle
+
+log = logging.getLogger("tfs_client.server")
+
+Metrics = Callable[[list[str]], Mapping[str, int]]
+"""Tells the values of metrics, by the model server's own names such as ``/tensorflow/serving/request_count``."""
 
 MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones (model_servers/grpc_status_util.cc)
 
@@ -22,10 +32,20 @@ MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones 
 class GrpcService:
     """The handlers of both services. They take and give bytes; messages other than Predict's go through protobuf."""
 
-    def __init__(self, methods: Methods, config: ServerConfig, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        methods: Methods,
+        config: ServerConfig,
+        observer: Observer | None = None,
+        *,
+        core: ServerCore,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._methods = methods
         self._config = config
         self._observer = observer
+        self._core = core
+        self._metrics = metrics or no_metrics
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
         """What a grpc.Server takes."""
@@ -37,7 +57,10 @@ class GrpcService:
                 "MultiInference": self._multi_inference,
                 "GetModelMetadata": self._get_model_metadata,
             },
-            "tensorflow.serving.ModelService": {"GetModelStatus": self._get_model_status},
+            "tensorflow.serving.ModelService": {
+                "GetModelStatus": self._get_model_status,
+                "HandleReloadConfigRequest": self._reload_config,
+            },
         }
         return tuple(
             grpc.method_handlers_generic_handler(
@@ -49,7 +72,8 @@ class GrpcService:
     def _handler(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> grpc.RpcMethodHandler[Any, Any]:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             call = ServedCall(name, metadata=dict(context.invocation_metadata()))
-            reply = settle(call, lambda: method(request, call))
+            with time_limit(context.time_remaining()):
+                reply = settle(call, lambda: self._admitted(method, request, call))
             if not context.is_active():
                 call.gave_up()
             observe(self._observer, call)
@@ -58,6 +82,10 @@ class GrpcService:
             return reply or b""
 
         return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _admitted(self, method: Callable[[bytes, ServedCall], bytes], request: bytes, call: ServedCall) -> bytes:
+        check_caller(self._config.token, call.metadata)
+        return method(request, call)
 
     def _predict(self, data: bytes, call: ServedCall) -> bytes:
         request = wire_predict.read_request(data)
@@ -141,6 +169,46 @@ class GrpcService:
             entry.status.error_message = status.message
             entry.status.SetInParent()  # present even when it says OK
         return response.SerializeToString()
+
+    def _reload_config(self, data: bytes, call: ServedCall) -> bytes:
+        from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import (
+            ReloadConfigRequest,
+            ReloadConfigResponse,
+        )
+
+        request = _parse(ReloadConfigRequest, data)
+        names = [*dict.fromkeys(request.metric_names)]
+        before = self._metrics(names)
+        try:
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise model_list.unsupported()
+            _log_entries(request.config.model_config_list.config)
+            self._core.reload(request.config)
+        except CallError as error:
+            log.error("ReloadConfig failed: %s", error.details)
+            raise
+        response = ReloadConfigResponse()
+        response.status.SetInParent()  # present even when it says OK
+        after = self._metrics(names)
+        for name in names:
+            response.metric.add(name=name, int64_value_increase=after[name] - before[name])
+        return response.SerializeToString()
+
+
+def no_metrics(names: list[str]) -> Mapping[str, int]:
+    """The values of metrics where nothing is counted."""
+    return dict.fromkeys(names, 0)
+
+
+def _log_entries(models: Iterable[Any]) -> None:
+    for index, model in enumerate(models):
+        log.info(
+            "\nConfig entry\n\tindex : %d\n\tpath : %s\n\tname : %s\n\tplatform : %s",
+            index,
+            model.base_path,
+            model.name,
+            model.model_platform,
+        )
 
 
 _GRPC_CODES = {StatusCode(code.value[0]): code for code in grpc.StatusCode}

@@ -1,8 +1,10 @@
-"""Server: opens the port, serves until told to stop, and stops in order."""
+"""Server: waits for its models, opens the ports, serves until told to stop, and stops in order."""
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,10 @@ import grpc
 from tfs_client.errors import ClosedError, ConfigError
 from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
 from tfs_client.server.config import ServerConfig
-from tfs_client.server.grpc_service import GrpcService
+from tfs_client.server.core import ServerCore
+from tfs_client.server.grpc_service import GrpcService, Metrics
+from tfs_client.server.health import HealthService
+from tfs_client.server.loader import Load, Warmup
 from tfs_client.server.manager import Manager
 from tfs_client.server.methods import Methods
 from tfs_client.server.servable import Servable
@@ -23,23 +28,52 @@ from tfs_client.server.served import Observer
 if TYPE_CHECKING:
     from tfs_client.server.rest.host import RestHost
 
+log = logging.getLogger("tfs_client.server")
+
+LEAST_UNLOAD_SECONDS = 5.0  # loads and unloads cannot be interrupted, and stopping without grace is no reason to leak
+
 
 class Server:
     """A small server that answers like TensorFlow Serving.
 
     Args:
-        config: options; by default loopback, a free port, answers in typed fields, and no REST.
+        config: options; by default loopback, a free port, answers in typed fields, no REST, and no models.
         observer: called with a ServedCall at the end of every call, in the thread that served it.
+        platforms: for each platform that models of a configuration may have ("tensorflow"), the function that loads a
+            version: it gets the version's directory and returns a Servable. One with a ``close`` method is closed when
+            it is unloaded.
+        warmup: called with every servable that was loaded so, and its directory, before it serves; what it raises
+            makes the load fail.
+        metrics: tells the values of metrics, for reloads that ask how much they grew.
 
     Models may be added before and after the start. As a context manager it is started on entry, when it returns it
     answers, and stopped on exit.
+
+    Attributes:
+        manager: the models' versions and their states.
+        core: the configuration of models, and its reload.
     """
 
-    def __init__(self, config: ServerConfig | None = None, *, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig | None = None,
+        *,
+        observer: Observer | None = None,
+        platforms: Mapping[str, Load] | None = None,
+        warmup: Warmup | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.config = config or ServerConfig()
-        self.manager = Manager(self.config.version_labels)
+        self.manager = Manager(
+            self.config.version_labels,
+            retries=self.config.load_retries,
+            load_threads=self.config.num_load_threads,
+            unload_threads=self.config.num_unload_threads,
+        )
+        self.core = ServerCore(self.config, self.manager, platforms=platforms, warmup=warmup)
         self._methods = Methods(self.manager, self.config)
-        self._service = GrpcService(self._methods, self.config, observer)
+        self._service = GrpcService(self._methods, self.config, observer, core=self.core, metrics=metrics)
+        self._health = HealthService()
         self._observer = observer
         self._server: grpc.Server | None = None
         self._port = 0
@@ -51,16 +85,20 @@ class Server:
         self.manager.add(name, version, FunctionServable(model) if isinstance(model, Mapping) else model)
 
     def start(self) -> None:
-        """Open the ports; returns once they answer. Raises ConfigError when an address cannot be had."""
+        """Wait until the configured models are served, and open the ports; returns once they answer.
+
+        Raises ConfigError when an address cannot be had, and CallError for a configuration or a model that is not good.
+        """
         if self._server is not None:
             return
-        self._start_grpc()
-        if self.config.rest_port is not None:
-            try:
+        try:
+            self.core.start()
+            self._start_grpc()
+            if self.config.rest_port is not None:
                 self.open_rest()
-            except BaseException:
-                self.stop(0)
-                raise
+        except BaseException:
+            self.stop(0)
+            raise
 
     def _start_grpc(self) -> None:
         options = {
@@ -72,18 +110,29 @@ class Server:
             ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve"), options=list(options.items())
         )
         server.add_generic_rpc_handlers(self._service.handlers())
+        if self.config.enable_grpc_healthcheck_service:
+            server.add_generic_rpc_handlers((self._health.handlers(),))
         address = _bracketed(self.config.host)
+        port = self._bind(server, f"{address}:{self.config.port}")
+        server.start()
+        self._health.set(True)
+        self._server, self._port, self._address = server, port, address
+        log.info("Running gRPC ModelServer at %s:%d ...", address, port)
+
+    def _bind(self, server: grpc.Server, where: str) -> int:
+        """The port that was bound. Raises ConfigError."""
+        tls = self.config.tls
+        log.info("Using InsecureServerCredentials" if tls is None else "Using SSL credentials")
         try:
-            port = server.add_insecure_port(f"{address}:{self.config.port}")
+            port = server.add_insecure_port(where) if tls is None else server.add_secure_port(where, tls.credentials())
         except RuntimeError:
             port = 0
         if not port:
             raise ConfigError(
-                f"cannot listen at {address}:{self.config.port}: the port is taken or not ours to use, "
-                "or the host is no address of this machine"
+                f"cannot listen at {where}: the port is taken or not ours to use, or the host is no address of this "
+                "machine" + ("" if tls is None else ", or certificate and key do not belong together")
             )
-        server.start()
-        self._server, self._port, self._address = server, port, address
+        return port
 
     def open_rest(self) -> str:
         """Open the REST port of a running server, if that has not been done; a free one unless the config has one.
@@ -96,19 +145,32 @@ class Server:
                 host = _rest_host()(self._methods, self.config, self.config.rest_port or 0, self._observer)
                 host.start()
                 self._rest = host
+                log.info("Exporting HTTP/REST API at:localhost:%d ...", host.port)
             return f"http://{self._address}:{self._rest.port}"
 
     def stop(self, grace: float | None = None) -> None:
-        """Refuse new calls, let running ones finish in ``grace`` seconds (the config's by default), close the ports."""
+        """Stop in order: health NOT_SERVING, no new calls, the end of running ones, no models from a configuration.
+
+        Args:
+            grace: seconds that running calls may take to finish; the config's by default.
+
+        May be called again, and from several threads. The server may be started again.
+        """
         grace = self.config.shutdown_grace if grace is None else grace
         with self._rest_lock:
             server, self._server = self._server, None
             rest, self._rest = self._rest, None
+        self._health.set(False)
+        self.core.give_up()
+        if server is not None and self.config.drain_seconds:
+            time.sleep(self.config.drain_seconds)
         stopped = None if server is None else server.stop(grace)
         if rest is not None:
             rest.stop(grace)
         if stopped is not None:
             stopped.wait()
+        if not self.core.stop(max(grace, LEAST_UNLOAD_SECONDS)):
+            log.warning("Some models could not be unloaded in time")
 
     @property
     def port(self) -> int:

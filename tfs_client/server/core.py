@@ -1,0 +1,170 @@
+"""ServerCore: applies a configuration of models, and waits until they are served.
+
+It connects the parts: a source that looks for versions, loaders made of them by the platform's function, a manager that
+loads and unloads. Configurations come at the start, by reload, or from a file that is read again and again.
+Source: model_servers/server_core.cc, model_servers/server.cc.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tfs_client.errors import CallError, UnavailableError
+from tfs_client.model_config import ModelServerConfig
+from tfs_client.server import model_list
+from tfs_client.server.config import ServerConfig
+from tfs_client.server.loader import Load, Loader, Warmup
+from tfs_client.server.manager import Manager
+from tfs_client.server.model_list import Models
+from tfs_client.server.periodic import Periodic
+from tfs_client.server.source import Source, VersionPath, Watched
+from tfs_client.server.waiting import Awaited
+
+if TYPE_CHECKING:
+    from tfs_client.protos.tensorflow_serving.config import model_server_config_pb2 as schema
+
+log = logging.getLogger("tfs_client.server")
+
+
+class ServerCore:
+    """The models of a server. Its methods may be called from any thread.
+
+    Args:
+        config: which models there are, how often they are looked for, and how long they are waited for.
+        manager: what loads and unloads them.
+        platforms: for each platform, the function that loads a version from its directory.
+        warmup: run on every servable that was loaded, before it serves.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        manager: Manager,
+        *,
+        platforms: Mapping[str, Load] | None = None,
+        warmup: Warmup | None = None,
+    ) -> None:
+        self._config = config
+        self._manager = manager
+        self._platforms = dict(platforms or {})
+        self._warmup = warmup
+        self._lock = threading.Lock()  # one configuration at a time
+        self._models: Models = ()  # also those of a list that was refused late: the next one is compared with it
+        self._loads: dict[str, Load] = {}
+        self._source: Source | None = None
+        self._file_polling: Periodic | None = None
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Apply the initial configuration, if there is one; returns when its models are served.
+
+        Raises CallError, with the model server's code and text, for a configuration or a model that is not good.
+        """
+        self._stopping.clear()
+        file, period = self._config.model_config_file, self._config.model_config_file_poll_wait_seconds
+        if self._config.model_config is not None:
+            self._apply(self._config.model_config.to_proto(), self._config.start_wait)
+        elif file is not None:
+            self._apply(model_list.read_file(file), self._config.start_wait)
+            if period > 0:
+                self._file_polling = Periodic(self._reload_file, period, "tfs-config-file")
+                self._file_polling.start()
+
+    def reload(self, config: ModelServerConfig | schema.ModelServerConfig) -> None:
+        """Replace the configuration; returns when models that are new are served. For others it does not wait.
+
+        Raises CallError with the model server's code and text. DEADLINE_EXCEEDED when a new model has had no version
+        for ``reload_wait`` seconds, where the model server would wait for ever; the configuration stays.
+        """
+        proto = config.to_proto() if isinstance(config, ModelServerConfig) else config
+        self._apply(proto, self._config.reload_wait)
+
+    def give_up(self) -> None:
+        """Take no more configurations, and wait for no more models: who does gets UNAVAILABLE."""
+        self._stopping.set()
+        self._manager.look_again()
+
+    def stop(self, timeout: float) -> bool:
+        """Look for no more versions, and unload all that were found; False when that takes longer than ``timeout``.
+
+        May be called again, and ``start`` after it.
+        """
+        self.give_up()
+        source, self._source = self._source, None
+        polling, self._file_polling = self._file_polling, None
+        done = True
+        if source is not None:
+            source.stop(timeout)
+            done = self._manager.unload_all(timeout)
+        if polling is not None:
+            polling.stop(timeout)
+        self._models = ()
+        return done
+
+    # --- a configuration, step by step -------------------------------------------------------------------------------
+
+    def _apply(self, config: schema.ModelServerConfig, patience: float) -> None:
+        with self._lock:
+            if self._stopping.is_set():
+                raise UnavailableError("the server is stopping")
+            models = model_list.read(config)
+            if models is None:
+                log.info("Taking no action for empty config.")
+                return
+            model_list.check_names_and_paths(models)
+            model_list.check_platforms_kept(self._models, models)
+            self._models = models
+            self._replace_labels(models)
+            log.info("Adding/updating models.")
+            self._find_loads(models)
+            self._connect(models, patience)
+            model_list.check_not_logged(models)
+            log.info("Finished adding/updating models")
+
+    def _replace_labels(self, models: Models) -> None:
+        allow = self._config.allow_version_labels_for_unavailable_models
+        known = self._manager.labels()
+        self._manager.replace_labels(
+            model_list.checked_labels(models, self._manager.is_available, known, allow_unavailable=allow)
+        )
+
+    def _find_loads(self, models: Models) -> None:
+        """The load function of each model. Nothing of a list is used when one of its models cannot be."""
+        for model in models:
+            log.info(" (Re-)adding model: %s", model.name)
+            model_list.check_supported([model], self._platforms)
+        self._loads |= {model.name: self._platforms[model_list.platform_of(model)] for model in models}
+
+    def _connect(self, models: Models, patience: float) -> None:
+        """Let the source watch these models, and wait for those that it has not watched before."""
+        source, first = self._source, self._source is None
+        if source is None:
+            source = self._source = Source(self._aspire, self._config.file_system_poll_wait_seconds)
+        new = [model for model in models if model.name not in source.names]
+        source.update(Watched(model.name, model.base_path, model.versions) for model in models)
+        if first:
+            source.start()
+        awaited = Awaited(self._manager, new, self._stopping)
+        awaited.wait(patience if source.polls else 0.0, "servable" if first else "model")
+
+    def _aspire(self, name: str, versions: Sequence[VersionPath]) -> None:
+        """What the source found becomes what the manager is to have."""
+        self._manager.aspire(
+            name, {version: Loader(path, self._loads[name], self._warmup) for version, path in versions}
+        )
+
+    def _reload_file(self) -> None:
+        """Apply the model config file once more; what goes wrong is logged."""
+        assert self._config.model_config_file is not None
+        try:
+            config = model_list.read_file(self._config.model_config_file)
+        except CallError as error:
+            log.error("Failed to read ModelServerConfig file: %s", error.details)
+            return
+        try:
+            self._apply(config, self._config.reload_wait)
+        except CallError as error:
+            log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.details)

@@ -1,0 +1,75 @@
+"""Waiting for models that a configuration has brought (core/load_servables_fast.cc)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Event
+
+from tfs_client.errors import DeadlineExceededError, UnavailableError, UnknownError
+from tfs_client.results import State, VersionStatus
+from tfs_client.server.manager import Manager
+from tfs_client.server.model_list import ListedModel
+
+
+class Awaited:
+    """Models that are waited for, until each of them has a version that serves or has failed.
+
+    Args:
+        manager: what has their versions.
+        models: the models.
+        stopping: once it is set, and the manager looks again, nobody waits any longer.
+    """
+
+    def __init__(self, manager: Manager, models: Sequence[ListedModel], stopping: Event) -> None:
+        self._manager = manager
+        self._models = models
+        self._stopping = stopping
+        self._outcomes: list[VersionStatus] = []
+        self._missing: list[ListedModel] = []
+
+    def wait(self, patience: float, what: str) -> None:
+        """Return when every model has a version that serves.
+
+        Args:
+            patience: seconds in which versions must appear. Once they have, their loads may take as long as they do.
+            what: what the model server calls the models here.
+
+        Raises UnknownError for models whose highest version that has come to a result has failed,
+        DeadlineExceededError for those that have none, and UnavailableError when the server stops.
+        """
+        if not self._manager.wait_until(self._over, patience):
+            self._manager.wait_until(lambda: self._over() or bool(self._missing))
+        if self._stopping.is_set():
+            raise UnavailableError("the server is stopping")
+        if self._missing:
+            raise _nothing_found(self._missing, patience)
+        _check_available([model.name for model in self._models], self._outcomes, what)
+
+    def _over(self) -> bool:
+        """Look once; the manager's lock is held, so that what was seen belongs together."""
+        aspired = [self._manager.aspired(model.name) for model in self._models]
+        self._missing = [model for model, versions in zip(self._models, aspired, strict=True) if not versions]
+        self._outcomes = [outcome for versions in aspired if (outcome := outcome_of(versions))]
+        return len(self._outcomes) == len(self._models) or self._stopping.is_set()
+
+
+def outcome_of(versions: Sequence[VersionStatus]) -> VersionStatus | None:
+    """Of versions, highest first, the first one that serves or has failed."""
+    return next((version for version in versions if version.state in (State.AVAILABLE, State.END)), None)
+
+
+def _check_available(names: Sequence[str], outcomes: Sequence[VersionStatus], what: str) -> None:
+    ended = [pair for pair in zip(names, outcomes, strict=True) if pair[1].state is State.END]
+    if ended:
+        listed = "".join(f"{{{{name: {name} version: {status.version}}}{_due_to(status)}}}, " for name, status in ended)
+        raise UnknownError(f"{len(ended)} {what}(s) did not become available: {{{listed}}}")
+
+
+def _due_to(status: VersionStatus) -> str:
+    return f" due to error: {status.code.name}: {status.message}" if status.code else ""
+
+
+def _nothing_found(models: Sequence[ListedModel], patience: float) -> DeadlineExceededError:
+    listed = ", ".join(f"{{name: {model.name} base_path: {model.base_path}}}" for model in models)
+    waited = f"within {patience:g} seconds" if patience else "and file_system_poll_wait_seconds forbids to look again"
+    return DeadlineExceededError(f"No version of {len(models)} model(s) was found {waited}: {listed}")
