@@ -1,0 +1,132 @@
+"""What batching on the server brings: predictions per second with and without it.
+
+The tiny server, in a process of its own, serves one model twice, plain and batched. A call of the model costs 2 ms and
+a little for every row, and there is room for one call at a time, as on an accelerator. A client keeps 64 predictions of
+one row in flight, as futures, and checks every answer. "free" is the same model at no cost, and not batched: what the
+server and the client can do, and so the ceiling of what batching can bring. The three take turns; the figures are
+medians of the rounds.
+
+    python benchmarks/server_batching.py [--rounds N] [--timeout MICROS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from time import perf_counter
+
+import numpy as np
+from measure import machine, median
+
+from tfs_client import PredictClient, Prediction, TensorSpec
+from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
+from tfs_client.server.batching import BatchingParameters, BatchingServable
+
+IN_FLIGHT = 64
+CALL = 0.002  # seconds that a call of the model costs, however many rows it has
+WIDTH = 64
+AIM = 5.0  # what the project aims at
+CALLS = {"plain": 512, "batched": 2048, "free": 2048}
+
+WEIGHTS = np.random.default_rng(0).random((WIDTH, WIDTH), np.float32)
+_accelerator = threading.Lock()
+
+
+def free(x: np.ndarray) -> np.ndarray:
+    return np.stack([row @ WEIGHTS for row in x])
+
+
+def model(x: np.ndarray) -> np.ndarray:
+    with _accelerator:
+        time.sleep(CALL)
+        return free(x)
+
+
+def servable(function: Callable[[np.ndarray], np.ndarray]) -> FunctionServable:
+    spec = TensorSpec("float32", (None, WIDTH))
+    return FunctionServable({"serving_default": FunctionSignature(function, {"x": spec}, {"y": spec})})
+
+
+def serve(timeout: int) -> None:
+    """Serve the three; print the port first, end with a line of standard input.
+
+    At the end the number of batches and that of their rows are printed.
+    """
+    sizes: list[int] = []
+    # As many threads as there are accelerators: a second one would take small batches early, and wait with them.
+    parameters = BatchingParameters(max_batch_size=IN_FLIGHT, batch_timeout_micros=timeout, num_batch_threads=1)
+    with (
+        BatchingServable(servable(model), parameters, observer=lambda run: sizes.append(run.executed)) as batched,
+        # A call holds a thread while it waits: batches cannot be larger than this.
+        Server(ServerConfig(threads=IN_FLIGHT)) as server,
+    ):
+        server.add_model("plain", servable(model))
+        server.add_model("batched", batched)
+        server.add_model("free", servable(free))
+        print(server.port, flush=True)
+        sys.stdin.readline()
+        print(len(sizes), sum(sizes), flush=True)
+
+
+@contextmanager
+def running(timeout: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The server in a process of its own, and its target."""
+    command = [sys.executable, __file__, "--serve", "--timeout", str(timeout)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process, f"127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.stdin.close()
+
+
+def rate(client: PredictClient, name: str, calls: int) -> float:
+    """Predictions per second, with as many in flight as there may be."""
+    rows = np.random.default_rng(1).random((IN_FLIGHT, 1, WIDTH), np.float32)
+    wanted = [(row[0] @ WEIGHTS).tobytes() for row in rows]
+    waiting: deque[Future[Prediction]] = deque()
+    started = perf_counter()
+    for index in range(calls + IN_FLIGHT):
+        if index >= IN_FLIGHT:
+            assert waiting.popleft().result().array.tobytes() == wanted[index % IN_FLIGHT]
+        if index < calls:
+            waiting.append(client.predict_future({"x": rows[index % IN_FLIGHT]}, model=name))
+    return calls / (perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--timeout", type=int, default=0, help="batch_timeout_micros")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve(options.timeout)
+    print(machine("grpcio", "numpy", "tfs-client"))
+    rates: dict[str, list[float]] = {name: [] for name in CALLS}
+    with running(options.timeout) as (process, target), PredictClient(target, model="plain", timeout=60) as client:
+        for turn in range(-1, options.rounds):
+            for name, calls in CALLS.items():
+                found = rate(client, name, calls)
+                if turn >= 0:  # the round before the first is for warming up
+                    rates[name].append(found)
+        batches, rows = map(int, process.communicate("\n", timeout=30)[0].split())
+    plain, batched, ceiling = (median(rates[name]) for name in CALLS)
+    print(f"model: {CALL * 1e3:g} ms a call, one call at a time; {IN_FLIGHT} predictions of one row in flight")
+    print(f"plain    {plain:8.0f} predictions/s")
+    print(f"batched  {batched:8.0f} predictions/s  ({rows / batches:.1f} rows a batch)")
+    print(f"free     {ceiling:8.0f} predictions/s")
+    print(f"factor   {batched / plain:8.1f}  (aimed at: {AIM:g} or more)")
+    return None
+
+
+if __name__ == "__main__":
+    main()
