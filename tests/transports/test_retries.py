@@ -209,14 +209,14 @@ def test_the_policy_names_the_codes(style):
         assert len(server.calls) == 3
 
 
-def test_one_deadline_covers_all_attempts(style):
-    policy = RetryPolicy(initial_backoff=0.05, multiplier=1.0)
-    with serving(style, failing(99)) as server, client_of(style, server, policy, timeout=0.13) as client:
+def test_one_deadline_covers_all_attempts_and_the_pauses_between(style):
+    policy = RetryPolicy(initial_backoff=20, max_backoff=20)
+    with serving(style, failing(99)) as server, client_of(style, server, policy, timeout=0.15) as client:
         started = time.monotonic()
         with pytest.raises((DeadlineExceededError, UnavailableError)):
             client.predict(X)
-        assert time.monotonic() - started < 5
-        assert 2 <= len(server.calls) <= 4
+        assert time.monotonic() - started < 10
+        assert len(server.calls) < 5
 
 
 @pytest.mark.parametrize(("style", "seconds"), [("grpc", 0.2), ("grpc-aio", 0.2), ("rest", 1)])
