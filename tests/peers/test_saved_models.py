@@ -18,9 +18,11 @@ from peers.exported import quiet, script
 
 from tfs_client import CallError, PredictClient, StatusCode, make_tensor_proto
 from tfs_client.codec import examples, tfrecord
+from tfs_client.codec.dtypes import find
+from tfs_client.codec.values import as_array
 from tfs_client.protos.tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tfs_client.server import Server, ServerConfig
-from tfs_client.server.backends import saved_model
+from tfs_client.server.backends import meta_graphs, saved_model
 from tfs_client.server.warmup import FILE as WARMUP
 from tfs_client.server.warmup import warm_up
 
@@ -260,6 +262,19 @@ def test_every_dtype(server, dtype, shape):
     np.testing.assert_array_equal(back, array)
 
 
+@pytest.mark.parametrize("dtype", ["qint8", "quint8", "qint16", "quint16", "qint32", "float8_e5m2", "int4", "uint4"])
+def test_dtypes_that_numpy_has_not(tf, tmp_path, dtype):
+    v1, row = tf.compat.v1, find(dtype)
+    with quiet(), v1.Session(graph=tf.Graph()) as session:
+        x = v1.placeholder(tf.as_dtype(row.number), [None], name="x")
+        v1.saved_model.simple_save(session, str(tmp_path / "1"), {"x": x}, {"y": tf.identity(x)})
+    servable = saved_model.load(str(tmp_path / "1"))
+    array = as_array([1, 2, 3], row)
+    back = run(servable, array)
+    assert (back.dtype, back.tobytes()) == (array.dtype, array.tobytes())
+    servable.close()
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -283,7 +298,7 @@ def test_errors_of_ops_are_those_of_tensorflow(server, signature, x, text):
 
 def test_the_init_op_is_no_tensor(server):
     with PredictClient(server.target, model="tf2", timeout=30) as client:
-        assert error_of(client.predict, {}, signature=saved_model.INIT_OP)[0] is not StatusCode.INTERNAL
+        assert error_of(client.predict, {}, signature=meta_graphs.INIT_OP)[0] is not StatusCode.INTERNAL
 
 
 def load_error(path, **options):
@@ -461,7 +476,9 @@ def test_more_choices_of_outputs_than_are_kept_ready(models, monkeypatch):
 
 
 def test_unloading_gives_the_memory_back(tf, tmp_path):
-    size = 16 << 20  # values, 64 MB
+    size = 16 << 20  # values, 64 MB; and 16 MB in the graph, which has copies of them
+
+    constant = np.arange(size // 4, dtype=np.float32)
 
     class Large(tf.Module):
         def __init__(self):
@@ -470,7 +487,7 @@ def test_unloading_gives_the_memory_back(tf, tmp_path):
 
         @tf.function(input_signature=[tf.TensorSpec([], tf.float32, name="x")])
         def scaled(self, x):
-            return {"y": x * tf.reduce_sum(self.weights)}
+            return {"y": x * tf.reduce_sum(self.weights) + tf.constant(constant)[0]}
 
     with quiet():
         large = Large()

@@ -5,7 +5,7 @@ a session as it is, variables are restored and the init op is run with the paths
 fetches tensors by the names in the signature. So exports of TensorFlow 1 and 2 are the same thing here, and errors of
 ops come with TensorFlow's own code and text.
 
-Source: tensorflow/cc/saved_model/reader.cc, loader.cc and loader_util.cc.
+Source: tensorflow/cc/saved_model/loader.cc.
 """
 
 from __future__ import annotations
@@ -22,19 +22,11 @@ import numpy as np
 
 from tfs_client.codec import tensors
 from tfs_client.codec.dtypes import BY_NUMBER
-from tfs_client.errors import (
-    DataLossError,
-    FailedPreconditionError,
-    NotFoundError,
-    StatusCode,
-    UnimplementedError,
-    call_error,
-)
+from tfs_client.errors import FailedPreconditionError, StatusCode, call_error
+from tfs_client.server.backends import meta_graphs
 from tfs_client.server.servable import Array
 from tfs_client.signatures import Signature, TensorSpec
 
-BINARY, TEXT, SESSION_BUNDLE = "saved_model.pb", "saved_model.pbtxt", "export.meta"
-INIT_OP = "__saved_model_init_op"
 MAX_CALLABLES = 64  # combinations of signature and wanted outputs that are kept ready
 
 
@@ -48,9 +40,9 @@ def load(path: str, *, tags: Iterable[str] = ("serve",), intra_op: int = 0, inte
 
     Raises CallError with the model server's code and text; FAILED_PRECONDITION without TensorFlow.
     """
-    file = _model_file(path)
+    file = meta_graphs.model_file(path)
     tf = tensorflow()
-    meta_graph = _meta_graph(file, frozenset(tags))
+    meta_graph = meta_graphs.meta_graph(file, frozenset(tags))
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=intra_op, inter_op_parallelism_threads=inter_op)
     session = Session(tf, meta_graph, config)
     try:
@@ -94,7 +86,9 @@ class SavedModelServable:
         feeds = {known.inputs[alias].tensor_name: array for alias, array in inputs.items()}
         names = [known.outputs[alias].tensor_name for alias in outputs]
         values = self._session.run(feeds, tuple(dict.fromkeys(names)))  # aliases may share a tensor
-        return {alias: values[name] for alias, name in zip(outputs, names, strict=True)}
+        return {
+            alias: _quantized(values[name], known.outputs[alias]) for alias, name in zip(outputs, names, strict=True)
+        }
 
     def close(self) -> None:
         """Give the memory back."""
@@ -150,88 +144,15 @@ class Session:
         gc.collect()  # graphs hold themselves in cycles, and a model's constants with them
 
 
-# --- reading and restoring -----------------------------------------------------------------------------------------
-
-
-def _model_file(path: str) -> str:
-    for name in (BINARY, TEXT):
-        if os.path.isfile(file := os.path.join(path, name)):
-            return file
-    if os.path.exists(os.path.join(path, SESSION_BUNDLE)):
-        raise UnimplementedError("Session Bundle is deprecated and removed.")
-    raise NotFoundError(
-        f"Specified file path does not appear to contain a SavedModel bundle (should have a file called `{BINARY}`)\n"
-        f"Specified file path: {path}"
-    )
-
-
-def _meta_graph(file: str, tags: frozenset[str]) -> Any:
-    """The first MetaGraphDef that has exactly these tags."""
-    for meta_graph in _saved_model(file).meta_graphs:
-        if tags == set(meta_graph.meta_info_def.tags):
-            return meta_graph
-    raise NotFoundError(
-        f"Could not find meta graph def matching supplied tags: {{ {' '.join(sorted(tags))} }}. "
-        "To inspect available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`"
-    )
-
-
-def _saved_model(file: str) -> Any:
-    from google.protobuf import message, text_format
-
-    saved_model = import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
-    with open(file, "rb") as opened:
-        data = opened.read()
-    kind = "text" if file.endswith(TEXT) else "binary"
-    try:
-        if kind == "text":
-            text_format.Parse(data.decode(), saved_model)
-        else:
-            saved_model.ParseFromString(data)
-    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
-        raise DataLossError(f"Can't parse {file} as {kind} proto") from error
-    return saved_model
-
-
 def _restore(session: Session, meta_graph: Any, path: str) -> None:
     """Fill variables and tables, as far as there are any."""
-    assets = {
-        asset.tensor_info.name: _text(os.path.join(path, "assets", asset.filename)) for asset in _assets(meta_graph)
-    }
+    assets = {name: _text(file) for name, file in meta_graphs.assets(meta_graph, path).items()}
     saver = meta_graph.saver_def
     variables = os.path.join(path, "variables", "variables")
     if saver.restore_op_name and os.path.exists(f"{variables}.index"):
         session.run_once({saver.filename_tensor_name: _text(variables), **assets}, saver.restore_op_name)
-    if init_op := _init_op(meta_graph, path):
+    if init_op := meta_graphs.init_op(meta_graph, path):
         session.run_once(assets, init_op)
-
-
-def _assets(meta_graph: Any) -> list[Any]:
-    """Which tensors want the path of which file: TensorFlow 2 says it in a field, TensorFlow 1 in a collection."""
-    if meta_graph.asset_file_def:
-        return list(meta_graph.asset_file_def)
-    asset_file_def = import_module("tensorflow.core.protobuf.meta_graph_pb2").AssetFileDef
-    packed = meta_graph.collection_def["saved_model_assets"].any_list.value
-    return [asset_file_def.FromString(each.value) for each in packed]
-
-
-def _init_op(meta_graph: Any, path: str) -> str:
-    """The op to run before the first call: that of the init signature, or else of a collection; "" for none."""
-    if INIT_OP in meta_graph.signature_def:
-        outputs = meta_graph.signature_def[INIT_OP].outputs
-        if INIT_OP not in outputs:
-            raise FailedPreconditionError(f"Could not find output {INIT_OP}")
-        return str(outputs[INIT_OP].name)
-    for key in ("saved_model_main_op", "legacy_init_op"):
-        if key in meta_graph.collection_def:
-            ops = meta_graph.collection_def[key].node_list.value
-            if len(ops) != 1:
-                raise FailedPreconditionError(f"Expected exactly one main op in : {path}")
-            return str(ops[0])
-    return ""
-
-
-# --- TensorFlow's values as ours -----------------------------------------------------------------------------------
 
 
 def _signature(proto: Any) -> Signature:
@@ -255,6 +176,11 @@ def _defaults(proto: Any) -> dict[str, Array]:
 
 def _array(value: Any) -> Array:
     return _text(value) if isinstance(value, (bytes, str)) else np.asarray(value)
+
+
+def _quantized(array: Array, spec: TensorSpec) -> Array:
+    """TensorFlow hands out plain integers for quantized ones; what they are is in the signature alone."""
+    return array.view(spec.dtype) if isinstance(spec.dtype, np.dtype) and spec.dtype.fields else array
 
 
 def _text(value: str | bytes) -> Array:
