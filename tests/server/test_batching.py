@@ -19,6 +19,7 @@ from tfs_client.errors import (
 )
 from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
 from tfs_client.server.batching import BatchingParameters, BatchingServable, BatchScheduler, time_limit
+from tfs_client.server.batching.deadlines import deadline
 
 ANY = TensorSpec("float32")
 LONG = 20_000_000  # microseconds: no batch is due before it is full
@@ -358,6 +359,21 @@ def test_closing_runs_what_waits_and_refuses_the_rest(pool):
         batched.run(NAME, {"x": np.float32([[1]])}, ["y"])
 
 
+def test_closing_closes_the_servable_within_once():
+    class Within(FunctionServable):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    within = Within({NAME: FunctionSignature(lambda x: x, {"x": ANY}, {"y": ANY})})
+    with BatchingServable(within) as batched:
+        assert run(batched, [1]).tolist() == [1]
+        assert not within.closed
+    batched.close()
+    assert within.closed == 1
+
+
 def test_a_closed_scheduler_gives_no_queue():
     scheduler = BatchScheduler(1, name="batch")
     scheduler.close()
@@ -375,6 +391,16 @@ def test_a_forgotten_servable_and_a_forgotten_scheduler_warn_and_end_their_threa
     with pytest.warns(ResourceWarning, match="unclosed batch scheduler"):
         forgotten.clear()
     wait_until(lambda: not any("batch" in thread.name for thread in threading.enumerate()))
+
+
+def test_through_a_server_the_model_knows_how_long_the_client_waits():
+    left = []
+    model = Doubling(lambda x: left.append(deadline() - time.monotonic()) or x)
+    with batching(model) as batched, Server() as server:
+        server.add_model("m", batched)
+        with PredictClient(server.target, model="m") as client:
+            client.predict({"x": [1.0]}, timeout=15)
+    assert 0 < left[0] <= 15
 
 
 def test_through_a_server_futures_of_one_client_meet():

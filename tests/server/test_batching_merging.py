@@ -229,6 +229,7 @@ def test_whatever_else_a_model_raises_is_internal():
 def test_an_observer_is_told_of_sizes_and_waiting_times_and_its_trouble_is_its_own(caplog):
     parameters, seen = BatchingParameters(max_batch_size=4, allowed_batch_sizes=[4]), []
     observe(seen.append, [task(1, 2), task(3)], parameters, 7.5)
-    assert seen == [BatchRun((2, 1), 4, (7.5, 7.5))]
+    observe(seen.append, [task(1, deadline=7.0)], parameters, 7.5)
+    assert seen == [BatchRun((2, 1), 4, (7.5, 7.5), 1), BatchRun((1,), 0, (7.5,), 1)]
     observe(lambda run: 1 / 0, [task(1)], parameters, 0.0)
     assert "the observer failed" in caplog.text

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tfs_client.errors import ConfigError
+from tfs_client.errors import ConfigError, InvalidArgumentError, NotFoundError
 from tfs_client.protos.tensorflow_serving.servables.tensorflow import session_bundle_config_pb2
 from tfs_client.server.batching import BatchingParameters
 
@@ -109,14 +109,13 @@ def written(values):
 def test_what_fails_a_load_is_refused_with_its_text_from_wherever_it_comes(values, text, tmp_path):
     path = tmp_path / "batching.pbtxt"
     path.write_text(written(values), encoding="utf-8")
-    for make in (
-        lambda: BatchingParameters(**values),
-        lambda: BatchingParameters.from_text(written(values)),
-        lambda: BatchingParameters.from_file(path),
-    ):
+    for make in (lambda: BatchingParameters(**values), lambda: BatchingParameters.from_text(written(values))):
         with pytest.raises(ConfigError) as caught:
             make()
         assert str(caught.value) == text
+    with pytest.raises(InvalidArgumentError) as refused:
+        BatchingParameters.from_file(path)
+    assert refused.value.details == text
 
 
 def test_a_file_that_splits_must_say_into_what():
@@ -166,18 +165,24 @@ def test_text_that_is_no_such_message_is_refused_with_the_line(text):
 def test_such_a_file_is_refused_with_servings_text_and_the_place_is_logged(content, tmp_path, caplog):
     path = tmp_path / "batching.pbtxt"
     path.write_bytes(content)
-    with caplog.at_level(logging.ERROR), pytest.raises(ConfigError) as caught:
+    with caplog.at_level(logging.ERROR), pytest.raises(InvalidArgumentError) as caught:
         BatchingParameters.from_file(path)
-    assert str(caught.value) == f"Invalid protobuf file: '{path}'"
+    assert caught.value.details == f"Invalid protobuf file: '{path}'"
     assert "Error parsing text-format tensorflow.serving.BatchingParameters: " in caplog.text
 
 
-def test_a_file_that_is_not_there_is_told_with_its_cause(tmp_path):
+def test_a_file_that_is_not_there_is_not_found(tmp_path):
     path = tmp_path / "none.pbtxt"
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(NotFoundError) as caught:
         BatchingParameters.from_file(path)
-    assert str(caught.value) == f"{path}; No such file or directory"
-    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert caught.value.details == f"{path}; No such file or directory"
+
+
+def test_a_file_is_read(tmp_path):
+    path = tmp_path / "batching.pbtxt"
+    path.write_text(WHOLE, encoding="utf-8")
+    assert BatchingParameters.from_file(path) == BatchingParameters.from_file(str(path))
+    assert BatchingParameters.from_file(path) == BatchingParameters.from_text(WHOLE)
 
 
 def test_parameters_do_not_change():

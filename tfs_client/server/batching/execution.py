@@ -24,13 +24,15 @@ class BatchRun:
 
     Attributes:
         sizes: the rows of each task in it.
-        executed: the rows it was run with, padding rows included.
+        executed: the rows it is run with, padding rows included; 0 when all its tasks are late, and it is not run.
         waited: the seconds that each task spent in the queue.
+        tensors: how many inputs each task has.
     """
 
     sizes: tuple[int, ...]
     executed: int
     waited: tuple[float, ...]
+    tensors: int
 
 
 Observer = Callable[[BatchRun], None]
@@ -41,7 +43,7 @@ def results(tasks: Sequence[Task], model: Model, parameters: BatchingParameters,
 
     The model gets what is left of the longest deadline as its time limit.
     """
-    deadline = max(task.deadline for task in tasks)
+    deadline = _deadline(tasks)
     if deadline <= now:
         raise ResourceExhaustedError("Run() timeout exceeded while waiting in batching queue")
     sizes = [task.size for task in tasks]
@@ -50,6 +52,10 @@ def results(tasks: Sequence[Task], model: Model, parameters: BatchingParameters,
     with time_limit(deadline - now):
         outputs = model(inputs)
     return list(cut(outputs, sizes, extra))
+
+
+def _deadline(tasks: Sequence[Task]) -> float:
+    return max(task.deadline for task in tasks)
 
 
 def answer(tasks: Sequence[Task], model: Model, parameters: BatchingParameters, now: float) -> None:
@@ -74,12 +80,13 @@ def _refuse(tasks: Sequence[Task], error: CallError) -> None:
 
 
 def observe(observer: Observer | None, tasks: Sequence[Task], parameters: BatchingParameters, now: float) -> None:
-    """Tell the observer, if there is one, of a batch that is about to run."""
+    """Tell the observer, if there is one, of a batch that has left its queue."""
     if observer is None:
         return
     sizes = tuple(task.size for task in tasks)
     waited = tuple(now - task.enqueued for task in tasks)
+    executed = parameters.executed_size(sum(sizes)) if now < _deadline(tasks) else 0
     try:
-        observer(BatchRun(sizes, parameters.executed_size(sum(sizes)), waited))
+        observer(BatchRun(sizes, executed, waited, len(tasks[0].inputs)))
     except BaseException:  # the observer's trouble is not the callers', and must not end the thread
         log.exception("the observer failed")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tfs_client.errors import ConfigError
+from tfs_client.errors import ConfigError, InvalidArgumentError
+from tfs_client.server.file_errors import file_error
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -120,19 +121,23 @@ class BatchingParameters:
     def from_file(cls, path: str | os.PathLike[str]) -> BatchingParameters:
         """Read a batching parameters file, protobuf text of a BatchingParameters message.
 
-        Raises ConfigError. Where TensorFlow Serving has a status code for it, that is NOT_FOUND for a file that is not
-        there, whose error has the OSError as its cause, and INVALID_ARGUMENT for all others.
+        Raises CallError with the code and text that the start of a server, or the load of a version, fails with:
+        NotFoundError and its like for a file that cannot be read, else InvalidArgumentError.
         """
+        name = os.fspath(path)
         try:
             with open(path, encoding="utf-8") as file:
                 proto = _parsed(file.read())
         except OSError as error:
-            raise ConfigError(f"{os.fspath(path)}; {error.strerror or error}") from error
+            raise file_error(error, name) from error
         except (ConfigError, UnicodeDecodeError) as error:
             # The model server too says the place in its log alone.
             log.error("Error parsing text-format tensorflow.serving.BatchingParameters: %s", error)
-            raise ConfigError(f"Invalid protobuf file: '{os.fspath(path)}'") from error
-        return cls.from_proto(proto)
+            raise InvalidArgumentError(f"Invalid protobuf file: '{name}'") from error
+        try:
+            return cls.from_proto(proto)
+        except ConfigError as error:
+            raise InvalidArgumentError(str(error)) from error
 
     @classmethod
     def from_text(cls, text: str) -> BatchingParameters:

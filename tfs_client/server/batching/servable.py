@@ -42,7 +42,8 @@ class BatchingServable:
     ``run`` waits for the answer. The deadline of the call counts where ``time_limit`` has said it. Every input needs
     rows, the same number in each, and every output has a row for each. A call without any row is run at once, alone.
 
-    A context manager; ``close`` refuses new calls and returns when those that wait have run.
+    A context manager; ``close`` refuses new calls, lets those that wait run, and closes the servable within, if that
+    has a ``close`` too.
     """
 
     def __init__(
@@ -109,12 +110,15 @@ class BatchingServable:
         return queue
 
     def close(self) -> None:
-        """Refuse new calls; returns when those that wait have run."""
+        """Refuse new calls, let those that wait run, and close the servable within, if it can be closed."""
         with self._lock:
-            self._closed = True
+            closed, self._closed = self._closed, True
         self._scheduler.shut(self._queues.values())
         if self._owns:
             self._scheduler.close()
+        close = getattr(self._servable, "close", None)
+        if close is not None and not closed:
+            close()
 
     def __enter__(self) -> BatchingServable:
         return self
