@@ -170,6 +170,27 @@ def test_the_log_tells_start_and_end(servable, version, caplog):
     )
 
 
+def test_who_counts_is_told(servable, version, seen):
+    told = []
+    path = version(predict_log([1.0]), predict_log([2.0]))
+    warm_up(servable, path, ended=lambda *what: told.append(what))
+    (where, status, count, seconds), *_ = told
+    assert (where, status, count) == (path, "OK", 2)
+    assert 0 <= seconds < 10
+
+
+def test_who_counts_is_told_of_a_broken_file_but_not_of_a_failed_record(servable, version):
+    told = []
+    path = version(predict_log([1.0]), raw=b"\0" * 12)
+    refused(servable, path, ended=lambda *what: told.append(what[:3]))
+    at = len(tfrecord.framed(predict_log([1.0]).SerializeToString()))
+    assert told == [(path, f"DATA_LOSS: corrupted record at {at}", 1)]
+    with open(f"{path}/{FILE}", "wb") as file:
+        tfrecord.write(file, [predict_log([1.0], "missing").SerializeToString()])
+    refused(servable, path, ended=lambda *what: told.append(what[:3]))
+    assert len(told) == 1
+
+
 def test_as_many_records_as_allowed(servable, version, seen):
     warm_up(servable, version(*[predict_log([1.0])] * MAX_RECORDS))
     assert len(seen) == MAX_RECORDS

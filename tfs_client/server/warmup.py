@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 from tfs_client.codec import examples as wire_examples
 from tfs_client.codec import predict as wire_predict
@@ -29,14 +29,25 @@ log = logging.getLogger(__name__)
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 
+Ended = Callable[[str, str, int, float], None]
+"""Gets the version directory, "OK" or the status of a broken file, the number of records, and the seconds it took."""
 
-def warm_up(servable: Servable, path: str, *, iterations: int = 1, method_name_check: bool = False) -> None:
+
+def warm_up(
+    servable: Servable,
+    path: str,
+    *,
+    iterations: int = 1,
+    method_name_check: bool = False,
+    ended: Ended | None = None,
+) -> None:
     """Run the warmup records of a version directory on its servable, in order. Without a file nothing is done.
 
     Args:
         path: the version directory.
         iterations: how often each record is run (``--num_request_iterations_for_warmup``; 0 or less counts as 1).
         method_name_check: refuse signatures made for another method, as calls would be.
+        ended: called when the file was read to its end, or could not be read further.
 
     Raises CallError: that of the first record that fails, DATA_LOSS for a file that is broken, INVALID_ARGUMENT for
     what is no PredictionLog and for more than 1000 records. OSError for a file that cannot be read.
@@ -48,13 +59,18 @@ def warm_up(servable: Servable, path: str, *, iterations: int = 1, method_name_c
     options = f"num_request_iterations {{ value: {iterations} }}" if iterations > 0 else ""
     log.info("Starting to read warmup data for model at %s with model-warmup-options %s", file, options)
     start = time.monotonic()
-    count = _run_file(partial(run, servable, method_name_check=method_name_check), file, max(iterations, 1))
+    count, broken = _run_file(partial(run, servable, method_name_check=method_name_check), file, max(iterations, 1))
+    seconds = time.monotonic() - start
+    if ended is not None:
+        ended(path, "OK" if broken is None else f"DATA_LOSS: {broken}", count, seconds)
+    if broken is not None:
+        raise DataLossError(f"{broken}. Please verify your warmup data is in TFRecord format.")
     log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
         "Elapsed time (microseconds): %d.",
         file,
         count,
-        (time.monotonic() - start) * 1e6,
+        seconds * 1e6,
     )
 
 
@@ -72,25 +88,24 @@ def run(servable: Servable, log_: Any, *, method_name_check: bool = False) -> No
     RUNNERS[kind](servable, getattr(log_, kind).request, {"method_name_check": method_name_check})
 
 
-def _run_file(run_log: Callable[[Any], None], path: str, iterations: int) -> int:
-    """Run every record of a file; how many there were."""
+def _run_file(run_log: Callable[[Any], None], path: str, iterations: int) -> tuple[int, DecodeError | None]:
+    """Run every record of a file: how many there were, and what is wrong with the one after them."""
     count = 0
     with open(path, "rb") as file:
-        for record in _records(file):
+        records = tfrecord.read(file)
+        while True:
+            try:
+                record = next(records, None)
+            except DecodeError as error:
+                return count, error
+            if record is None:
+                return count, None
             prediction_log = _parsed(record, path)
             for _ in range(iterations):
                 run_log(prediction_log)
             count += 1
             if count > MAX_RECORDS:  # only noticed once it has run, as in the model server
                 raise InvalidArgumentError(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
-    return count
-
-
-def _records(file: BinaryIO) -> Iterator[bytes]:
-    try:
-        yield from tfrecord.read(file)
-    except DecodeError as error:
-        raise DataLossError(f"{error}. Please verify your warmup data is in TFRecord format.") from None
 
 
 def _parsed(record: bytes, path: str) -> Any:
