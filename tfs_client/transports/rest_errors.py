@@ -36,15 +36,14 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         r"CERTIFICATE_REQUIRED|certificate required|HANDSHAKE_FAILURE|UNKNOWN_CA|BAD_CERTIFICATE",
         "The server asks for a client's certificate that it trusts: TLS(certificate=FILE, key=FILE) gives one.",
     ),
-    (
-        r"illegal|malformed|[Ii]nvalid",  # h11's words for what is no HTTP/1.1
-        "The server at {target} speaks no HTTP/1.1: is this its gRPC port (usually 8500; REST has 8501), or does it "
-        "want https://?",
-    ),
 )
 
 _NAME = "The host of {target} has no address here: is its name spelled right, and known where this runs?"
 _NOBODY = "Nothing answered at {target}: is the server running, with --rest_api_port (usually 8501)?"
+_FOREIGN = (
+    "The server at {target} speaks no HTTP/1.1: is this its gRPC port (usually 8500; REST has 8501), or does it want "
+    "https://?"
+)
 _BROKEN = "The connection to {target} broke; retry=RetryPolicy() tries such calls again."
 # With TLS 1.3 a server refuses a client's certificate after the handshake, and may be gone before its reason is read.
 _IN_THE_CLEAR = " If it always breaks: does the server want https://?"
@@ -134,6 +133,8 @@ class RestErrors:
             hint = _NAME
         elif isinstance(error, httpx.ConnectError):
             hint = _NOBODY
+        elif isinstance(error, httpx.RemoteProtocolError) and re.search("illegal|malformed|[Ii]nvalid", text):
+            return _FOREIGN.format(target=self.target)  # h11's words for what is no HTTP/1.1
         else:
             hint = _BROKEN + (_SECURE if self._secure else _IN_THE_CLEAR)
         return hint.format(target=self.target) + self._proxy_note()
