@@ -291,7 +291,7 @@ def test_dtypes_that_numpy_has_not(tf, tmp_path, dtype):
 )
 def test_errors_of_ops_are_those_of_tensorflow(server, signature, x, text):
     with PredictClient(server.target, model="many", timeout=30) as client:
-        code, details = error_of(client.predict, {"x": x}, signature=signature)
+        code, details = error_of(client.predict, {"x": x}, signature=signature, outputs=["y"])
     assert code is StatusCode.INVALID_ARGUMENT
     assert details.startswith(text)
 
@@ -499,6 +499,7 @@ def test_unloading_gives_the_memory_back(tf, tmp_path):
         servable = saved_model.load(str(tmp_path / "1"))
         assert run(servable, np.float32(2)) == 2 * size
         servable.close()
+        servable.close()  # twice is once
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # MB, on Linux
 
     first = cycle()

@@ -91,7 +91,7 @@ class SavedModelServable:
         }
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; no call may be running. Twice is once."""
         self._session.close()
 
 
@@ -110,7 +110,7 @@ class Session:
             tf.graph_util.import_graph_def(
                 meta_graph.graph_def, name="", producer_op_list=stripped if stripped.op else None
             )
-            self._session = tf.compat.v1.Session(graph=graph, config=config)
+            self._session: Any = tf.compat.v1.Session(graph=graph, config=config)
         graph.finalize()
         self._callable = lru_cache(MAX_CALLABLES)(self._make_callable)
 
@@ -139,9 +139,10 @@ class Session:
     def close(self) -> None:
         """Free variables, tables and the graph."""
         self._callable.cache_clear()
-        self._session.close()
-        del self._session, self._callable
-        gc.collect()  # graphs hold themselves in cycles, and a model's constants with them
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+            gc.collect()  # graphs hold themselves in cycles, and a model's constants with them
 
 
 def _restore(session: Session, meta_graph: Any, path: str) -> None:
