@@ -58,7 +58,8 @@ bench: $(VENV)/.dev  ## the benchmarks that need no peer; figures are printed
 	$(BIN)/python benchmarks/cold_start.py
 
 test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and tensorflow-serving-api, in an environment of their own
-	$(PEERS)/bin/python -m pytest -m peer
+	bash scripts/fetch_nginx.sh
+	TFS_NGINX=$$(test -d $(PEERS)/nginx && echo $(PEERS)/nginx || true) $(PEERS)/bin/python -m pytest -m peer
 
 test-matrix: $(VENV)/.dev  ## the base tests with each major version of protobuf
 	$(BIN)/python scripts/test_matrix.py

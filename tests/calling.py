@@ -36,6 +36,7 @@ class Awaited:
     def end(self) -> None:
         """Close the client and end its loop."""
         self.close()
+        asyncio.run_coroutine_threadsafe(self._loop.shutdown_asyncgens(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

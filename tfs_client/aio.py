@@ -14,7 +14,7 @@ from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.defaults import aliases
-from tfs_client.errors import CallError
+from tfs_client.errors import CallError, DeadlineExceededError
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
     TLS,
@@ -30,7 +30,7 @@ from tfs_client.options import (
 from tfs_client.results import Classification, Health, ModelStatus, Prediction, Regression, Reload
 from tfs_client.settings import Settings
 from tfs_client.signatures import Signatures
-from tfs_client.steps import Flow, Send, Sleep, Step
+from tfs_client.steps import Ask, Flow, Send, Sleep, Step
 
 if TYPE_CHECKING:
     from tfs_client.model_config import ModelServerConfig
@@ -180,7 +180,7 @@ class AsyncPredictClient:
     ) -> dict[str, Classification | Regression]:
         """Awaited twin of ``PredictClient.multi_inference``."""
         asked = self._asked(model, version, label, None, timeout, metadata, compression)
-        results = await self._run(self._flows.send(MultiInference(asked.spec, examples, tasks, context), asked))
+        results = await self._run(self._flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked))
         return dict(zip(tasks, results, strict=True))
 
     async def signatures(
@@ -257,8 +257,7 @@ class AsyncPredictClient:
     async def close(self) -> None:
         """Cancel calls that are under way and release the connection. May be called again."""
         self._closed = True
-        if self._transport is not None:
-            await self._transport.close()
+        await (self._transport or self._connected()).close()
 
     async def __aenter__(self) -> AsyncPredictClient:
         return self
@@ -285,14 +284,15 @@ class AsyncPredictClient:
         self._settings = settings
         self._asked = settings.defaults.asked
         self._any_model = settings.defaults.of_server
-        self._flows = settings.flows()
         self._direct = settings.direct
         self._transport: Any = None
+        self._connected()
         self._closed = False
         forks.watch(self)
 
     def _connected(self) -> Any:
-        """The transport, made where there is none: by the first call, and in a forked process."""
+        """The transport, made at the beginning, and in a forked process; it connects when the first call comes."""
+        self._flows = self._settings.flows()
         if self._settings.connection.target.rest:
             from tfs_client.transports.rest_aio import RestAioTransport  # imports httpx, which takes its time
 
@@ -304,13 +304,13 @@ class AsyncPredictClient:
             self._flows.exchange.join = self._transport.join
         return self._transport
 
-    def abandon(self) -> tuple[Any, ...]:
+    def _abandon(self) -> tuple[Any, ...]:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
         if self._closed:
             return ()
-        left = self._transport
+        left = self._transport, self._flows
         self._transport = None
-        return (left,)
+        return left
 
     async def _run(self, flow: Flow[Result]) -> Result:
         try:
@@ -331,8 +331,20 @@ class AsyncPredictClient:
             return await (self._transport or self._connected()).call(step)
         if type(step) is Sleep:
             return await asyncio.sleep(step.seconds)
-        answer = step.function()  # type: ignore[union-attr]  # an Ask
-        return await answer if inspect.isawaitable(answer) else answer
+        return await _answered(step)  # type: ignore[arg-type]
+
+
+async def _answered(step: Ask) -> Any:
+    """What the user's function gives, awaited until the deadline where it can be."""
+    answer = step.function()
+    if not inspect.isawaitable(answer):
+        return answer
+    try:
+        return await asyncio.wait_for(answer, step.deadline.remaining())
+    except (asyncio.TimeoutError, TimeoutError):
+        if not step.deadline.passed():  # the function's own
+            raise
+        raise DeadlineExceededError(f"the token did not come within {step.deadline.limit:g} s") from None
 
 
 def _made(kind: type[AsyncPredictClient], settings: Settings) -> AsyncPredictClient:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -57,7 +57,7 @@ class PredictClient:
         signature: the signature to run; None means ``serving_default``.
         timeout: seconds a call may take in all, retries included; None means no limit.
         metadata: pairs sent with every call; HTTP headers over REST.
-        validate: check inputs against the model's signature before they are sent.
+        validate: check the inputs of predict against the model's signature before they are sent.
         tls: True for TLS with the authorities that the system trusts, or a TLS with certificates of yours.
         token: sent with every call as a bearer token; or a function that gives it, called for every call.
         retry: which failed calls are tried again; None for none.
@@ -191,6 +191,8 @@ class PredictClient:
         What keeps the first message from being sent raises here; what happens later is raised by ``result()``.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
+        if isinstance(inputs, Mapping) and not (self._direct and not asked.validate):
+            Predict(asked.spec, inputs).arrays()  # else seen only after the signatures have come
         return self._begin(self._flows.predict(inputs, asked, aliases(outputs)))
 
     def classify(
@@ -258,7 +260,7 @@ class PredictClient:
         Returns a result for each signature. One that fails fails the whole call.
         """
         asked = self._asked(model, version, label, None, timeout, metadata, compression)
-        results = self._run(self._flows.send(MultiInference(asked.spec, examples, tasks, context), asked))
+        results = self._run(self._flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked))
         return dict(zip(tasks, results, strict=True))
 
     def signatures(
@@ -365,10 +367,11 @@ class PredictClient:
         """Cancel calls that are under way and release the connection. May be called again."""
         if not self._closed:
             self._closed = True
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
-            if self._transport is not None:
-                self._transport.close()
+            self._closing.set()
+            self._connected().close()
+            with self._connecting:
+                if self._pool is not None:  # what waits in it finds the client closed
+                    self._pool.shutdown(wait=False)
 
     def __enter__(self) -> PredictClient:
         return self
@@ -396,33 +399,46 @@ class PredictClient:
         self._settings = settings
         self._asked = settings.defaults.asked
         self._any_model = settings.defaults.of_server
-        self._flows = settings.flows()
         self._direct = settings.direct
-        self._pool: ThreadPoolExecutor | None = None
-        self._transport: Any = None
+        self._start_afresh()
         self._connected()
         self._closed = False
         forks.watch(self)
 
+    def _start_afresh(self) -> None:
+        """What calls share, as it is before the first of them."""
+        self._flows = self._settings.flows()
+        self._transport: Any = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._connecting = threading.Lock()
+        self._closing = threading.Event()
+
     def _connected(self) -> Any:
-        """The transport, made anew where there is none: at the beginning, and in a forked process."""
+        """The transport, made where there is none: at the beginning, and in a forked process."""
+        with self._connecting:
+            if self._transport is None:
+                self._transport = self._opened()
+            return self._transport
+
+    def _opened(self) -> Any:
         if self._settings.connection.target.rest:
             from tfs_client.transports.rest import RestTransport  # imports httpx, which takes its time
 
-            self._transport = RestTransport(self._settings.connection)
-        else:
-            from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
+            return RestTransport(self._settings.connection)
+        from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
 
-            self._transport = GrpcTransport(self._settings.connection)
-            self._flows.exchange.join = self._transport.join
-        return self._transport
+        transport = GrpcTransport(self._settings.connection)
+        self._flows.exchange.join = transport.join
+        return transport
 
-    def abandon(self) -> tuple[Any, ...]:
+    def _abandon(self) -> tuple[Any, ...]:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
         if self._closed:
             return ()
-        left = self._transport, self._pool
-        self._transport = self._pool = None
+        left = self._transport, self._pool, self._flows
+        if self._settings.connection.target.rest and self._transport is not None:
+            self._transport.let_go()
+        self._start_afresh()
         return left
 
     def _run(self, flow: Flow[Result], step: Step | None = None) -> Result:
@@ -445,21 +461,24 @@ class PredictClient:
         if type(step) is Send:
             return (self._transport or self._connected()).call(step)
         if type(step) is Sleep:
-            return time.sleep(step.seconds)
+            if self._closing.wait(step.seconds):
+                raise ClosedError(f"{self!r} was closed")
+            return None
         return step.function()  # type: ignore[union-attr]  # an Ask
 
     def _begin(self, flow: Flow[Prediction]) -> Future[Prediction]:
         transport = self._transport or self._connected()
         if not self._settings.connection.target.rest:
             return FlowFuture(flow, transport.start)
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(REST_FUTURES, thread_name_prefix="tfs-client-rest")
         first = next(flow)
-        if self._closed:
-            raise ClosedError(f"{self!r} was closed")
-        return self._pool.submit(self._run, flow, first)
+        with self._connecting:
+            if self._closed:
+                raise ClosedError(f"{self!r} was closed")
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(REST_FUTURES, thread_name_prefix="tfs-client-rest")
+            return self._pool.submit(self._run, flow, first)
 
 
 def _made(kind: type[PredictClient], settings: Settings) -> PredictClient:

@@ -79,9 +79,11 @@ class Defaults:
     ) -> Defaults:
         """Defaults as a user gives them. Raises ConfigError for what makes no sense."""
         spec = model_spec(model or "", version, label, signature)
+        if not isinstance(validate, bool):
+            raise ConfigError(f"expected validate=True or False, got {validate!r}")
         if not isinstance(request_id, bool) and not callable(request_id):
             raise ConfigError(f"expected request_id=True or a function that gives an id, got {request_id!r}")
-        return cls(spec, checked_timeout(timeout), checked_metadata(metadata), bool(validate), request_id)
+        return cls(spec, checked_timeout(timeout), checked_metadata(metadata), validate, request_id)
 
     def asked(
         self,
@@ -105,8 +107,11 @@ class Defaults:
                 pairs += checked_metadata({REQUEST_ID: request_id})
         if compression is not UNSET:
             checked_compression(compression)
-        check = self.validate if validate is UNSET else bool(validate)
-        return Asked(spec, deadline, pairs, compression, check, request_id)
+        if validate is UNSET:
+            validate = self.validate
+        elif not isinstance(validate, bool):
+            raise ConfigError(f"expected validate=True or False, got {validate!r}")
+        return Asked(spec, deadline, pairs, compression, validate, request_id)
 
     def of_server(self, timeout: float | Unset | None = UNSET, metadata: Metadata | Unset | None = UNSET) -> Asked:
         """What a call is to do that is for the server, and for no model of it."""
@@ -137,7 +142,7 @@ class Defaults:
         return base
 
     def pairs(self, metadata: Metadata | Unset | None) -> MetadataPairs:
-        """The call's metadata besides the client's; of one name the call's count."""
+        """The call's metadata besides the client's; of one name the call's count. None adds nothing."""
         if metadata is UNSET or not metadata:
             return self.metadata
         own = checked_metadata(metadata)
@@ -185,7 +190,10 @@ def aliases(outputs: Iterable[str]) -> tuple[str, ...]:
     """The names of the wanted outputs. Raises ConfigError."""
     if outputs == ():
         return ()
-    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    try:
+        names = (outputs,) if isinstance(outputs, str) else tuple(outputs or ())
+    except TypeError:
+        raise ConfigError(f"expected outputs to be names of outputs, got {outputs!r}") from None
     if not all(isinstance(alias, str) for alias in names):
         raise ConfigError(f"expected outputs to be names of outputs, got {names!r}")
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Generator
 from typing import Any, Protocol, TypeVar
@@ -68,7 +69,7 @@ class _Credentials:
         if token is None or any(key == "authorization" for key, _ in asked.metadata):
             return asked.metadata
         if callable(token):
-            token = yield Ask(token)
+            token = yield Ask(token, asked.deadline)
             if not _sendable(token):
                 raise ConfigError(f"expected a token as printable ASCII text from {self._token}, got other than that")
         return (*asked.metadata, ("authorization", f"Bearer {token}"))
@@ -99,8 +100,6 @@ class RestExchange:
     """Calls over REST: by the signature, in the form that fits, tried again by the policy."""
 
     def __init__(self, connection: Connection, token: Token | None, form: str) -> None:
-        if form not in FORMS:
-            raise ConfigError(f"expected rest_format 'auto', 'row' or 'columnar', got {form!r}")
         self.join: Join = plain_join
         self._row = FORMS[form]
         self._credentials = _Credentials(token)
@@ -132,6 +131,7 @@ class RestExchange:
         try:
             reply = yield from self._sent(address, body, asked)
         except InvalidArgumentError as error:
+            error.hint = error.hint or call.left_out(found)
             if self._row is not None or not _needs_columns(error):
                 raise
             self._columnar.add(call.spec)
@@ -156,7 +156,7 @@ class RestExchange:
                 f"a request of {len(body) / 1e6:.1f} MB of JSON: gRPC carries the same tensors many times faster, on "
                 "the server's gRPC port (usually 8500)",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=_level_of_the_user(),
             )
         return address, body
 
@@ -172,6 +172,14 @@ class RestExchange:
 
 
 FORMS = {"auto": None, "row": True, "columnar": False}
+
+
+def _level_of_the_user() -> int:
+    """How many frames above a warning the caller's code is, through generators and all."""
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("tfs_client."):
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    return level
 
 
 def _needs_columns(error: CallError) -> bool:

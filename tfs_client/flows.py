@@ -22,7 +22,6 @@ from tfs_client.errors import (
     InvalidArgumentError,
     NotFoundError,
     SignatureError,
-    TFServingError,
     UnavailableError,
 )
 from tfs_client.exchanges import Exchange
@@ -76,9 +75,13 @@ class Flows:
     def refused(self, error: CallError, call: Predict, asked: Asked) -> Flow[None]:
         """A prediction failed: forget the signatures, and compare the inputs with fresh ones where they are blamed."""
         error.request_id = asked.request_id
-        self._signatures.pop(_key(asked.spec), None)  # perhaps the model changed: ask anew
+        if error.method == GetModelMetadata.method:  # the model is not there: over REST that shows before the call
+            error.method = call.method
+            return
         if isinstance(error, REFUSED) and not error.hint:
             error.hint = yield from self._blame(call, asked)
+        if self._seen(asked) < asked.deadline.started:
+            self._signatures.pop(_key(asked.spec), None)  # perhaps the model changed: ask anew
 
     def follow(self, prediction: Prediction) -> None:
         """Forget signatures of a version that no longer answers."""
@@ -126,21 +129,23 @@ class Flows:
 
     def is_ready(self, asked: Asked) -> Flow[bool]:
         """Whether the model answers calls."""
-        return not (yield from self._not_ready(asked))
+        with _named(asked):  # a probe does not wait, whatever the retry policy says
+            return not (yield from self._not_ready(asked, wait_for_ready=False))
 
     def wait_until_ready(self, asked: Asked) -> Flow[None]:
         """Look until the model answers calls, or the time is over."""
         reason = NO_ANSWER
-        while found := (yield from self._not_ready(asked, wait_for_ready=True)):
-            if found != NO_ANSWER:  # the last look has little time: what an earlier one saw says more
-                reason = found
-            if asked.deadline.passed():
-                limit = asked.deadline.limit
-                raise DeadlineExceededError(
-                    f"{described(asked.spec)} at {self._target} was not ready within {limit:g} s: {reason}",
-                    GetModelStatus.method,
-                )
-            yield Sleep(min(POLL_INTERVAL, asked.deadline.remaining() or POLL_INTERVAL))
+        with _named(asked):
+            while found := (yield from self._not_ready(asked, wait_for_ready=True)):
+                if found != NO_ANSWER:  # the last look has little time: what an earlier one saw says more
+                    reason = found
+                if asked.deadline.passed():
+                    limit = asked.deadline.limit
+                    raise DeadlineExceededError(
+                        f"{described(asked.spec)} at {self._target} was not ready within {limit:g} s: {reason}",
+                        GetModelStatus.method,
+                    )
+                yield Sleep(min(POLL_INTERVAL, asked.deadline.remaining() or POLL_INTERVAL))
 
     def reload(self, config: ModelServerConfig, metrics: Sequence[str], asked: Asked, *, wait: bool) -> Flow[Reload]:
         """Replace the server's configuration; with ``wait``, until all of it is served."""
@@ -205,11 +210,17 @@ class Flows:
 
     def _blame(self, call: Predict | BlamableCall[Any], asked: Asked) -> Flow[str]:
         """What the model's signature says to a request that the server refused; empty when it says nothing."""
-        if not asked.deadline.passed():
-            with suppress(TFServingError):  # the refusal is what counts
+        with suppress(Exception):  # the refusal is what counts, and a token's function may fail too
+            if self._seen(asked) >= asked.deadline.started:
+                return call.blame(self._signatures[_key(asked.spec)][0])
+            if not asked.deadline.passed():
                 soon = asked._replace(deadline=asked.deadline.sooner(BLAME_TIMEOUT))
                 return call.blame((yield from self.fetch(soon)))
         return ""
+
+    def _seen(self, asked: Asked) -> float:
+        """When the signatures of the call's model were last asked for."""
+        return self._signatures.get(_key(asked.spec), (None, 0.0))[1]
 
     def _not_ready(self, asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[str]:
         """Why the model cannot answer yet; empty when it can."""
@@ -222,7 +233,7 @@ class Flows:
         except DeadlineExceededError:
             return NO_ANSWER
         except NOT_YET as error:
-            return error.details
+            return f"{error.details} {error.hint}".strip()
         except InvalidArgumentError as error:
             if asked.spec.label is None:
                 raise

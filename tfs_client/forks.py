@@ -10,7 +10,7 @@ from weakref import WeakSet
 class Client(Protocol):
     """What can let go of its connection."""
 
-    def abandon(self) -> tuple[Any, ...]:
+    def _abandon(self) -> tuple[Any, ...]:
         """Let go of the connection, to make another when it is needed. Returns what was let go of."""
 
 
@@ -25,7 +25,7 @@ def watch(client: Client) -> None:
 
 def _forked() -> None:
     for client in list(_clients):
-        _left.append(client.abandon())
+        _left.append(client._abandon())
 
 
 if hasattr(os, "register_at_fork"):

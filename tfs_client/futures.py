@@ -28,6 +28,7 @@ class FlowFuture(Future[Result]):
         self._flow = flow
         self._start = start
         self._cancel_call: Callable[[], object] = lambda: None
+        self._begun = 0  # calls, of which one is under way at a time
         self._cancelling = threading.RLock()  # callbacks run under it, and may cancel too
         self._perform(next(flow))
 
@@ -44,10 +45,19 @@ class FlowFuture(Future[Result]):
 
     def _perform(self, step: Send | Sleep | Ask) -> None:
         while isinstance(step, Ask):
-            step = self._flow.send(step.function())
+            try:
+                answer = step.function()
+            except Exception as error:
+                step = self._flow.throw(error)
+            else:
+                step = self._flow.send(answer)
         if isinstance(step, Sleep):
             raise AssertionError("a future has no thread to sleep in")
-        self._cancel_call = self._start(step, self._answered)
+        self._begun += 1
+        number = self._begun
+        cancel = self._start(step, self._answered)
+        if number == self._begun:  # else the answer came at once, and a later call is under way by now
+            self._cancel_call = cancel
         if self.cancelled():  # in the meantime
             self._cancel_call()
 

@@ -160,7 +160,7 @@ class RetryPolicy:
 
     Attributes:
         attempts: how often a call is sent at most, 2 to 5 (gRPC's own limit).
-        initial_backoff: seconds before the second attempt; each pause is drawn at random around it.
+        initial_backoff: seconds before the second attempt, 0.005 or more; each pause is drawn at random around it.
         multiplier: what each further pause is longer by.
         max_backoff: seconds that a pause takes at most.
         codes: status codes that are worth another attempt. DEADLINE_EXCEEDED is never: the time is over.
@@ -186,10 +186,12 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or not 2 <= self.attempts <= 5:
             raise ConfigError(f"expected 2 to 5 attempts, got {self.attempts!r}; retry=None means a single one")
-        for name, least in (("initial_backoff", 0.001), ("max_backoff", 0.001), ("multiplier", 1.0), ("refill", 0.001)):
+        for name, least in (("initial_backoff", 0.005), ("max_backoff", 0.005), ("multiplier", 1.0), ("refill", 0.001)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < LONGEST:
                 raise ConfigError(f"expected {name} of {least} or more, got {value!r}")
+        if self.max_backoff < self.initial_backoff:
+            raise ConfigError(f"expected max_backoff of initial_backoff or more, got {self.max_backoff!r}")
         if not isinstance(self.budget, int) or not 1 <= self.budget <= 1000:
             raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {self.budget!r}")
         object.__setattr__(self, "codes", _retryable(self.codes))
@@ -241,6 +243,17 @@ def checked_kind(name: str, value: Any, kind: type) -> None:
 Token = str | Callable[[], Any]  # the token itself, or what gives it, anew for every call
 
 
+def _checked_interceptors(interceptors: Any, target: Target) -> tuple[Any, ...]:
+    try:
+        found = tuple(interceptors or ())
+    except TypeError:
+        raise ConfigError(f"expected a list of interceptors, got {interceptors!r}") from None
+    for one in found:
+        if target.rest and not callable(one):
+            raise ConfigError(f"expected interceptors as functions that get an httpx.Request, got {one!r}")
+    return found
+
+
 @dataclass(frozen=True)
 class Connection:
     """Everything a transport needs to know.
@@ -269,7 +282,7 @@ class Connection:
         checked_compression(self.compression)
         object.__setattr__(self, "tls", checked_tls(self.tls, self.target))
         object.__setattr__(self, "channel_options", checked_channel_options(self.channel_options))
-        object.__setattr__(self, "interceptors", tuple(self.interceptors))
+        object.__setattr__(self, "interceptors", _checked_interceptors(self.interceptors, self.target))
         if self.target.rest and self.channel_options:
             raise ConfigError("channel_options are gRPC's: leave them out, or give a gRPC target such as 'host:8500'")
         if self.target.rest and self.compression == "deflate":
@@ -281,14 +294,16 @@ class Deadline:
 
     Attributes:
         limit: the seconds that the caller gave; None for no limit.
+        started: when they began, on the monotonic clock.
         at: the moment, on the monotonic clock; None for no limit.
     """
 
-    __slots__ = ("at", "limit")
+    __slots__ = ("at", "limit", "started")
 
     def __init__(self, limit: float | None) -> None:
         self.limit = limit
-        self.at = None if limit is None else time.monotonic() + limit
+        self.started = time.monotonic()
+        self.at = None if limit is None else self.started + limit
 
     @classmethod
     def after(cls, timeout: float | None) -> Deadline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -236,6 +237,15 @@ class Reload:
     """
 
     metrics: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.metrics.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a read-only mapping itself cannot be pickled
+        return Reload, (dict(self.metrics),)
 
     def __str__(self) -> str:
         return "\n".join(["reloaded", *(f"  {name} {value:+d}" for name, value in sorted(self.metrics.items()))])

@@ -64,7 +64,7 @@ def attempts(send: Send, policy: RetryPolicy, budget: Budget) -> Flow[bytes]:
                 waited += 1
             else:
                 sent += 1
-                if error.code not in policy.codes or sent >= policy.attempts or not budget.failed():
+                if error.code not in policy.codes or not budget.failed() or sent >= policy.attempts:
                     raise
             seconds = pause(policy, waited if waits else sent) if error.retry_after is None else error.retry_after
             left = send.deadline.remaining()

@@ -8,7 +8,8 @@ from typing import Any
 
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.defaults import Defaults
-from tfs_client.exchanges import Exchange, GrpcExchange, RestExchange
+from tfs_client.errors import ConfigError
+from tfs_client.exchanges import FORMS, Exchange, GrpcExchange, RestExchange
 from tfs_client.flows import REST_AGE, Flows
 from tfs_client.options import (
     TLS,
@@ -72,6 +73,10 @@ class Settings:
             channel_options=checked_channel_options(channel_options),
         )
         defaults = Defaults.of(model, version, label, signature, timeout, metadata, validate, request_id)
+        if rest_format not in FORMS:
+            raise ConfigError(f"expected rest_format 'auto', 'row' or 'columnar', got {rest_format!r}")
+        if rest_format != "auto" and not connection.target.rest:
+            raise ConfigError("rest_format is for REST: leave it out, or give a target such as 'http://host:8501'")
         settings = cls(connection, defaults, token, rest_format)
         settings.exchange()  # checks the rest
         return settings
@@ -96,5 +101,5 @@ class Settings:
         """A client with these settings, for people."""
         target = self.connection.target
         name = self.defaults.spec.name
-        where = repr(target.addresses[0]) if len(target.addresses) == 1 else repr(list(target.addresses))
+        where = repr(target.shown[0]) if len(target.shown) == 1 else repr(list(target.shown))
         return f"{kind}({where}{f', model={name!r}' if name else ''})"

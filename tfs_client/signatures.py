@@ -59,7 +59,8 @@ class TensorSpec:
             try:
                 return as_array(values, self.row)
             except EncodeError as error:
-                raise SignatureError(f"input {alias!r} takes {self}: {error}") from None
+                hint = f"; ask for a cast with numpy.array(values, {self.dtype_name!r})" if self.row.spec else ""
+                raise SignatureError(f"input {alias!r} takes {self}: {error}{hint}") from None
         array = as_array(values)
         own = row_of(array.dtype)
         if own is self.row or self.row.number == 0:
@@ -196,19 +197,24 @@ def _signature(inputs: Any, outputs: Any, method_name: str, optional: frozenset[
 
 
 class Signatures(Mapping[str, Signature]):
-    """The signatures of one model version, by name; ``print`` shows them as a table.
+    """The signatures of one model version, by name; ``print`` shows them as a table."""
 
-    Attributes:
-        model: the model's name.
-        version: the version that answered; None when the server does not say.
-    """
-
-    __slots__ = ("_signatures", "model", "version")
+    __slots__ = ("_model", "_signatures", "_version")
 
     def __init__(self, signatures: Mapping[str, Signature], *, model: str, version: int | None) -> None:
         self._signatures = dict(signatures)
-        self.model = model
-        self.version = version
+        self._model = model
+        self._version = version
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._model
+
+    @property
+    def version(self) -> int | None:
+        """The version that answered; None when the server does not say."""
+        return self._version
 
     def __getitem__(self, name: str) -> Signature:
         return self._signatures[name]

@@ -37,9 +37,10 @@ class Sleep(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Call a function of the user's; what it gives is awaited where that is possible and needed."""
+    """Call a function of the user's; what it gives is awaited, until the deadline, where that can be."""
 
     function: Callable[[], Any]
+    deadline: Deadline
 
 
 Step = Send | Sleep | Ask

@@ -33,8 +33,19 @@ class Target:
         """Whether the target itself asks for TLS."""
         return self.rest and self.addresses[0].startswith("https:")
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The addresses as they may be shown, without a password."""
+        return tuple(map(without_password, self.addresses)) if self.rest else self.addresses
+
     def __str__(self) -> str:
-        return ", ".join(self.addresses)
+        return ", ".join(self.shown)
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def checked_target(target: str | Iterable[str]) -> Target:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+
 from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
 from tfs_client.codec import model_spec, rest_messages, wire
@@ -74,10 +76,10 @@ class Classify(_OnExamples):
         """The classes of every example. Raises DecodeError."""
         try:
             rows = tuple(
-                tuple(ClassScore(label, float(score)) for label, score in row)
+                tuple(ClassScore(_text(label), _float(score)) for label, score in row)
                 for row in rest_messages.read_results(reply)
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Classify has other results than labels and scores: {error}") from None
         return Classification(rows, _asked(self.spec))
 
@@ -99,8 +101,8 @@ class Regress(_OnExamples):
     def read_rest(self, reply: bytes) -> Regression:
         """The value of every example. Raises DecodeError."""
         try:
-            values = tuple(map(float, rest_messages.read_results(reply)))
-        except (TypeError, ValueError) as error:
+            values = tuple(map(_float, rest_messages.read_results(reply)))
+        except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Regress has other results than numbers: {error}") from None
         return Regression(values, _asked(self.spec))
 
@@ -117,6 +119,8 @@ class MultiInference(GrpcOnly):
     METHODS: ClassVar = {"classify": CLASSIFY, "regress": REGRESS}
 
     def __init__(self, spec: ModelSpec, examples: Any, tasks: Mapping[str, str], context: Any = None) -> None:
+        if not isinstance(tasks, Mapping):
+            raise ConfigError(f"expected tasks as a mapping from signature to 'classify' or 'regress', got {tasks!r}")
         for signature, method in tasks.items():
             if method not in self.METHODS:
                 known = " or ".join(map(repr, self.METHODS))
@@ -137,6 +141,11 @@ class MultiInference(GrpcOnly):
             for signature, method in self._tasks.items()
         )
         return tasks + wire.delimited(2, _input(self._examples, self._context))
+
+    def blame(self, signatures: Signatures) -> str:
+        """What the model's signatures say to a refused call."""
+        unknown = [name for name in self._tasks if name not in signatures]
+        return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}." if unknown else ""
 
     def read(self, reply: bytes) -> tuple[Classification | Regression, ...]:
         """One result for each task, in their order. Raises DecodeError."""
@@ -178,6 +187,19 @@ def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classificat
 
 def _regression(result: Any, answered: Any, asked: ModelSpec) -> Regression:
     return Regression(tuple(row.value for row in result.regressions), _model(answered, asked))
+
+
+def _float(value: Any) -> float:
+    """A number, as near as the float32 is that it was."""
+    if type(value) not in (int, float):
+        raise TypeError(f"expected a number, got {value!r}")
+    return float(np.float32(value))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a label as text, got {value!r}")
+    return value
 
 
 def _asked(spec: ModelSpec) -> ModelVersion:

@@ -34,6 +34,8 @@ class Predict:
         arrays = {}
         for alias, values in self._inputs.items():
             try:
+                if not isinstance(alias, str):
+                    raise EncodeError(f"expected the name of an input as text, got {alias!r}")
                 arrays[alias] = as_array(values)
             except EncodeError as error:
                 raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
@@ -45,10 +47,6 @@ class Predict:
         request = predict.write_request(self.spec, self.arrays(), self._outputs, join=join)
         self._written = perf_counter()
         return request
-
-    def elapsed(self) -> float:
-        """Seconds since the request began to be written."""
-        return perf_counter() - self._started
 
     def blame(self, signatures: Signatures) -> str:
         """What is wrong with the inputs, or with the signature's name, as far as the model's signatures tell."""
@@ -116,6 +114,13 @@ class Predict:
         wanted = {alias: outputs[alias] for alias in self._outputs} if self._outputs else outputs
         answered = ModelSpec(self.spec.name, self.spec.version, None, self.spec.signature or DEFAULT_SIGNATURE)
         return self._prediction(wanted, answered, arrived)
+
+    def left_out(self, signatures: Signatures) -> str:
+        """What to do about inputs that were left to their defaults, which REST does not know; empty without them."""
+        signature = signatures.named(self.spec.signature or DEFAULT_SIGNATURE)
+        missing = sorted(alias for alias in signature.optional if alias not in self._inputs)
+        names = ", ".join(map(repr, missing))
+        return f"Over REST inputs have no defaults: send {names} too, or use gRPC." if missing else ""
 
     def _check(self, arrays: Mapping[str, Array], signature: Signature) -> None:
         for alias, array in arrays.items():

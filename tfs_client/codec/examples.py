@@ -93,7 +93,12 @@ def _feature(value: Any) -> bytes:
     if kind == "f":
         if not array.size:  # an empty list has no kind of its own; it is a feature without values
             return b""
-        return wire.delimited(_FLOAT_LIST, wire.delimited(1, array.astype("<f4").tobytes()))
+        with np.errstate(over="raise"):
+            try:
+                floats = array.astype("<f4")
+            except FloatingPointError:
+                raise EncodeError("an example holds float32; expected floats that fit it") from None
+        return wire.delimited(_FLOAT_LIST, wire.delimited(1, floats.tobytes()))
     if kind not in "biu" or (kind == "u" and array.size and int(array.max()) >> 63):
         raise EncodeError(f"an example holds int64, float32 and bytes, got {array.dtype}")
     return wire.delimited(_INT64_LIST, wire.delimited(1, varints.encode(array.astype(np.int64))))

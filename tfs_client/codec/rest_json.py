@@ -6,7 +6,6 @@ the outputs. Source: tensorflow_serving/util/json_tensor.cc.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from itertools import chain
@@ -107,8 +106,8 @@ def read_reply(body: bytes, outputs: Mapping[str, Spec], *, exact: bool = False)
     open.
 
     Args:
-        exact: take whole numbers without a point for no floats. The model server never writes floats so; where one
-            stands, the signature may be an old one.
+        exact: refuse other shapes than the signature's, and whole numbers without a point as floats, which the model
+            server never writes: the signature may be an old one.
 
     Raises DecodeError for what is no such reply, or does not fit the signature.
     """
@@ -145,8 +144,11 @@ def read_tensor(value: Any, spec: Spec, alias: str, *, exact: bool = False) -> A
     dims, flat = _flat(value, alias)
     if 0 in dims and shape is not None:
         dims += [size or 0 for size in shape[len(dims) :]]
-    if shape is not None and (
-        len(shape) != len(dims) or any(w not in (None, g) for w, g in zip(shape, dims, strict=True))
+    # A model may give other shapes than its signature says, but mostly it is the signature that is an old one.
+    if (
+        exact
+        and shape is not None
+        and (len(shape) != len(dims) or any(w not in (None, g) for w, g in zip(shape, dims, strict=True)))
     ):
         raise DecodeError(f"expected output {alias!r} of shape {shape}, got {tuple(dims)}")
     array = _array(flat, row, alias, exact).reshape(dims)
@@ -178,8 +180,11 @@ def _array(flat: list[Any], row: DType, alias: str, exact: bool) -> Array:
         other = next(item for item in flat if type(item) not in wanted)
         raise DecodeError(f"expected output {alias!r} of dtype {row.name}, got {_kind(other)}")
     if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return np.array(flat, np.float64).astype(dtype)
+        try:
+            with np.errstate(over="ignore"):
+                return np.array(flat, np.float64).astype(dtype)
+        except OverflowError as error:  # an integer beyond all floats
+            raise DecodeError(f"expected output {alias!r} of dtype {row.name}: {error}") from None
     if dtype.kind in "iu" and flat:
         info = np.iinfo(dtype)
         if min(flat) < info.min or max(flat) > info.max:
@@ -189,11 +194,14 @@ def _array(flat: list[Any], row: DType, alias: str, exact: bool) -> Array:
 
 def _bytes(item: Any, alias: str) -> bytes:
     if isinstance(item, str):
-        return json_text.utf8(item)
+        try:
+            return json_text.utf8(item)
+        except UnicodeEncodeError as error:
+            raise DecodeError(f"expected text in output {alias!r}, got half a surrogate pair: {error}") from None
     if isinstance(item, dict) and list(item) == ["b64"] and isinstance(item["b64"], str):
         try:
             return b64decode(item["b64"], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise DecodeError(f"expected base64 in output {alias!r}, got {item['b64'][:40]!r}: {error}") from None
     raise DecodeError(f"expected output {alias!r} of dtype string, got {_kind(item)}")
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from tfs_client.errors import StatusCode, TFServingError
-from tfs_client.options import UNSET, Connection
+from tfs_client.errors import ConfigError, StatusCode, TFServingError
+from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
@@ -29,8 +29,11 @@ class GrpcTransport:
         self._errors = GrpcErrors(connection, self._arguments)
         self._replicas = Replicas(connection.target.addresses)
         self._closed = False
-        self._channel = self._open(self._replicas.address)
-        self._methods: dict[str, Any] = {}
+        # A channel, and what was made of it, for a look at the replicas' names replaces both.
+        self._link: tuple[Any, dict[str, Any]] | None = None
+        self._found = threading.Event()  # set once there is a link
+        if self._replicas.address:
+            self._connect()
         self._memory = RequestMemory()
         self.join = self._memory.join  # makes requests for ``call``
 
@@ -38,7 +41,7 @@ class GrpcTransport:
         """Send a request and wait for its reply, until the deadline at the most. Raises CallError or ClosedError."""
         address, body, deadline, metadata, compression, wait_for_ready = send
         try:
-            reply: bytes = self._method(address)(
+            reply: bytes = self._method(address, deadline)(
                 body,
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
@@ -48,7 +51,8 @@ class GrpcTransport:
         except grpc.RpcError as error:
             raise self._translated(error, send) from error
         except ValueError as error:
-            raise self._misuse(error) from error
+            self._check_misuse(error)
+            raise
         finally:
             self._memory.give_back(body)
         return reply
@@ -60,17 +64,21 @@ class GrpcTransport:
         """
         address, body, deadline, metadata, compression, wait_for_ready = send
         try:
-            rpc = self._method(address).future(
+            rpc = self._method(address, deadline).future(
                 body,
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
                 wait_for_ready=wait_for_ready,
                 compression=None if compression is UNSET else COMPRESSIONS[compression] or NO_COMPRESSION,
             )
-        except ValueError as error:
-            raise self._misuse(error) from error
+        except BaseException as error:
+            self._memory.give_back(body)
+            if isinstance(error, ValueError):
+                self._check_misuse(error)
+            raise
 
         def finish(ended: Any) -> None:
+            self._memory.give_back(body)
             if ended.code() is grpc.StatusCode.OK:
                 done(ended.result(), None)
             else:
@@ -83,8 +91,14 @@ class GrpcTransport:
     def close(self) -> None:
         """Cancel what is under way and release the connection. May be called again."""
         self._closed = True
-        self._channel.close()
+        self._found.set()  # nobody need wait for names any more
+        if self._link is not None:
+            self._link[0].close()
         self._memory.close()
+
+    def _connect(self) -> None:
+        self._link = self._open(self._replicas.address), {}
+        self._found.set()
 
     def _open(self, address: str) -> Any:
         options = list(self._arguments.items())
@@ -95,24 +109,37 @@ class GrpcTransport:
         else:
             channel = grpc.secure_channel(address, credentials(tls), options, compression)
         interceptors = self._connection.interceptors
-        return grpc.intercept_channel(channel, *interceptors) if interceptors else channel
+        try:
+            return grpc.intercept_channel(channel, *interceptors) if interceptors else channel
+        except TypeError as error:
+            raise ConfigError(
+                f"expected interceptors of gRPC, such as grpc.UnaryUnaryClientInterceptor: {error}"
+            ) from None
 
-    def _method(self, path: str) -> Any:
+    def _method(self, path: str, deadline: Deadline) -> Any:
         if self._replicas.due():
-            threading.Thread(target=self._look_again, name="tfs-client-resolve", daemon=True).start()
-        method = self._methods.get(path)
+            threading.Thread(target=self._look, name="tfs-client-resolve", daemon=True).start()
+        if self._link is None:
+            self._found.wait(deadline.remaining())
+        if self._link is None:
+            raise self._errors.closed() if self._closed else self._errors.nameless(path, deadline)
+        channel, methods = self._link
+        method = methods.get(path)
         if method is None:
-            method = self._methods[path] = self._channel.unary_unary(path)
+            method = methods[path] = channel.unary_unary(path)
         return method
 
-    def _look_again(self) -> None:
-        """Resolve the replicas' names anew. Calls under way keep the old channel, which goes with the last of them."""
+    def _look(self) -> None:
+        """Resolve the replicas' names. Calls under way keep the old channel, which goes with the last of them."""
         if self._replicas.moved() and not self._closed:
-            self._channel = self._open(self._replicas.address)
-            self._methods = {}
+            self._connect()
 
-    def _misuse(self, error: ValueError) -> TFServingError:
-        return self._errors.closed() if self._closed else TFServingError(str(error))
+    def _check_misuse(self, error: ValueError) -> None:
+        """Raise our error for a closed channel, or for what gRPC cannot send; an interceptor's error is the user's."""
+        if self._closed:
+            raise self._errors.closed() from error
+        if not self._connection.interceptors:
+            raise TFServingError(str(error)) from error
 
     def _translated(self, error: Any, send: Send) -> TFServingError:
         code = StatusCode(error.code().value[0])

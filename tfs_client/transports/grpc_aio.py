@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from tfs_client.errors import StatusCode, TFServingError
-from tfs_client.options import UNSET, Connection
+from tfs_client.errors import ConfigError, StatusCode, TFServingError
+from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
-from tfs_client.transports.lifelines import Lifeline, lifeline
+from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
 
@@ -21,34 +21,24 @@ LEAVE = 3600.0  # seconds that calls on a channel that has been replaced may tak
 
 
 class GrpcAioTransport:
-    """A channel to one target, or to several that are replicas, made in the loop of the first call."""
+    """A channel to one target, or to several that are replicas; every event loop has its own."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._arguments = arguments(connection)
         self._errors = GrpcErrors(connection, self._arguments)
-        self._replicas: Replicas | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._channel: Any = None
-        self._lifeline: Lifeline | None = None
         self._closed = False
-        self._methods: dict[str, Any] = {}
+        self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments), _Link.close)
         self._memory = RequestMemory()
         self.join = self._memory.join
 
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task cancels the call. Raises CallError or ClosedError."""
-        if self._closed:
-            raise self._errors.closed()
         address, body, deadline, metadata, compression, wait_for_ready = send
-        if self._loop is not asyncio.get_running_loop():
-            await self._connect()
-        elif self._replicas is not None and self._replicas.due():
-            await self._look_again(self._replicas)
-        method = self._methods.get(address)
-        if method is None:
-            method = self._methods[address] = self._channel.unary_unary(address)
         try:
+            if self._closed:
+                raise self._errors.closed()
+            method = await self._method(address, deadline)
             reply: bytes = await method(
                 body,
                 timeout=deadline.remaining(),
@@ -58,8 +48,11 @@ class GrpcAioTransport:
             )
         except grpc.aio.AioRpcError as error:
             raise self._translated(error, send) from error
+        except TFServingError:
+            raise
         except (grpc.aio.BaseError, ValueError) as error:
-            raise (self._errors.closed() if self._closed else TFServingError(str(error))) from error
+            self._check_misuse(error)
+            raise
         except asyncio.CancelledError:
             if self._closed and not _cancelling():  # closing the channel cancels its calls, not their tasks
                 raise self._errors.closed(address.rpartition("/")[2]) from None
@@ -69,45 +62,96 @@ class GrpcAioTransport:
         return reply
 
     async def close(self) -> None:
-        """Cancel what is under way and release the connection. May be called again."""
+        """Cancel what is under way and release the connections. May be called again."""
         self._closed = True
-        line, self._lifeline = self._lifeline, None
         self._memory.close()
-        if line is not None and self._loop is asyncio.get_running_loop():
-            await line.aclose()
+        await self._links.close()
 
-    async def _connect(self) -> None:
-        """A channel belongs to the loop it is made in; another loop gets another channel."""
-        loop = asyncio.get_running_loop()
-        addresses = self._connection.target.addresses
-        replicas = await loop.run_in_executor(None, Replicas, addresses) if len(addresses) > 1 else Replicas(addresses)
-        if self._loop is not loop:  # no other task was quicker
-            self._loop, self._replicas = loop, replicas
-            self._open(replicas.address)
-            self._lifeline = await lifeline(lambda: self._channel.close())
+    async def _method(self, path: str, deadline: Deadline) -> Any:
+        link = await self._links.get()
+        if not link.methods and not await link.found(deadline):
+            raise self._errors.closed() if self._closed else self._errors.nameless(path, deadline)
+        method = link.methods.get(path)
+        if method is None:
+            if link.replicas.due():
+                link.look()
+            method = link.methods[path] = link.channel.unary_unary(path)
+        elif link.replicas.due():
+            link.look()
+        return method
 
-    async def _look_again(self, replicas: Replicas) -> None:
-        loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(None, replicas.moved) and not self._closed:
-            old = self._channel
-            self._open(replicas.address)
-            self._leaving = loop.create_task(old.close(LEAVE))
-
-    def _open(self, address: str) -> None:
-        options = list(self._arguments.items())
-        compression = COMPRESSIONS[self._connection.compression]
-        interceptors = list(self._connection.interceptors)
-        tls = self._connection.tls
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(address, options, compression, interceptors)
-        else:
-            self._channel = grpc.aio.secure_channel(address, credentials(tls), options, compression, interceptors)
-        self._methods = {}
+    def _check_misuse(self, error: Exception) -> None:
+        """Raise our error for a closed channel, or for what gRPC cannot send; an interceptor's error is the user's."""
+        if self._closed:
+            raise self._errors.closed() from error
+        if not self._connection.interceptors:
+            raise TFServingError(str(error)) from error
 
     def _translated(self, error: Any, send: Send) -> TFServingError:
         code = StatusCode(error.code().value[0])
         trailing = error.trailing_metadata()
         return self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+
+
+class _Link:
+    """A channel in one event loop, and what was made of it; a look at the replicas' names replaces both."""
+
+    def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
+        self._connection = connection
+        self._arguments = arguments
+        self._leaving: set[asyncio.Task[Any]] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self.replicas = Replicas(connection.target.addresses)
+        self.channel: Any = None
+        self.methods: dict[str, Any] = {}
+        if self.replicas.address:
+            self.channel = self._open()
+
+    async def found(self, deadline: Deadline) -> bool:
+        """Whether there is a channel; names are waited for until the deadline."""
+        if self.channel is None:
+            if self._looking is None and self.replicas.due():
+                self.look()
+            if self._looking is not None:
+                await asyncio.wait([self._looking], timeout=deadline.remaining())
+        return self.channel is not None
+
+    def look(self) -> None:
+        """Begin to resolve the replicas' names. Calls under way keep the old channel, which is closed after them."""
+        self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        if await asyncio.get_running_loop().run_in_executor(None, self.replicas.moved):
+            old, self.channel, self.methods = self.channel, self._open(), {}
+            if old is not None:
+                task = asyncio.get_running_loop().create_task(old.close(LEAVE))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Cancel what is under way and release the connection."""
+        tasks = [*self._leaving, *filter(None, [self._looking])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.channel is not None:
+            await self.channel.close()
+
+    def _open(self) -> Any:
+        address, options = self.replicas.address, list(self._arguments.items())
+        compression = COMPRESSIONS[self._connection.compression]
+        interceptors = list(self._connection.interceptors)
+        tls = self._connection.tls
+        try:
+            if tls is None:
+                return grpc.aio.insecure_channel(address, options, compression, interceptors)
+            return grpc.aio.secure_channel(address, credentials(tls), options, compression, interceptors)
+        except ValueError as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"expected interceptors of gRPC, such as grpc.aio.UnaryUnaryClientInterceptor: {error}"
+            ) from None
 
 
 def _cancelling() -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
-import socket
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 
 from tfs_client.options import TLS, Connection, RetryPolicy
+from tfs_client.transports.replicas import is_ip
 from tfs_client.transports.tls import checked_pems
 
 # Messages of any size, unless the user sets a limit: a tensor is as large as it is. A connection of its own for every
@@ -34,41 +33,6 @@ COMPRESSIONS = {
     "deflate": grpc.Compression.Deflate,
 }
 NO_COMPRESSION = grpc.Compression.NoCompression
-
-
-def address_of(addresses: Sequence[str]) -> str:
-    """gRPC's target for some addresses. Several become one list of IP addresses: gRPC knows no list of names.
-
-    Names that cannot be resolved now are left out; when none can, gRPC is left to say so.
-    """
-    if len(addresses) == 1:
-        return addresses[0]
-    found: dict[tuple[str, int], None] = {}
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        try:
-            infos = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        except OSError:
-            continue
-        found.update(dict.fromkeys((str(info[4][0]), int(port)) for info in infos))
-    if not found:
-        return addresses[0]
-    if all(":" not in host for host, _ in found):
-        return "ipv4:" + ",".join(f"{host}:{port}" for host, port in found)
-    return "ipv6:" + ",".join(f"[{host if ':' in host else f'::ffff:{host}'}]:{port}" for host, port in found)
-
-
-def has_names(addresses: Sequence[str]) -> bool:
-    """Whether a list of addresses holds names, whose IP addresses may change."""
-    return len(addresses) > 1 and not all(map(_is_ip, addresses))
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def arguments(connection: Connection) -> dict[str, Any]:
@@ -117,7 +81,7 @@ def _balanced(addresses: Sequence[str]) -> bool:
     if len(addresses) > 1:
         return True
     name = re.fullmatch(r"(?:dns:(?:///?(?:[^/]*/)?)?)?(?P<host>[^/:\[\]]+):[0-9]+", addresses[0])
-    return name is not None and name["host"] != "localhost" and not _is_ip(f"{name['host']}:0")
+    return name is not None and name["host"] != "localhost" and not is_ip(f"{name['host']}:0")
 
 
 def _method_config(retry: RetryPolicy) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfs_client.errors import ClosedError, StatusCode, TFServingError, call_error
+from tfs_client.errors import CallError, ClosedError, StatusCode, TFServingError, call_error
 from tfs_client.options import Connection, Deadline
 from tfs_client.transports.proxies import grpc_proxy_note
 
@@ -98,6 +98,17 @@ class GrpcErrors:
         """For a call on a client that was closed, before or, with ``method``, during the call."""
         during = f" during {method}" if method else ""
         return ClosedError(f"the client of {self._target} was closed{during}")
+
+    def nameless(self, path: str, deadline: Deadline) -> CallError:
+        """For a call whose time is over before the names of its servers were resolved."""
+        return call_error(
+            StatusCode.DEADLINE_EXCEEDED,
+            "the names of the servers were not resolved in time",
+            path.rpartition("/")[2],
+            f"Looking up {self._target} took more than {deadline.limit:g} s: is the DNS well?"
+            if deadline.limit
+            else "",
+        )
 
     def made_of(
         self,

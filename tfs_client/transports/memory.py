@@ -69,6 +69,7 @@ class RequestMemory:
         with self._lock:
             self._closed = True
             self._spare.clear()
+            self._lent.clear()
 
     def _take(self, size: int) -> BytesIO | None:
         for index, (kept, spare) in enumerate(self._spare):

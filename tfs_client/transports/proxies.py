@@ -6,6 +6,8 @@ import os
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from tfs_client.targets import without_password
+
 
 def proxy_note(url: str) -> str:
     """A sentence on the proxy that HTTP calls to a URL go by; empty when they go by none."""
@@ -24,12 +26,6 @@ def grpc_proxy_note(address: str) -> str:
         return ""
     proxy = next(filter(None, map(os.environ.get, ("grpc_proxy", "https_proxy", "http_proxy"))), None)
     return _note(proxy, address.rpartition("/")[2], "no_proxy")
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _note(proxy: str | None, host: str, exceptions: str) -> str:

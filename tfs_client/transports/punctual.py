@@ -7,11 +7,13 @@ the connections are told the deadline of the call, and each wait gets what remai
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import httpcore
 import httpx
@@ -26,6 +28,8 @@ class Punctual:
 
     def __init__(self, client: httpx.Client) -> None:
         self._calls = threading.local()
+        self._streams: WeakSet[_Stream] = WeakSet()
+        self._closed = False
         # httpx has no public place for a network backend, unlike httpcore. Proxies have transports of their own.
         for transport in (client._transport, *client._mounts.values()):
             pool = getattr(transport, "_pool", None)
@@ -41,8 +45,27 @@ class Punctual:
         finally:
             self._calls.deadline = None
 
+    def opened(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+        """A connection that keeps deadlines, and that is taken note of."""
+        own = _Stream(stream, self)
+        self._streams.add(own)
+        return own
+
+    def break_off(self) -> None:
+        """End every wait for the network now; the calls fail."""
+        self._closed = True
+        for stream in list(self._streams):
+            stream.break_off()
+
+    def let_go(self) -> None:
+        """In a forked process: give up the connections, which stay the parent's."""
+        for stream in list(self._streams):
+            stream.let_go()
+
     def left(self, late: type[Exception], timeout: float | None) -> float | None:
         """Seconds that a wait may take; ``timeout`` where there is no call. Raises ``late`` when there are none."""
+        if self._closed:
+            raise late("the client was closed")
         deadline: Deadline | None = getattr(self._calls, "deadline", None)
         if deadline is None:
             return timeout
@@ -92,7 +115,7 @@ class Backend(httpcore.NetworkBackend):
                 if untried == 1:
                     raise
             else:
-                return _Stream(stream, self._punctual)
+                return self._punctual.opened(stream)
         raise httpcore.ConnectError(f"{host} has no address")
 
 
@@ -116,7 +139,19 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = self._punctual.left(httpcore.ConnectTimeout, timeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._punctual)
+        return self._punctual.opened(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+    def break_off(self) -> None:
+        connected = self.get_extra_info("socket")
+        if connected is not None:
+            with contextlib.suppress(OSError):  # it is over already
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # also of TLS: there is no time for farewells
+
+    def let_go(self) -> None:
+        connected = self.get_extra_info("socket")
+        if connected is not None:
+            with contextlib.suppress(OSError):
+                os.close(connected.detach())

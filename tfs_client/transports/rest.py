@@ -38,6 +38,11 @@ class RestTransport:
         return self._http.reply(response, response.content, send)
 
     def close(self) -> None:
-        """Release the connections. May be called again."""
+        """Break off what is under way and release the connections. May be called again."""
         self._closed = True
+        self._punctual.break_off()
         self._client.close()
+
+    def let_go(self) -> None:
+        """In a forked process: leave the connections to the parent."""
+        self._punctual.let_go()

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 
 import httpx
 
+from tfs_client.errors import ConfigError
 from tfs_client.options import Connection
 from tfs_client.steps import Send
-from tfs_client.transports.lifelines import Lifeline, lifeline
+from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.rest_http import FAILURES, RestHttp, method_of, opened
 
 
 class RestAioTransport:
-    """Connections to one REST server, made in the loop of the first call and kept for the next calls."""
+    """Connections to one REST server, kept for the next calls; every event loop has its own."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        for function in connection.interceptors:
+            if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
+                getattr(function, "__call__", None)  # noqa: B004
+            ):
+                raise ConfigError(
+                    f"expected interceptors as coroutine functions that get an httpx.Request, got {function!r}"
+                )
         self._http = RestHttp(connection)
         self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: httpx.AsyncClient | None = None
-        self._lifeline: Lifeline | None = None
+        self._clients: PerLoop[httpx.AsyncClient] = PerLoop(
+            lambda: opened(httpx.AsyncClient, connection, httpx.AsyncHTTPTransport), httpx.AsyncClient.aclose
+        )
 
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task breaks the connection off.
@@ -30,11 +38,7 @@ class RestAioTransport:
         """
         if self._closed:
             raise self._http.closed()
-        client = self._client
-        if client is None or self._loop is not asyncio.get_running_loop():  # connections belong to the loop
-            client = self._client = opened(httpx.AsyncClient, self._connection, httpx.AsyncHTTPTransport)
-            self._loop = asyncio.get_running_loop()
-            self._lifeline = await lifeline(client.aclose)
+        client = await self._clients.get()
         request = self._http.request(client, send, patience=False)
         try:
             response = await asyncio.wait_for(client.send(request), send.deadline.remaining())
@@ -49,8 +53,6 @@ class RestAioTransport:
         return self._http.reply(response, response.content, send)
 
     async def close(self) -> None:
-        """Release the connections. May be called again."""
+        """Break off what is under way and release the connections. May be called again."""
         self._closed = True
-        line, self._lifeline = self._lifeline, None
-        if line is not None and self._loop is asyncio.get_running_loop():
-            await line.aclose()
+        await self._clients.close()

@@ -12,7 +12,8 @@ import httpx
 
 from tfs_client.errors import CallError, ClosedError, ConfigError, DecodeError, StatusCode, TFServingError, call_error
 from tfs_client.options import Connection, Deadline
-from tfs_client.transports.proxies import proxy_note, without_password
+from tfs_client.targets import without_password
+from tfs_client.transports.proxies import proxy_note
 
 # What the words of ssl and h11 mean, first match first. {target} is filled in.
 _MEANINGS: tuple[tuple[str, str], ...] = (

@@ -197,7 +197,7 @@ def _header(value: str | bytes) -> str:
 
 def _error_text(body: bytes) -> str | None:
     try:
-        text = json.loads(body)["error"]
+        text = json.loads(body.decode(errors="replace"))["error"]  # the server does not check its texts
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return text if isinstance(text, str) else None
