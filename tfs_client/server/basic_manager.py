@@ -107,7 +107,8 @@ class BasicManager:
             servable = self._loaded(harness)
         except Exception as error:
             failure = load_error(error, str(harness))
-            log.error("Servable %s cannot be loaded: %s", harness, status_text(failure))
+            level = logging.ERROR if harness.wanted else logging.INFO
+            log.log(level, "Servable %s cannot be loaded: %s", harness, status_text(failure))
             with self._changed:
                 harness.fail(failure)
                 self._settled(harness.name)

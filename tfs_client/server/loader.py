@@ -104,7 +104,7 @@ def _sizes(path: str) -> list[int]:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):  # a link to a directory may lead back to here
                 sizes += _sizes(entry.path)
-            else:
+            elif entry.is_file():
                 sizes.append(entry.stat().st_size)
     return sizes
 

@@ -1,0 +1,341 @@
+"""HandleReloadConfigRequest and the polled config file: codes, texts, their order, and what stays as it was."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from model_dirs import put
+from served_models import Starter, until
+
+from tfs_client import (
+    AllVersions,
+    CallError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    Latest,
+    ModelConfig,
+    ModelServerConfig,
+    NotFoundError,
+    PredictClient,
+    SpecificVersions,
+    UnknownError,
+)
+from tfs_client.codec.config_text import parse
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
+from tfs_client.server import Server
+
+RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+
+
+@pytest.fixture
+def serve(tmp_path):
+    starter = Starter(tmp_path)
+    yield starter
+    starter.close()
+
+
+@pytest.fixture
+def raw(serve, connect, refused):
+    """Sends a configuration in protobuf text, and tells how it was refused; None when it was taken."""
+
+    def send(served, text):
+        request = ReloadConfigRequest(config=parse(text)).SerializeToString()
+        return refused(connect(served.server.target).raw, RELOAD, request)
+
+    return send
+
+
+# --- models that come and go -----------------------------------------------------------------------------------------
+
+
+def test_a_new_model_is_served_when_the_call_returns(serve):
+    served = serve(serve.model("m", 1))
+    served.reload(served.config.add(serve.model("n", 5)))
+    assert (served.said("m"), served.said("n")) == ("1", "5")
+
+
+def test_a_model_that_is_left_out_is_unloaded(serve):
+    served = serve(serve.model("m", 1), serve.model("n", 1))
+    served.reload(served.config.remove("n"))
+    served.until({1: "END"}, "n")
+    with pytest.raises(NotFoundError, match=r"Latest\(n\)"):
+        served.said("n")
+    assert served.said("m") == "1"
+
+
+def test_an_empty_list_unloads_everything(serve):
+    served = serve(serve.model("m", 1))
+    served.reload(ModelServerConfig())
+    served.until({1: "END"})
+
+
+def test_a_model_may_come_back_while_it_is_still_going(serve):
+    """The model server takes the end of the old version for a failure of the new one."""
+    served = serve(serve.model("m", 1))
+    with ThreadPoolExecutor(1) as pool:
+        with served.server.manager.handle(ModelSpec("m")):
+            served.reload(ModelServerConfig())
+            served.until({1: "UNLOADING"})
+            coming_back = pool.submit(served.reload, served.config)
+            assert served.server.manager.wait_until(lambda: bool(served.server.manager.aspired("m")), 10)
+            assert not coming_back.done()
+        coming_back.result(10)
+    assert served.states() == {1: "AVAILABLE"}
+
+
+def test_the_same_configuration_again_changes_nothing(serve):
+    served = serve(serve.model("m", 1))
+    served.reload(served.config)
+    assert served.said() == "1"
+    assert served.platform.loads[str(served.base / "m" / "1")] == 1
+
+
+def test_policies_change_with_the_next_poll(serve):
+    served = serve(serve.model("m", 1, 2, 3))
+    for policy, expected in [
+        (AllVersions(), {3, 2, 1}),
+        (Latest(2), {3, 2}),
+        (SpecificVersions(1), {1}),
+        (Latest(), {3}),
+    ]:
+        served.reload(served.config.serve("m", policy))
+        served.until_available(*expected)
+
+
+def test_a_base_path_changes_with_the_next_poll_but_loads_no_version_again(serve):
+    served = serve(serve.model("m", 1))
+    serve.model("elsewhere", 1, 2, text="elsewhere")
+    elsewhere = ModelConfig("m", str(served.base / "elsewhere"), versions=AllVersions())
+    served.reload(ModelServerConfig([elsewhere]))
+    served.until_available(1, 2)
+    assert (served.said(version=1), served.said(version=2)) == ("1", "elsewhere")
+
+
+def test_two_reloads_come_one_after_the_other(serve):
+    served = serve(serve.model("m", 1))
+    slow, fast = serve.model("slow", 1), serve.model("fast", 1)
+    gate = served.platform.gate(served.base / "slow" / "1")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(served.reload, served.config.add(slow))
+        assert served.platform.entered[str(served.base / "slow" / "1")].wait(10)
+        second = pool.submit(served.reload, served.config.add(fast))
+        assert served.said() == "1"  # calls go on meanwhile
+        assert not second.done()
+        gate.set()
+        first.result(10)
+        second.result(10)
+    assert served.said("fast") == "1"
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_label_is_given_to_a_version_that_serves_and_may_move(serve):
+    served = serve(serve.model("m", 1, 2, versions=AllVersions()))
+    served.until_available(1, 2)
+    for version in (1, 2, 1):
+        served.reload(served.config.label("m", "stable", version))
+        assert served.said(label="stable") == str(version)
+    served.reload(served.config)
+    with pytest.raises(InvalidArgumentError, match="Unrecognized servable version label: stable"):
+        served.said(label="stable")
+
+
+def test_a_label_of_a_version_that_does_not_serve_refuses_the_whole_configuration(serve):
+    served = serve(serve.model("m", 1))
+    labelled = served.config.label("m", "stable", 1)
+    served.reload(labelled)
+    with pytest.raises(FailedPreconditionError) as caught:
+        served.reload(labelled.label("m", "next", 2).add(serve.model("n", 1)))
+    assert caught.value.details == (
+        "Request to assign label to version 2 of model m, which is not currently available for inference"
+    )
+    assert served.said(label="stable") == "1"
+    assert served.states("n") == {}
+
+
+def test_a_label_may_come_before_its_version_where_that_is_allowed(serve):
+    served = serve(serve.model("m", 1), allow_version_labels_for_unavailable_models=True)
+    served.reload(served.config.label("m", "next", 2))
+    with pytest.raises(NotFoundError, match=r"Specific\(m, 2\)"):
+        served.said(label="next")
+    put(served.base / "m", 2)
+    served.until({2: "AVAILABLE", 1: "END"})
+    assert served.said(label="next") == "2"
+    with pytest.raises(FailedPreconditionError):  # it exists, and would move to a version that does not serve
+        served.reload(served.config.label("m", "next", 3))
+
+
+# --- refusals, in their order ----------------------------------------------------------------------------------------
+
+UNSUPPORTED = (
+    "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+)
+LABEL = 'version_labels { key: "l" value: 9 }'
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "expected"),
+    [
+        ("", "INVALID_ARGUMENT", UNSUPPORTED),
+        ('custom_model_config { type_url: "a/b" }', "INVALID_ARGUMENT", UNSUPPORTED),
+        ('config { name: "n" } config { name: "n" }', "INVALID_ARGUMENT", "Illegal to list model n multiple times"),
+        ('config { name: "m" base_path: "x" }', "INVALID_ARGUMENT", "Expected model m to have an absolute path or URI"),
+        ('config { name: "m" base_path: "/x" }', "INVALID_ARGUMENT", "Illegal setting neither ModelServerConfig"),
+        (
+            f'config {{ name: "m" base_path: "/x" model_platform: "other" {LABEL} }}',
+            "INVALID_ARGUMENT",
+            "Illegal to change a model's platform. For model m platform was tensorflow",
+        ),
+        (
+            f'config {{ name: "n" base_path: "/x" {LABEL} }}',
+            "FAILED_PRECONDITION",
+            "Request to assign label to version 9 of model n",
+        ),
+        ('config { name: "n" base_path: "/x" }', "INVALID_ARGUMENT", "Illegal setting neither ModelServerConfig"),
+        (
+            'config { name: "n" base_path: "/x" model_platform: "caffe2" }',
+            "INVALID_ARGUMENT",
+            "Model n requests unsupported platform caffe2",
+        ),
+    ],
+)
+def test_refusals_leave_everything_as_it_was(serve, raw, text, code, expected, caplog):
+    served = serve(serve.model("m", 1))
+    text = f"model_config_list {{ {text} }}" if text.startswith("config") else text
+    got, details = raw(served, text)
+    assert got == code
+    assert details.startswith(expected)
+    assert served.said() == "1"
+    assert f"ReloadConfig failed: {details}" in caplog.messages
+    served.reload(served.config)
+
+
+def test_a_list_that_was_refused_late_is_what_the_next_one_is_compared_with(serve, raw):
+    served = serve(serve.model("m", 1))
+    assert raw(served, 'model_config_list { config { name: "n" base_path: "/x" model_platform: "caffe2" } }')
+    assert raw(served, 'model_config_list { config { name: "n" base_path: "/x" model_platform: "tensorflow" } }') == (
+        "INVALID_ARGUMENT",
+        "Illegal to change a model's platform. "
+        "For model n platform was caffe2 and new platform requested is tensorflow",
+    )
+
+
+def test_a_new_model_that_fails_is_told_and_the_others_are_switched(serve):
+    served = serve(serve.model("m", 1))
+    with pytest.raises(UnknownError) as caught:
+        served.reload(ModelServerConfig([serve.model("bad", 3, text="broken"), serve.model("good", 1)]))
+    assert caught.value.details == (
+        "1 model(s) did not become available: {"
+        "{{name: bad version: 3} due to error: INVALID_ARGUMENT: the model is broken}, }"
+    )
+    assert served.said("good") == "1"
+    served.until({1: "END"})
+
+
+def test_a_new_model_without_versions_is_not_waited_for_for_ever(serve):
+    served = serve(serve.model("m", 1), reload_wait=0.05)
+    with pytest.raises(CallError, match=r"No version of 1 model\(s\) was found within 0.05 seconds: {name: ghost"):
+        served.reload(served.config.add(ModelConfig("ghost", "/nowhere")))
+    assert served.said() == "1"
+    served.reload(served.config)
+
+
+def test_request_logging_is_refused_after_the_models_were_switched(serve, raw):
+    served = serve(serve.model("m", 1))
+    put(served.base / "n", 1)
+    config = f'config {{ name: "n" base_path: "{served.base}/n" model_platform: "tensorflow" logging_config {{}} }}'
+    assert raw(served, f"model_config_list {{ {config} }}") == (
+        "INVALID_ARGUMENT",
+        "No request-logger-creator provided.",
+    )
+    assert served.said("n") == "1"
+    served.until({1: "END"})
+
+
+def test_bytes_that_are_no_message_are_an_error(serve, connect, refused):
+    served = serve(serve.model("m", 1))
+    assert refused(connect(served.server.target).raw, RELOAD, b"\xff" * 9)[0] == "INTERNAL"
+
+
+# --- the reply -------------------------------------------------------------------------------------------------------
+
+
+def test_the_reply_has_a_status_and_the_growth_of_metrics(serve, connect):
+    served = serve(serve.model("m", 1))
+    values = iter([{"/a": 3, "/b": 0}, {"/a": 10, "/b": 0}])
+    served.metrics = lambda names: next(values)
+    request = ReloadConfigRequest(config=served.config.to_proto(), metric_names=["/a", "/b", "/a"])
+    reply = connect(served.server.target).raw(RELOAD, request.SerializeToString())
+    response = ReloadConfigResponse.FromString(reply)
+    assert response.HasField("status")
+    assert (response.status.error_code, response.status.error_message) == (0, "")
+    assert {metric.name: metric.int64_value_increase for metric in response.metric} == {"/a": 7, "/b": 0}
+
+
+def test_a_server_that_counts_nothing_says_that_nothing_grew():
+    with Server() as server, PredictClient(server.target) as client:
+        assert client.reload_config(ModelServerConfig(), metrics=["/x"]).metrics == {"/x": 0}
+
+
+def test_entries_are_logged(serve, caplog):
+    served = serve(serve.model("m", 1))
+    with caplog.at_level(logging.INFO, "tfs_client.server"):
+        served.reload(served.config)
+    assert caplog.messages[0] == (
+        f"\nConfig entry\n\tindex : 0\n\tpath : {served.base}/m\n\tname : m\n\tplatform : tensorflow"
+    )
+
+
+def test_a_reload_that_waits_ends_when_the_server_stops(serve):
+    served = serve(serve.model("m", 1))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(served.reload, served.config.add(ModelConfig("ghost", "/nowhere")))
+        until(lambda: served.watches("ghost"))
+        started = time.monotonic()
+        served.server.stop()
+        assert time.monotonic() - started < 5
+        with pytest.raises(CallError, match="the server is stopping"):
+            waiting.result(10)
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_a_config_file_is_read_again_and_again(serve, tmp_path, caplog):
+    file = tmp_path / "models.config"
+    config = ModelServerConfig([serve.model("m", 1)])
+    file.write_text(config.to_text())
+    served = serve(model_config=None, model_config_file=file, model_config_file_poll_wait_seconds=0.01)
+    assert served.said() == "1"
+    replace(file, config.add(serve.model("n", 5)).label("m", "stable", 1).to_text())
+    served.until_available(5, model="n")
+    assert served.said(label="stable") == "1"
+    replace(file, "nonsense")
+    until(lambda: f"Failed to read ModelServerConfig file: Invalid protobuf file: '{file}'" in caplog.messages)
+    replace(file, config.label("m", "stable", 9).to_text())
+    refused = "Request to assign label to version 9 of model m, which is not currently available for inference"
+    until(lambda: f"PollFilesystemAndReloadConfig failed to ReloadConfig: {refused}" in caplog.messages)
+    file.unlink()
+    until(lambda: f"Failed to read ModelServerConfig file: {file}; No such file or directory" in caplog.messages)
+    assert (served.said("m"), served.said("n")) == ("1", "5")
+
+
+def test_a_config_file_is_read_once_unless_it_is_to_be_polled(serve, tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text(ModelServerConfig([serve.model("m", 1)]).to_text())
+    served = serve(model_config=None, model_config_file=str(file))
+    file.write_text("")
+    assert served.said() == "1"
+    assert not [thread for thread in threading.enumerate() if thread.name == "tfs-config-file"]
+
+
+def replace(file, text):
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)

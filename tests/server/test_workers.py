@@ -1,0 +1,104 @@
+"""Threads for loads and unloads, and for what is done again and again."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tfs_client.server.periodic import Periodic, pause_after
+from tfs_client.server.workers import Workers
+
+
+class Busy:
+    """Jobs that wait, and how many of them run at once."""
+
+    def __init__(self):
+        self.lock = threading.Condition()
+        self.running = []
+        self.order = []
+        self.leave = threading.Event()
+
+    def job(self, name):
+        def run():
+            with self.lock:
+                self.running.append(name)
+                self.order.append(name)
+                self.lock.notify_all()
+            assert self.leave.wait(10)
+            with self.lock:
+                self.running.remove(name)
+
+        return run
+
+    def until(self, *names):
+        with self.lock:
+            assert self.lock.wait_for(lambda: sorted(self.running) == sorted(names), 10)
+
+
+@pytest.fixture
+def busy():
+    busy = Busy()
+    yield busy
+    busy.leave.set()
+
+
+def test_without_a_limit_one_job_of_each_model_runs(busy):
+    workers = Workers(0, "test")
+    for model, name in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")]:
+        workers.submit(model, busy.job(name))
+    busy.until("a1", "b1", "c1")
+    busy.leave.set()
+    assert workers.join(10)
+    assert busy.order.index("a1") < busy.order.index("a2")
+
+
+def test_with_a_limit_so_many_run_whichever_model_they_are_for(busy):
+    workers = Workers(2, "test")
+    for model, name in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")]:
+        workers.submit(model, busy.job(name))
+    busy.until("a1", "a2")
+    assert not workers.join(0.01)
+    busy.leave.set()
+    assert workers.join(10)
+    assert sorted(busy.order) == ["a1", "a2", "b1", "c1"]
+
+
+def test_threads_end_when_there_is_nothing_to_do(busy):
+    busy.leave.set()
+    workers = Workers(0, "test-ending")
+    for _ in range(3):
+        workers.submit("a", busy.job("a"))
+        assert workers.join(10)
+    assert not [thread for thread in threading.enumerate() if thread.name == "test-ending"]
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "period", "pause"),
+    [(100, 100, 5, 5), (100, 102, 5, 3), (100, 105, 5, 0), (100, 200, 5, 0)],
+)
+def test_periods_are_measured_from_start_to_start(began, ended, period, pause):
+    assert pause_after(began, ended, period) == pause
+
+
+def test_periodic_work_begins_at_once_and_can_be_hurried_and_stopped():
+    times, changed = [], threading.Condition()
+
+    def work():
+        with changed:
+            times.append(threading.current_thread().name)
+            changed.notify_all()
+
+    def until(count):
+        with changed:
+            assert changed.wait_for(lambda: len(times) >= count, 10)
+
+    periodic = Periodic(work, 3600, "test-periodic")
+    periodic.start()
+    until(1)
+    periodic.soon()
+    until(2)
+    periodic.stop()
+    periodic.soon()
+    assert times == ["test-periodic"] * 2
+    assert not [thread for thread in threading.enumerate() if thread.name == "test-periodic"]
