@@ -292,3 +292,15 @@ def test_a_context_cannot_be_multiplied_without_end() -> None:
     data = codec.write_input([b""] * 100_000, b"c" * 100_000)
     with pytest.raises(DecodeError, match="expected examples of at most"):
         codec.read_input(data)
+
+
+def test_examples_are_strings_whatever_the_signature_takes(fake_server):
+    floats = {"inputs": TensorSpec("float32", (None,))}
+    fake_server.add_model(
+        "m", lambda inputs: inputs, inputs=floats, outputs={"outputs": TensorSpec("float32", (None,))}
+    )
+    with (
+        PredictClient(fake_server.target, model="m", timeout=20) as client,
+        pytest.raises(InvalidArgumentError, match=r"Expects arg\[0\] to be float but string is provided"),
+    ):
+        client.regress([{"x": 1.0}])

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfs_client.codec.dtypes import STRING, row_of
 from tfs_client.errors import InvalidArgumentError, UnimplementedError
+from tfs_client.server.predict import check_dtypes
 from tfs_client.server.servable import Array, Servable
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Signature
 
@@ -72,7 +73,9 @@ def run(servable: Servable, name: str, examples: Sequence[bytes], outputs: Seque
         raise InvalidArgumentError("Input is empty.")
     vector = np.empty(len(examples), object)
     vector[:] = examples
-    return servable.run(name or DEFAULT_SIGNATURE, {INPUT: vector}, outputs)
+    name = name or DEFAULT_SIGNATURE
+    check_dtypes(servable.signatures[name], {INPUT: vector})
+    return servable.run(name, {INPUT: vector}, outputs)
 
 
 def classes_of(answer: Mapping[str, Array], count: int) -> list[list[tuple[str, float]]]:
