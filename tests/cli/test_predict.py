@@ -388,3 +388,22 @@ def test_the_deadline_is_explained_in_the_commands_words() -> None:
     assert ran.returncode == 5
     assert ran.stderr.count("\n") == 1
     assert ran.stderr.endswith("--timeout S sets another limit.\n")
+
+
+def test_a_rest_server_does_too(fake_server, capsys):
+    vector = TensorSpec("float32", (None,))
+    fake_server.add_model("m", lambda x: 2 * x, inputs={"x": vector}, outputs={"y": vector})
+    assert command.main(["--server", fake_server.rest_url, "--model", "m", "--input", "x=[1, 2]", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outputs"]["y"]["values"] == [2.0, 4.0]
+
+
+def test_a_token_and_metadata_go_along(fake_server, tmp_path, monkeypatch, capsys):
+    vector = TensorSpec("float32", (None,))
+    fake_server.add_model("m", lambda x: 2 * x, inputs={"x": vector}, outputs={"y": vector})
+    (tmp_path / "token").write_text("secret\n")
+    arguments = ["--server", fake_server.target, "--model", "m", "--input", "x=[1]"]
+    assert command.main([*arguments, "--token", f"@{tmp_path / 'token'}", "--metadata", "x-team=vision"]) == 0
+    told = fake_server.calls[-1].metadata
+    assert (told["authorization"], told["x-team"]) == ("Bearer secret", "vision")
+    assert command.main([*arguments, "--ca", "nowhere.pem"]) == 2
+    assert "nowhere.pem" in capsys.readouterr().err

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 from tfs_client.cli import exits
 from tfs_client.cli.admin_arguments import parse
-from tfs_client.cli.admin_connection import WORDS, check_grpc, connect, models_of
+from tfs_client.cli.admin_connection import check_grpc, connect, models_of
 from tfs_client.cli.admin_reload import reload
+from tfs_client.cli.credentials import WORDS
 from tfs_client.errors import ConfigError, DeadlineExceededError, NotFoundError, UnimplementedError
 
 PROGRAM = "tfs-admin"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tfs_client._version import __version__
-from tfs_client.cli import exits
+from tfs_client.cli import credentials, exits
 from tfs_client.cli.admin_edits import Edit
 
 DEFAULT_SERVER = "localhost:8500"
@@ -101,19 +101,7 @@ def _common() -> argparse.ArgumentParser:
     where.add_argument(
         "--timeout", type=float, metavar="S", help=f"seconds in all (default {DEFAULT_TIMEOUT:g}; inf for no limit)"
     )
-    where.add_argument("--tls", action="store_true", help="TLS, with the authorities that the system trusts")
-    where.add_argument("--ca", metavar="FILE", help="TLS, with the authorities in this PEM file")
-    where.add_argument("--cert", metavar="FILE", help="the client's own certificate, PEM (mTLS); with --key")
-    where.add_argument("--key", metavar="FILE", help="the key of --cert, PEM")
-    where.add_argument("--authority", metavar="NAME", help="the name in the server's certificate, if not the host's")
-    where.add_argument(
-        "--token",
-        metavar="TOKEN|@FILE",
-        help="a bearer token (TFS_TOKEN); @FILE keeps it out of the list of processes",
-    )
-    where.add_argument(
-        "--metadata", metavar="KEY=VALUE", action="append", help="goes along with every call; may be given again"
-    )
+    credentials.add_arguments(where)
     return parser
 
 

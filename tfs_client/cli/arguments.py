@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfs_client._version import __version__
-from tfs_client.cli import exits
+from tfs_client.cli import credentials, exits
 from tfs_client.errors import ConfigError
 
 DEFAULT_SERVER = "localhost:8500"
@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
 
     which = parser.add_argument_group("which model")
     which.add_argument(
-        "--server", metavar="TARGET", help=f"host:port of the gRPC port (TFS_SERVER; default {DEFAULT_SERVER})"
+        "--server",
+        metavar="TARGET",
+        help=f"host:port of the gRPC port (TFS_SERVER; default {DEFAULT_SERVER}), or http://host:port of the REST port",
     )
     which.add_argument("--model", help="the model's name (TFS_MODEL)")
     which.add_argument("--version", type=int, metavar="N", help="a model version (default: the server's choice)")
@@ -55,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
         f"(default: {DEFAULT_EMBEDDED})",
     )
     which.add_argument("--timeout", type=float, metavar="S", default=30.0, help="seconds in all (default 30)")
+
+    credentials.add_arguments(parser.add_argument_group("how to reach it"))
 
     what = parser.add_argument_group("what to send")
     what.add_argument("--image", metavar="FILE", help="a picture: JPEG, PNG, WebP")

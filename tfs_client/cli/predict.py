@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from tfs_client.cli import exits, report
 from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, parser, read_input, read_labels
+from tfs_client.cli.credentials import WORDS, credentials
 from tfs_client.cli.inputs import Picture, make_inputs, open_picture
 from tfs_client.client import PredictClient
 from tfs_client.errors import ConfigError
@@ -20,7 +21,7 @@ from tfs_client.signatures import DEFAULT_SIGNATURE
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = parser().parse_args(argv)
-    return exits.guarded("tfs-predict", lambda: run(options))
+    return exits.guarded("tfs-predict", lambda: run(options), WORDS)
 
 
 def run(options: Any) -> int:
@@ -35,7 +36,8 @@ def run(options: Any) -> int:
     picture = (
         open_picture(options.image, needed=not options.encoded or bool(options.save_mask)) if options.image else None
     )
-    with _target(options) as (target, model), PredictClient(target, model=model) as client:
+    secured = {} if options.embedded else credentials(options)
+    with _target(options) as (target, model), PredictClient(target, model=model, **secured) as client:
         wanted = {"version": options.version, "label": options.label}
         which = {name: value for name, value in wanted.items() if value is not None}
         signatures = client.signatures(timeout=deadline.remaining(), **which)
