@@ -81,6 +81,7 @@ def test_the_servers_and_the_test_doubles_names_are_these():
         "ServedCall",
         "Server",
         "ServerConfig",
+        "ServerTLS",
     ]
     assert tfs_client.testing.__all__ == ["FakeServer"]
 

@@ -10,7 +10,8 @@ from typing import Any
 from model_dirs import TextPlatform, put
 
 from tfs_client import ModelConfig, ModelServerConfig, NotFoundError, PredictClient
-from tfs_client.server import Server, ServerConfig
+from tfs_client.errors import StatusCode
+from tfs_client.server import ServedCall, Server, ServerConfig
 
 FAST = {"file_system_poll_wait_seconds": 0.01, "max_num_load_retries": 0}
 
@@ -20,6 +21,7 @@ class Served:
 
     Attributes:
         config: what it was started with.
+        failures: the calls that the server has not answered with OK.
         metrics: what the server tells of metrics; may be replaced.
     """
 
@@ -28,9 +30,11 @@ class Served:
         self.platform = TextPlatform()
         self.metrics: Callable[[list[str]], dict[str, int]] = lambda names: dict.fromkeys(names, 0)
         self.config = ModelServerConfig(models)
+        self.failures: list[ServedCall] = []
         self.server = Server(
             ServerConfig(**{"model_config": self.config} | FAST | options),
             platforms={"tensorflow": self.platform, "other": self.platform},
+            observer=lambda call: self.failures.append(call) if call.code is not StatusCode.OK else None,
             metrics=lambda names: self.metrics(names),
         )
         self.server.start()

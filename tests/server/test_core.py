@@ -369,6 +369,10 @@ def test_a_stopped_core_leaves_no_threads(cores, tmp_path):
     [
         {"model_config": "models.config"},
         {"model_config": ModelServerConfig(), "model_config_file": "models.config"},
+        {"model_config_file": 5},
+        {"model_config_file": ""},
+        {"port": None},
+        {"port": None, "grpc_socket_path": ""},
         {"model_config_file_poll_wait_seconds": "1"},
         {"file_system_poll_wait_seconds": float("nan")},
         {"file_system_poll_wait_seconds": None},

@@ -81,6 +81,35 @@ def test_periods_are_measured_from_start_to_start(began, ended, period, pause):
     assert pause_after(began, ended, period) == pause
 
 
+def test_a_job_that_fails_does_not_hold_up_those_after_it(busy, caplog):
+    def fail():
+        raise SystemExit("no")
+
+    busy.leave.set()
+    workers = Workers(0, "test")
+    for job in (fail, busy.job("after")):
+        workers.submit("a", job)
+    assert workers.join(10)
+    assert busy.order == ["after"]
+    assert "test failed" in caplog.text
+
+
+def test_periodic_work_that_fails_comes_again(caplog):
+    turns, twice = [], threading.Event()
+
+    def work():
+        turns.append(None)
+        if len(turns) > 1:
+            twice.set()
+        raise ValueError("no")
+
+    periodic = Periodic(work, 0.001, "test-failing")
+    periodic.start()
+    assert twice.wait(10)
+    periodic.stop()
+    assert "test-failing failed" in caplog.text
+
+
 def test_periodic_work_begins_at_once_and_can_be_hurried_and_stopped():
     times, changed = [], threading.Condition()
 

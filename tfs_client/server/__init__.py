@@ -2,7 +2,8 @@
 
 from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
 from tfs_client.server.config import ServerConfig
+from tfs_client.server.security import ServerTLS
 from tfs_client.server.served import ServedCall
 from tfs_client.server.server import Server
 
-__all__ = ["FunctionServable", "FunctionSignature", "ServedCall", "Server", "ServerConfig"]
+__all__ = ["FunctionServable", "FunctionSignature", "ServedCall", "Server", "ServerConfig", "ServerTLS"]

@@ -108,6 +108,7 @@ class BasicManager:
         except Exception as error:
             failure = load_error(error, str(harness))
             level = logging.ERROR if harness.wanted else logging.INFO
+            log.log(level, "Encountered an error for servable version %s: %s", harness, status_text(failure))
             log.log(level, "Servable %s cannot be loaded: %s", harness, status_text(failure))
             with self._changed:
                 harness.fail(failure)

@@ -20,7 +20,8 @@ class ServerConfig:
 
     How it is reached:
         host: the address to listen at; loopback unless told otherwise, since without a token everybody may call.
-        port: the gRPC port; 0 picks a free one, which ``Server.port`` tells.
+        port: the gRPC port; 0 picks a free one, which ``Server.port`` tells. None: no port, only the socket.
+        grpc_socket_path: a UNIX socket to listen at, too, for gRPC.
         tls: secures the gRPC port (``--ssl_config_file``); None: plaintext. REST is always plaintext.
         token: what callers must bring as ``authorization: Bearer <token>``; None: everybody may call. Health checks
             need none.
@@ -54,7 +55,7 @@ class ServerConfig:
     """
 
     host: str = "127.0.0.1"
-    port: int = 0
+    port: int | None = 0
     threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
     tensor_content: bool = False
     method_name_check: bool = False
@@ -66,6 +67,7 @@ class ServerConfig:
     rest_cors: bool = False
     rest_max_body: int = 1 << 30
     drain_seconds: float = 0.0
+    grpc_socket_path: str | os.PathLike[str] | None = None
     tls: ServerTLS | None = None
     token: str | None = field(default=None, repr=False)
     enable_grpc_healthcheck_service: bool = False
@@ -82,7 +84,7 @@ class ServerConfig:
     reload_wait: float = 60.0
 
     def __post_init__(self) -> None:
-        _check_port(self.port)
+        self._check_addresses()
         if not isinstance(self.threads, int) or self.threads < 1:
             raise ConfigError(f"expected at least one thread, got {self.threads!r}")
         for name in ("shutdown_grace", "drain_seconds", "start_wait", "reload_wait"):
@@ -91,6 +93,13 @@ class ServerConfig:
         self._check_rest()
         self._check_callers()
         self._check_models()
+
+    def _check_addresses(self) -> None:
+        if self.port is None and self.grpc_socket_path is None:
+            raise ConfigError("expected a port or a grpc_socket_path, got neither")
+        if self.port is not None:
+            _check_port(self.port)
+        _check_path("grpc_socket_path", self.grpc_socket_path)
 
     def _check_rest(self) -> None:
         if self.rest_port is not None:
@@ -114,6 +123,7 @@ class ServerConfig:
             raise ConfigError(f"expected a ModelServerConfig as model_config, got {self.model_config!r}")
         if self.model_config is not None and self.model_config_file is not None:
             raise ConfigError("expected model_config or model_config_file, got both")
+        _check_path("model_config_file", self.model_config_file)
         for name in ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"):
             _check_seconds(name, getattr(self, name))
         for name in ("num_load_threads", "num_unload_threads"):
@@ -135,6 +145,11 @@ def _check_seconds(name: str, value: object, least: float = -math.inf) -> None:
 def _check_threads(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigError(f"expected {name} as a number of threads, 0 for one of each model, got {value!r}")
+
+
+def _check_path(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
+        raise ConfigError(f"expected {name} as a path, got {value!r}")
 
 
 def _check_flag(name: str, value: object) -> None:

@@ -51,7 +51,9 @@ class ServerCore:
         self._manager = manager
         self._platforms = dict(platforms or {})
         self._warmup = warmup
-        self._lock = threading.Lock()  # one configuration at a time
+        self._lock = (
+            threading.RLock()
+        )  # one configuration at a time; reentrant for a server that is collected meanwhile
         self._models: Models = ()  # also those of a list that was refused late: the next one is compared with it
         self._loads: dict[str, Load] = {}
         self._source: Source | None = None
@@ -93,15 +95,16 @@ class ServerCore:
         May be called again, and ``start`` after it.
         """
         self.give_up()
-        source, self._source = self._source, None
-        polling, self._file_polling = self._file_polling, None
+        with self._lock:  # so that no configuration on its way opens another source
+            source, self._source = self._source, None
+            polling, self._file_polling = self._file_polling, None
+            self._models = ()
         done = True
         if source is not None:
             source.stop(timeout)
             done = self._manager.unload_all(timeout)
         if polling is not None:
             polling.stop(timeout)
-        self._models = ()
         return done
 
     # --- a configuration, step by step -------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def file_error(error: OSError, path: str) -> CallError:
     return call_error(code, f"{named}; {os.strerror(error.errno) if error.errno else error}")
 
 
-def load_error(error: Exception, path: str) -> CallError:
+def load_error(error: BaseException, path: str) -> CallError:
     """Whatever went wrong with a version, as an error with a code.
 
     A CallError says it itself. Our own errors blame what is in the files, others the program.

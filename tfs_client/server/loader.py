@@ -83,7 +83,7 @@ class Loader:
                 self.unload(servable)
                 raise
             return servable
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: the version shall end, not the thread
             if not isinstance(error, (CallError, OSError)):  # its text alone would not say where it came from
                 log.debug("Loading %s failed", self.path, exc_info=True)
             raise load_error(error, self.path) from error
@@ -94,7 +94,7 @@ class Loader:
         if close is not None:
             try:
                 close()
-            except Exception:  # it is gone all the same
+            except BaseException:  # it is gone all the same
                 log.exception("Closing the servable of %s failed", self.path)
 
 

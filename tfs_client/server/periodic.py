@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
+
+log = logging.getLogger("tfs_client.server")
 
 
 def pause_after(began: float, ended: float, period: float) -> float:
@@ -13,7 +16,7 @@ def pause_after(began: float, ended: float, period: float) -> float:
 
 
 class Periodic:
-    """Calls ``work`` at once, and then every ``period`` seconds, until it is stopped. Work must not raise."""
+    """Calls ``work`` at once, and then every ``period`` seconds, until it is stopped. What it raises is logged."""
 
     def __init__(self, work: Callable[[], None], period: float, name: str) -> None:
         self._work = work
@@ -34,12 +37,15 @@ class Periodic:
         """No more turns; waits ``timeout`` seconds for a running one to end."""
         self._stopping = True
         self._due.set()
-        if self._thread.ident is not None:
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stopping:
             began = time.monotonic()
-            self._work()
+            try:
+                self._work()
+            except Exception:  # the next turn may go better
+                log.exception("%s failed", self._thread.name)
             self._due.wait(pause_after(began, time.monotonic(), self._period))
             self._due.clear()

@@ -55,8 +55,9 @@ def _pem(name: str, value: Pem) -> bytes:
         data, where = value, f"{len(value)} bytes"
     else:
         try:
+            where = repr(os.fspath(value))  # also refuses numbers, which open() takes for files that are open
             with open(value, "rb") as file:
-                data, where = file.read(), repr(os.fspath(value))
+                data = file.read()
         except (OSError, TypeError) as error:
             raise ConfigError(f"expected {name} as a PEM file or its bytes, got {value!r}: {error}") from None
     if b"-----BEGIN " not in data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import warnings
@@ -76,7 +77,8 @@ class Server:
         self._health = HealthService()
         self._observer = observer
         self._server: grpc.Server | None = None
-        self._port = 0
+        self._address = _bracketed(self.config.host)
+        self._port: int | None = None
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
 
@@ -112,17 +114,24 @@ class Server:
         server.add_generic_rpc_handlers(self._service.handlers())
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(),))
-        address = _bracketed(self.config.host)
-        port = self._bind(server, f"{address}:{self.config.port}")
+        self._listen(server)
         server.start()
         self._health.set(True)
-        self._server, self._port, self._address = server, port, address
-        log.info("Running gRPC ModelServer at %s:%d ...", address, port)
+        self._server = server
+
+    def _listen(self, server: grpc.Server) -> None:
+        log.info("Using InsecureServerCredentials" if self.config.tls is None else "Using SSL credentials")
+        socket, port = self.config.grpc_socket_path, self.config.port
+        self._port = None if port is None else self._bind(server, f"{self._address}:{port}")
+        if self._port is not None:
+            log.info("Running gRPC ModelServer at %s:%d ...", self._address, self._port)
+        if socket is not None:
+            self._bind(server, f"unix:{os.fspath(socket)}")
+            log.info("Running gRPC ModelServer at UNIX socket %s ...", os.fspath(socket))
 
     def _bind(self, server: grpc.Server, where: str) -> int:
         """The port that was bound. Raises ConfigError."""
         tls = self.config.tls
-        log.info("Using InsecureServerCredentials" if tls is None else "Using SSL credentials")
         try:
             port = server.add_insecure_port(where) if tls is None else server.add_secure_port(where, tls.credentials())
         except RuntimeError:
@@ -174,14 +183,18 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that was bound."""
+        """The port that was bound. Raises ClosedError when the server is not running, ConfigError without a port."""
         self._started()
+        if self._port is None:
+            raise ConfigError("the server has no port, only the socket that target tells")
         return self._port
 
     @property
     def target(self) -> str:
         """What a client takes as its target."""
         self._started()
+        if self._port is None:
+            return f"unix:{os.fspath(self.config.grpc_socket_path or '')}"
         return f"{self._address}:{self._port}"
 
     @property
@@ -210,7 +223,7 @@ class Server:
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if getattr(self, "_server", None) is not None:
-            _warn(f"unclosed server at port {self._port}: call stop()", ResourceWarning, source=self)
+            _warn(f"unclosed server at port {self._port or 'none'}: call stop()", ResourceWarning, source=self)
             self.stop(0)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
+
+log = logging.getLogger("tfs_client.server")
 
 Job = Callable[[], None]
 
@@ -39,7 +42,10 @@ class Workers:
 
     def _run(self, lane: str) -> None:
         while (job := self._next(lane)) is not None:
-            job()
+            try:
+                job()
+            except BaseException:  # also SystemExit: those who come after it need the thread
+                log.exception("%s failed", self._name)
             del job  # what it holds, a servable perhaps, must not live on in a thread that waits for its lock
 
     def _next(self, lane: str) -> Job | None:
@@ -62,4 +68,5 @@ class Workers:
 
     def _running(self) -> list[threading.Thread]:
         with self._lock:
-            return [thread for threads in self._threads.values() for thread in threads]
+            threads = {thread for threads in self._threads.values() for thread in threads}
+            return [*threads - {threading.current_thread()}]

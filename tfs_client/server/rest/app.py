@@ -17,6 +17,7 @@ from tfs_client.server.rest import bodies, replies, routes
 from tfs_client.server.rest.answers import Answers
 from tfs_client.server.rest.pages import page_below
 from tfs_client.server.rest.running import Running
+from tfs_client.server.security import check_caller
 from tfs_client.server.served import Observer, ServedCall
 
 if TYPE_CHECKING:
@@ -106,7 +107,12 @@ class RestApp:
             return error.code, b"" if isinstance(error, routes.NoVersion) else replies.error(error.details)
         encoding = request.headers.get("content-encoding", "")
         call = ServedCall(route.method, route.spec.name, metadata=dict(request.headers), transport="rest")
-        running = Running(call, lambda: self._answers(route, bodies.inflated(body, encoding), call), self._observer)
+
+        def work() -> bytes:
+            check_caller(self._config.token, call.metadata)
+            return self._answers(route, bodies.inflated(body, encoding), call)
+
+        running = Running(call, work, self._observer)
         watching = asyncio.ensure_future(_watch(request, running))
         try:
             return await running.reply(self._executor, self._config.rest_timeout if request.method == "POST" else 0)
