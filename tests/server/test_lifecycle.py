@@ -203,7 +203,7 @@ def test_a_slow_load_of_one_model_does_not_delay_another(serve):
 
 def test_a_base_path_that_vanishes_leaves_what_is_loaded_and_stops_every_update(serve, caplog):
     served = serve(serve.model("m", 1), serve.model("n", 1))
-    shutil.rmtree(served.base / "m")
+    (served.base / "m").rename(served.base / "away")
     until(lambda: any("Could not find base path" in text for text in caplog.messages))
     put(served.base / "n", 2)
     polls = len(caplog.messages)

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tfs_client import AllVersions, Latest
+from tfs_client.errors import UnimplementedError
 from tfs_client.server.source import Source, Watched, directory_of, find, version_of
 from tfs_client.server.workers import Workers
 
@@ -223,6 +224,8 @@ def test_stores_that_we_cannot_read_are_told(heard, caplog):
     source.update([Watched("m", "s3://bucket/m")])
     source.poll()
     assert "UNIMPLEMENTED: File system scheme 's3' not implemented (file: 's3://bucket/m')" in caplog.text
+    with pytest.raises(UnimplementedError):
+        directory_of("file://host/m")
 
 
 def test_polls_come_again_and_again(tmp_path, heard):

@@ -132,7 +132,7 @@ def directory_of(base_path: str) -> str:
     uri = _URI.fullmatch(base_path)
     if uri is None:
         return base_path
-    if uri[1] != "file":
+    if uri[1] != "file" or not uri[2].startswith("/"):
         raise UnimplementedError(f"File system scheme '{uri[1]}' not implemented (file: '{base_path}')")
     return uri[2]
 
