@@ -402,6 +402,21 @@ def test_a_version_from_a_base_path_cannot_be_replaced(house):
         assert handle.version == 7
 
 
+def test_a_version_that_comes_again_while_it_is_being_removed_stays(house):
+    """However the two meet, the one that was added is served."""
+    for _ in range(50):
+        house.manager.add("m", 1, NUMBER)
+        with ThreadPoolExecutor(1) as pool:
+            removing = pool.submit(house.manager.remove, "m", 1)
+            house.manager.wait_until(lambda: house.states() != {1: "AVAILABLE"}, 0.001)
+            house.manager.add("m", 1, NUMBER)
+            removing.result(10)
+        if house.states() == {1: "AVAILABLE"}:
+            with house.held() as handle:
+                assert handle.version == 1
+            house.manager.remove("m", 1)
+
+
 def test_unloading_everything_spares_what_was_brought_along(house):
     house.manager.add("brought", 1, NUMBER)
     house.want("m", 1)

@@ -31,11 +31,12 @@ class ServingMap:
         self._versions.setdefault(harness.name, {})[harness.version] = harness
 
     def withdraw(self, harness: Harness) -> None:
-        """From now on they do not."""
-        versions = self._versions[harness.name]
-        del versions[harness.version]
-        if not versions:
-            del self._versions[harness.name]
+        """From now on they do not; nothing happens if another one has taken its place."""
+        versions = self._versions.get(harness.name, {})
+        if versions.get(harness.version) is harness:
+            del versions[harness.version]
+            if not versions:
+                del self._versions[harness.name]
 
     def resolve(self, spec: ModelSpec) -> Harness:
         """The version that a request is for. Raises CallError."""
