@@ -64,16 +64,16 @@ def test_limits_have_six_digits_at_most():
 
 
 def call(method, code=StatusCode.OK, transport="grpc"):
-    return ServedCall(method, "m", code=code, transport=transport)
+    return ServedCall(method, "m", code=code, transport=transport, seconds=0.001)
 
 
 def test_calls_are_counted_and_timed_as_the_model_server_does():
     measures = Measures()
-    measures.ended(call("Predict"), 0.001)
-    measures.ended(call("Predict", StatusCode.NOT_FOUND), 0.001)
-    measures.ended(call("GetModelStatus"), 0.001)  # over gRPC not counted
-    measures.ended(call("GetModelStatus", transport="rest"), 0.001)
-    measures.ended(call("Regress", transport="rest"), 0.001)
+    measures.ended(call("Predict"))
+    measures.ended(call("Predict", StatusCode.NOT_FOUND))
+    measures.ended(call("GetModelStatus"))  # over gRPC not counted
+    measures.ended(call("GetModelStatus", transport="rest"))
+    measures.ended(call("Regress", transport="rest"))
     text = measures.page()
     assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 3\n' in text
     assert ':tensorflow:serving:request_count{model_name="m",status="NOT_FOUND"} 1\n' in text
@@ -88,7 +88,7 @@ def test_growth_is_told_by_name_and_unknown_names_do_not_grow():
     names = ["/tensorflow/serving/request_count", "/no/such", "/tensorflow/serving/request_latency"]
     before = measures.values(names)
     for _ in range(3):
-        measures.ended(call("Predict"), 0.001)
+        measures.ended(call("Predict"))
     assert measures.increases(before) == {names[0]: 3, names[1]: 0, names[2]: 0}
 
 

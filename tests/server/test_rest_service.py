@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tfs_client import StatusCode, TensorSpec
+from tfs_client import PredictClient, StatusCode, TensorSpec
 from tfs_client.errors import BY_CODE
 from tfs_client.server import FunctionSignature, Server, ServerConfig
 from tfs_client.server.rest.bodies import INFLATED_LIMIT, inflated
@@ -552,3 +552,82 @@ def test_a_large_image_does_not_take_long(http, fake_server):
     fake_server.add_model("image", lambda x: x, inputs={"x": spec}, outputs={"y": spec})
     answer = post(http, "image:predict", {"instances": image.tolist()}).json()
     np.testing.assert_array_equal(np.float32(answer["predictions"]), image)
+
+
+# --- the page of metrics ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured(connect):
+    """An HTTP client of a server that has the page of metrics at /metrics; its model doubles."""
+    with Server(ServerConfig(rest_port=0, metrics_path="/metrics", rest_timeout=0.2)) as server:
+        double = FunctionSignature(lambda x: 2 * x, {"x": VECTOR}, {"y": VECTOR})
+        server.add_model("m", {"serving_default": double})
+        yield server, connect(server.rest_url)
+
+
+def test_the_page_counts_what_rest_was_asked_for(measured):
+    _, http = measured
+    for path in ("m:predict", "m:predict", "nobody:predict"):
+        http.post(f"/v1/models/{path}", json={"instances": [1.0]})
+    http.get("/v1/models/m")
+    http.get("/v1/malformed")
+    page = http.get("/metrics")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/plain")
+    for series in (
+        'request_count{model_name="m",status="OK"} 3',
+        'request_count{model_name="nobody",status="NOT_FOUND"} 1',
+        'request_count{model_name="",status="INVALID_ARGUMENT"} 1',
+        'request_latency_count{model_name="m",API="predict",entrypoint="REST"} 2',
+        'request_latency_count{model_name="m",API="",entrypoint="REST"} 1',
+        'runtime_latency_count{model_name="m",API="Predict",runtime="TF1"} 2',
+    ):
+        assert f":tensorflow:serving:{series}\n" in page.text
+
+
+def test_a_call_that_took_too_long_is_counted_as_that(measured, gate):
+    server, http = measured
+    server.add_model("slow", {"serving_default": FunctionSignature(gate, {"x": VECTOR}, {"y": VECTOR})})
+    http.post("/v1/models/slow:predict", json={"instances": [1.0]})
+    assert 'request_count{model_name="slow",status="DEADLINE_EXCEEDED"} 1\n' in http.get("/metrics").text
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
+def test_the_page_is_the_same_for_every_method(measured, method):
+    response = measured[1].request(method, "/metrics")
+    assert (response.status_code, response.text[:7]) == (200, "# TYPE ")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/metrics?name=a", 400, "Unexpected path: /metrics?name=a. Should be /metrics"),
+        ("/metrics/", 404, "<HTML>"),
+        ("/Metrics", 404, "<HTML>"),
+        ("/monitoring/prometheus/metrics", 404, "<HTML>"),
+    ],
+)
+def test_the_path_of_the_page_is_matched_exactly(measured, path, status, text):
+    response = measured[1].get(path)
+    assert (response.status_code, response.text[: len(text)]) == (status, text)
+
+
+def test_the_page_may_be_where_the_api_is(connect):
+    with Server(ServerConfig(rest_port=0, metrics_path="/v1/models/m")) as server:
+        assert connect(server.rest_url).get("/v1/models/m").text.startswith("# TYPE ")
+
+
+def test_who_must_bring_a_token_must_bring_it_for_the_page(connect):
+    with Server(ServerConfig(rest_port=0, metrics_path="/metrics", token="secret")) as server:
+        http = connect(server.rest_url)
+        assert http.get("/metrics").status_code == 401
+        assert http.get("/v1/models/m").status_code == 401
+        page = http.get("/metrics", headers={"Authorization": "Bearer secret"})
+        assert 'request_count{model_name="m",status="UNAUTHENTICATED"} 1\n' in page.text
+
+
+def test_calls_over_grpc_are_on_the_page_too(measured):
+    server, http = measured
+    with PredictClient(server.target, model="m") as client:
+        client.predict({"x": np.float32([1])})
+    assert 'request_latency_count{model_name="m",API="Predict",entrypoint="GRPC"} 1\n' in http.get("/metrics").text

@@ -5,6 +5,7 @@ A vector has a kind, an input and an expectation. Texts of errors are compared i
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
@@ -21,21 +22,19 @@ from tfs_client.codec.dtypes import BY_NAME
 from tfs_client.errors import CallError, StatusCode
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 from tfs_client.server import FunctionSignature, Server, ServerConfig
+from tfs_client.server.manager import Manager
+from tfs_client.server.methods import Methods
+from tfs_client.server.metrics import Counter, Gauge, Histogram, page
 from tfs_client.server.rest import bodies, replies, requests, routes
-from tfs_client.server.rest.app import HTTP_STATUS
+from tfs_client.server.rest.app import HTTP_STATUS, RestApp
 from tfs_client.server.rest.examples import examples_request
 
 VECTORS = json.loads((Path(__file__).parent / "rest_vectors.json").read_text(encoding="utf-8"))
 
-LEFT_OUT = {
-    "transport-012": "no page has an exact path of its own, before there is a page of metrics",
-    **{f"prometheus-00{n}": "the page of metrics is no part of the REST API" for n in range(1, 7)},
-}
-
 
 def of_kind(*kinds):
     """A parameter for every vector of these kinds."""
-    found = [vector for vector in VECTORS if vector["kind"] in kinds and vector["id"] not in LEFT_OUT]
+    found = [vector for vector in VECTORS if vector["kind"] in kinds]
     return pytest.mark.parametrize("vector", found, ids=[vector["id"] for vector in found])
 
 
@@ -51,12 +50,12 @@ TESTED = {
     "route",
     "dispatch",
     "transport",
+    "prometheus",
 }
 
 
 def test_no_vector_is_forgotten():
-    assert {vector["kind"] for vector in VECTORS if vector["id"] not in LEFT_OUT} == TESTED
-    assert set(LEFT_OUT) <= {vector["id"] for vector in VECTORS}
+    assert {vector["kind"] for vector in VECTORS} == TESTED
 
 
 def body_of(vector):
@@ -337,6 +336,18 @@ def path_seen(rest_url, path):
     return re.fullmatch(r"Malformed request: GET /v1(.*)", error)[1]
 
 
+def page_at(registered, target):
+    """Status and text of what a server with a page of its own at ``registered`` answers for ``target``."""
+    app = RestApp(Methods(Manager({}), ServerConfig()), ServerConfig(), None, None, {registered: lambda _: (200, "OK")})
+
+    async def get():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            response = await client.get(f"http://h{target}")
+            return response.status_code, response.text
+
+    return asyncio.run(get())
+
+
 @of_kind("transport")
 def test_the_transport(vector, http, rest_url):
     request, expect = vector["http_request"], vector["expect"]
@@ -344,9 +355,36 @@ def test_the_transport(vector, http, rest_url):
         data, encoding = base64.b64decode(request["body_b64"]), request["headers"]["Content-Encoding"]
         limit = request.get("max_uncompressed_bytes", bodies.INFLATED_LIMIT)
         assert bodies.inflated(data, encoding, limit) == expect["decoded_body"].encode()
+    elif "registered_path" in request:
+        status, text = page_at(request["registered_path"], request["path"])
+        assert (status, text) == (expect["http_status"], expect.get("body", text))
     elif "handler_sees_path" in expect:
         assert path_seen(rest_url, request["path"]) == expect["handler_sees_path"]
     else:
         response = http.request(request["method"], request["path"])
         assert response.status_code == expect["http_status"]
         assert bool(response.content) or not expect.get("body_nonempty")
+
+
+# --- the page of metrics ---------------------------------------------------------------------------------------------
+
+
+def metric(spec):
+    labels = tuple(spec["labels"])
+    values = tuple(spec["labels"].values())
+    if spec["type"] == "histogram":
+        made = Histogram(spec["name"], labels, spec["bucket_limits"][:-1])
+        for sample in spec["samples"]:
+            made.add(sample, *values)
+    elif spec["type"] == "gauge":
+        made = Gauge(spec["name"], labels)
+        made.set(spec["value"], *values)
+    else:
+        made = Counter(spec["name"], labels)
+        made.add(*values, by=spec["value"])
+    return made
+
+
+@of_kind("prometheus")
+def test_metrics_as_text(vector):
+    assert vector["expect_text_contains"] in page([metric(spec) for spec in vector["metrics"]])

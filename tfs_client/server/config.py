@@ -40,6 +40,7 @@ class ServerConfig:
         rest_timeout: seconds that a call over REST may run; 0 or less for no limit (``--rest_api_timeout_in_ms``).
         rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
         rest_max_body: bytes that the body of a REST request may have.
+        metrics_path: where the REST port has the page of metrics; None: nowhere (``--monitoring_config_file``).
 
     Models from the file system:
         model_config: the models to serve; None: those that ``Server.add_model`` and reloads bring.
@@ -66,6 +67,7 @@ class ServerConfig:
     rest_timeout: float = 30.0
     rest_cors: bool = False
     rest_max_body: int = 1 << 30
+    metrics_path: str | None = None
     drain_seconds: float = 0.0
     grpc_socket_path: str | os.PathLike[str] | None = None
     tls: ServerTLS | None = None
@@ -108,6 +110,8 @@ class ServerConfig:
                 raise ConfigError(f"expected a port for REST other than gRPC's, got {self.rest_port} for both")
         _check_seconds("rest_timeout", self.rest_timeout)
         _check_flag("rest_cors", self.rest_cors)
+        if self.metrics_path is not None and not str(self.metrics_path).startswith("/"):
+            raise ConfigError(f"expected metrics_path as a path from / on, got {self.metrics_path!r}")
         if isinstance(self.rest_max_body, bool) or not isinstance(self.rest_max_body, int) or self.rest_max_body < 1:
             raise ConfigError(f"expected rest_max_body in bytes, 1 or more, got {self.rest_max_body!r}")
 

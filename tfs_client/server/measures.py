@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tfs_client.errors import StatusCode
 from tfs_client.server.metrics import Counter, Histogram, Metric, page
 from tfs_client.server.served import ServedCall
+
+if TYPE_CHECKING:
+    from tfs_client.server.batching import BatchRun
 
 LATENCY = [10 * 1.8**power for power in range(33)]  # microseconds
 QUEUING = [100 * 1.2**power for power in range(52)]  # microseconds
@@ -45,19 +49,46 @@ class Measures:
         """The metrics page."""
         return page(self.all)
 
-    def ended(self, call: ServedCall, seconds: float) -> None:
-        """A call has ended after so many seconds. Over gRPC only inference is counted, over REST everything."""
+    def ended(self, call: ServedCall) -> None:
+        """A call has ended. Over gRPC only inference is counted, over REST everything."""
+        if call.run_seconds is not None:
+            self.ran(call.model, call.method, call.run_seconds)
+            if call.method == "MultiInference":
+                self.example_counts.add(call.examples, call.model)
+                self.example_total.add(call.model, by=call.examples)
         rest = call.transport == "rest"
         if call.method not in COUNTED and not rest:
             return
         self.requests.add(call.model, call.code.name)
         if call.code is StatusCode.OK:
             api = COUNTED.get(call.method, "") if rest else call.method
-            self.latency.add(seconds * 1e6, call.model, api, "REST" if rest else "GRPC")
+            self.latency.add(call.seconds * 1e6, call.model, api, "REST" if rest else "GRPC")
 
     def ran(self, model: str, method: str, seconds: float) -> None:
         """A model has run for a call of this method."""
         self.runtime.add(seconds * 1e6, model, method, "TF1")
+
+    def warmed_up(self, path: str, status: str, records: int, seconds: float) -> None:
+        """The warmup file of a version directory was read, or could not be read further."""
+        self.warmup.add(seconds * 1e6, path, status)
+        self.warmup_records.add(path, status, by=records)
+
+    def batched(self, run: BatchRun) -> None:
+        """A batch has left its queue; it is run unless all its calls are late."""
+        for waited in run.waited:
+            self.queuing.add(waited * 1e6, "")  # the model server leaves the name of its threads empty
+        if not run.executed:
+            return
+        self.batches.add()
+        self.padding.add(run.executed - sum(run.sizes), str(run.executed))
+        self.processed_sizes.add(run.executed)
+        for size in run.sizes:
+            for _ in range(run.tensors):
+                self.input_sizes.add(size)
+
+    def loaded(self, path: str, succeeded: bool) -> None:
+        """An attempt to load a version directory has ended."""
+        self.loads.add(path, "success" if succeeded else "fail")
 
     def increases(self, before: Mapping[str, int]) -> dict[str, int]:
         """By how much metrics have grown, by name; ``before`` is what ``values`` gave."""

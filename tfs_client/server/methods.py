@@ -52,14 +52,16 @@ class Methods:
         """Label and score of every class of every example, and who answered."""
         with self.found(spec, call) as handle:
             outputs = inference.check_classify(inference.found(handle.servable, spec.signature), **self._checks)
-            answer = inference.run(handle.servable, spec.signature, examples, outputs)
+            with call.running():
+                answer = inference.run(handle.servable, spec.signature, examples, outputs)
             return inference.classes_of(answer, len(examples)), answered(spec, handle)
 
     def regress(self, spec: ModelSpec, examples: Sequence[bytes], call: ServedCall) -> tuple[Values, ModelSpec]:
         """The value of every example, and who answered."""
         with self.found(spec, call) as handle:
             outputs = inference.check_regress(inference.found(handle.servable, spec.signature), **self._checks)
-            answer = inference.run(handle.servable, spec.signature, examples, outputs)
+            with call.running():
+                answer = inference.run(handle.servable, spec.signature, examples, outputs)
             return inference.values_of(answer, len(examples)), answered(spec, handle)
 
     def multi_inference(
@@ -77,8 +79,10 @@ class Methods:
         with self.found(spec, call) as handle:
             checked = inference.checked_tasks(handle.servable, tasks, **self._checks)
             examples = read()
+            call.examples = len(examples)
             for name, method, outputs in checked:
-                answer = inference.run(handle.servable, name, examples, outputs)
+                with call.running():
+                    answer = inference.run(handle.servable, name, examples, outputs)
                 who = ModelSpec(spec.name, handle.version, None, name)
                 if method == CLASSIFY:
                     results.append((inference.classes_of(answer, len(examples)), [], who))

@@ -6,6 +6,7 @@ Source of order and texts: servables/tensorflow/predict_impl.cc and predict_util
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,9 @@ class Record(Protocol):
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
+
+    def running(self) -> AbstractContextManager[None]:
+        """Takes the time of the model's run."""
 
 
 class Request(Protocol):
@@ -67,7 +71,8 @@ def predict(
     check_dtypes(signature, inputs)
     if not outputs:
         raise InvalidArgumentError("Must specify at least one target to fetch or execute.")
-    answer = servable.run(name, inputs, outputs)
+    with record.running():
+        answer = servable.run(name, inputs, outputs)
     record.outputs = {alias: answer[alias] for alias in outputs}
     return record.outputs
 

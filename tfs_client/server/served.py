@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,7 +22,8 @@ class ServedCall:
     """What a call was and what became of it.
 
     Attributes:
-        method: the API method, e.g. "Predict".
+        method: the API method, e.g. "Predict"; "" for a REST request that is for none of them, and
+            is only counted.
         model: the name asked for.
         version: the version that answered; None when none was found.
         signature: the signature asked for; "" for the default one.
@@ -28,6 +31,11 @@ class ServedCall:
         metadata: what the client sent along, by key; of several values the last. Over REST the HTTP headers.
         code, details: how it ended; CANCELLED when the client gave up first.
         transport: "grpc" or "rest".
+        examples: how many examples a MultiInference call has brought.
+        began: when it came, by ``time.monotonic()``.
+        seconds: how long it took, once it has ended.
+        run_seconds: how long the model itself ran for it, the time in a batching queue included; None when it did not
+            run, or failed.
     """
 
     method: str
@@ -40,6 +48,17 @@ class ServedCall:
     code: StatusCode = StatusCode.OK
     details: str = ""
     transport: str = "grpc"
+    examples: int = 0
+    began: float = field(default_factory=time.monotonic, repr=False, compare=False)
+    seconds: float = field(default=0.0, repr=False, compare=False)
+    run_seconds: float | None = field(default=None, repr=False, compare=False)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The model runs within the block; of several such blocks the times add up."""
+        started = time.monotonic()
+        yield
+        self.run_seconds = (self.run_seconds or 0.0) + time.monotonic() - started
 
     def gave_up(self) -> None:
         """Nobody waits for the answer any more."""
@@ -65,8 +84,22 @@ def settle(call: ServedCall, work: Callable[[], T]) -> T | None:
 
 def observe(observer: Observer | None, call: ServedCall) -> None:
     """Tell the observer, if there is one, of a call that has ended."""
+    call.seconds = time.monotonic() - call.began
     if observer is not None:
         try:
             observer(call)
         except Exception:  # the observer's trouble is not the caller's
             log.exception("the observer failed")
+
+
+def told(observer: Observer | None, count: Observer | None) -> Observer | None:
+    """Who is told of calls: ``count`` of everything, ``observer`` only of what was a call of a method."""
+    if observer is None:
+        return count
+
+    def tell(call: ServedCall) -> None:
+        observe(count, call)
+        if call.method:
+            observer(call)
+
+    return tell

@@ -22,12 +22,14 @@ from tfs_client.server.grpc_service import GrpcService, Metrics
 from tfs_client.server.health import HealthService
 from tfs_client.server.loader import Load, Warmup
 from tfs_client.server.manager import Manager
+from tfs_client.server.measures import Measures
 from tfs_client.server.methods import Methods
 from tfs_client.server.servable import Servable
-from tfs_client.server.served import Observer
+from tfs_client.server.served import Observer, told
 
 if TYPE_CHECKING:
     from tfs_client.server.rest.host import RestHost
+    from tfs_client.server.rest.pages import Page
 
 log = logging.getLogger("tfs_client.server")
 
@@ -45,7 +47,8 @@ class Server:
             it is unloaded.
         warmup: called with every servable that was loaded so, and its directory, before it serves; what it raises
             makes the load fail.
-        metrics: tells the values of metrics, for reloads that ask how much they grew.
+        metrics: tells the values of metrics, for reloads that ask how much they grew; by default those of ``measures``.
+        measures: counts what is served; without one there are counts only if the config has a metrics_path.
 
     Models may be added before and after the start. As a context manager it is started on entry, when it returns it
     answers, and stopped on exit.
@@ -63,8 +66,12 @@ class Server:
         platforms: Mapping[str, Load] | None = None,
         warmup: Warmup | None = None,
         metrics: Metrics | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self.config = config or ServerConfig()
+        if measures is None and self.config.metrics_path is not None:
+            measures = Measures()
+        observer = told(observer, measures.ended if measures else None)
         self.manager = Manager(
             self.config.version_labels,
             retries=self.config.load_retries,
@@ -73,9 +80,11 @@ class Server:
         )
         self.core = ServerCore(self.config, self.manager, platforms=platforms, warmup=warmup)
         self._methods = Methods(self.manager, self.config)
-        self._service = GrpcService(self._methods, self.config, observer, core=self.core, metrics=metrics)
+        values = metrics or (measures.values if measures else None)
+        self._service = GrpcService(self._methods, self.config, observer, core=self.core, metrics=values)
         self._health = HealthService()
         self._observer = observer
+        self._measures = measures
         self._server: grpc.Server | None = None
         self._address = _bracketed(self.config.host)
         self._port: int | None = None
@@ -143,19 +152,29 @@ class Server:
             )
         return port
 
-    def open_rest(self) -> str:
-        """Open the REST port of a running server, if that has not been done; a free one unless the config has one.
+    def open_rest(self, port: int | None = None) -> str:
+        """Open the REST port of a running server, if that has not been done; the config's, or else a free one.
 
         Returns ``rest_url``. Raises ConfigError when the address cannot be had, or when the packages are missing.
         """
         with self._rest_lock:
             self._started()
             if self._rest is None:
-                host = _rest_host()(self._methods, self.config, self.config.rest_port or 0, self._observer)
+                port = port or self.config.rest_port or 0
+                host = _rest_host()(self._methods, self.config, port, self._observer, self._pages())
                 host.start()
                 self._rest = host
                 log.info("Exporting HTTP/REST API at:localhost:%d ...", host.port)
             return f"http://{self._address}:{self._rest.port}"
+
+    def _pages(self) -> dict[str, Page]:
+        """What the REST port has besides the API."""
+        path = self.config.metrics_path
+        if path is None or self._measures is None:
+            return {}
+        from tfs_client.server.rest.pages import metrics_page
+
+        return {path: metrics_page(path, self._measures.page)}
 
     def stop(self, grace: float | None = None) -> None:
         """Stop in order: health NOT_SERVING, no new calls, the end of running ones, no models from a configuration.

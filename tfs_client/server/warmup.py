@@ -32,6 +32,9 @@ MAX_RECORDS = 1000
 Ended = Callable[[str, str, int, float], None]
 """Gets the version directory, "OK" or the status of a broken file, the number of records, and the seconds it took."""
 
+Ran = Callable[[str, str, float], None]
+"""Gets the model that a record names, the API method, and the seconds for which the model has run."""
+
 
 def warm_up(
     servable: Servable,
@@ -40,6 +43,7 @@ def warm_up(
     iterations: int = 1,
     method_name_check: bool = False,
     ended: Ended | None = None,
+    ran: Ran | None = None,
 ) -> None:
     """Run the warmup records of a version directory on its servable, in order. Without a file nothing is done.
 
@@ -48,6 +52,7 @@ def warm_up(
         iterations: how often each record is run (``--num_request_iterations_for_warmup``; 0 or less counts as 1).
         method_name_check: refuse signatures made for another method, as calls would be.
         ended: called when the file was read to its end, or could not be read further.
+        ran: called for every request that was run.
 
     Raises CallError: that of the first record that fails, DATA_LOSS for a file that is broken, INVALID_ARGUMENT for
     what is no PredictionLog and for more than 1000 records. OSError for a file that cannot be read.
@@ -59,7 +64,9 @@ def warm_up(
     options = f"num_request_iterations {{ value: {iterations} }}" if iterations > 0 else ""
     log.info("Starting to read warmup data for model at %s with model-warmup-options %s", file, options)
     start = time.monotonic()
-    count, broken = _run_file(partial(run, servable, method_name_check=method_name_check), file, max(iterations, 1))
+    count, broken = _run_file(
+        partial(run, servable, method_name_check=method_name_check, ran=ran), file, max(iterations, 1)
+    )
     seconds = time.monotonic() - start
     if ended is not None:
         ended(path, "OK" if broken is None else f"DATA_LOSS: {broken}", count, seconds)
@@ -74,7 +81,7 @@ def warm_up(
     )
 
 
-def run(servable: Servable, log_: Any, *, method_name_check: bool = False) -> None:
+def run(servable: Servable, log_: Any, *, method_name_check: bool = False, ran: Ran | None = None) -> None:
     """Run the request of one PredictionLog; without a request there is nothing to do, and that is no error.
 
     Raises CallError as the call would, and UNIMPLEMENTED for logs of sessions and of streams.
@@ -85,7 +92,12 @@ def run(servable: Servable, log_: Any, *, method_name_check: bool = False) -> No
     if kind not in RUNNERS:
         number = log_.DESCRIPTOR.fields_by_name[kind].number
         raise UnimplementedError(f"Unsupported log_type for warmup: {number}")
-    RUNNERS[kind](servable, getattr(log_, kind).request, {"method_name_check": method_name_check})
+    method, runner = RUNNERS[kind]
+    request, call = getattr(log_, kind).request, ServedCall(method)
+    runner(servable, request, call, {"method_name_check": method_name_check})
+    if ran is not None and call.run_seconds is not None:
+        spec = request.tasks[0].model_spec if method == "MultiInference" else request.model_spec
+        ran(spec.name, method, call.run_seconds)
 
 
 def _run_file(run_log: Callable[[Any], None], path: str, iterations: int) -> tuple[int, DecodeError | None]:
@@ -120,27 +132,35 @@ def _parsed(record: bytes, path: str) -> Any:
         raise InvalidArgumentError(f"Failed to parse warmup record: {shown} from {path}") from None
 
 
-def _predict(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
-    predict(servable, wire_predict.read_request(request.SerializeToString()), ServedCall("Predict"), **checks)
+Checks = dict[str, bool]
 
 
-def _classify(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
+def _predict(servable: Servable, request: Any, call: ServedCall, checks: Checks) -> None:
+    predict(servable, wire_predict.read_request(request.SerializeToString()), call, **checks)
+
+
+def _classify(servable: Servable, request: Any, call: ServedCall, checks: Checks) -> None:
     name, examples = request.model_spec.signature_name, _examples(request)
     outputs = inference.check_classify(inference.found(servable, name), **checks)
-    inference.classes_of(inference.run(servable, name, examples, outputs), len(examples))
+    with call.running():
+        answer = inference.run(servable, name, examples, outputs)
+    inference.classes_of(answer, len(examples))
 
 
-def _regress(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
+def _regress(servable: Servable, request: Any, call: ServedCall, checks: Checks) -> None:
     name, examples = request.model_spec.signature_name, _examples(request)
     outputs = inference.check_regress(inference.found(servable, name), **checks)
-    inference.values_of(inference.run(servable, name, examples, outputs), len(examples))
+    with call.running():
+        answer = inference.run(servable, name, examples, outputs)
+    inference.values_of(answer, len(examples))
 
 
-def _multi_inference(servable: Servable, request: Any, checks: dict[str, bool]) -> None:
+def _multi_inference(servable: Servable, request: Any, call: ServedCall, checks: Checks) -> None:
     tasks = [(task.model_spec.name, task.model_spec.signature_name, task.method_name) for task in request.tasks]
     checked, examples = inference.checked_tasks(servable, tasks, **checks), _examples(request)
     for name, method, outputs in checked:
-        answer = inference.run(servable, name, examples, outputs)
+        with call.running():
+            answer = inference.run(servable, name, examples, outputs)
         (inference.classes_of if method == CLASSIFY else inference.values_of)(answer, len(examples))
 
 
@@ -148,9 +168,9 @@ def _examples(request: Any) -> list[bytes]:
     return wire_examples.read_input(request.input.SerializeToString())
 
 
-RUNNERS: dict[str, Callable[[Servable, Any, dict[str, bool]], None]] = {
-    "predict_log": _predict,
-    "classify_log": _classify,
-    "regress_log": _regress,
-    "multi_inference_log": _multi_inference,
+RUNNERS: dict[str, tuple[str, Callable[[Servable, Any, ServedCall, Checks], None]]] = {
+    "predict_log": ("Predict", _predict),
+    "classify_log": ("Classify", _classify),
+    "regress_log": ("Regress", _regress),
+    "multi_inference_log": ("MultiInference", _multi_inference),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -15,10 +16,10 @@ from tfs_client.server.config import ServerConfig
 from tfs_client.server.methods import Methods
 from tfs_client.server.rest import bodies, replies, routes
 from tfs_client.server.rest.answers import Answers
-from tfs_client.server.rest.pages import page_below
+from tfs_client.server.rest.pages import Page, page_below, path_of
 from tfs_client.server.rest.running import Running
 from tfs_client.server.security import check_caller
-from tfs_client.server.served import Observer, ServedCall
+from tfs_client.server.served import Observer, ServedCall, observe
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -54,16 +55,25 @@ JSON = "application/json"
 class RestApp:
     """Answers HTTP requests. The work of a call is done in the threads of the executor, never on the event loop.
 
+    Pages by path come before the API, whatever the method is. They are made on the event loop: metrics are to be had
+    also when every thread has a call.
+
     Once ``closing`` is set, answers tell the client that the connection ends.
     """
 
     def __init__(
-        self, methods: Methods, config: ServerConfig, executor: ThreadPoolExecutor, observer: Observer | None
+        self,
+        methods: Methods,
+        config: ServerConfig,
+        executor: ThreadPoolExecutor,
+        observer: Observer | None,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._answers = Answers(methods)
         self._config = config
         self._executor = executor
         self._observer = observer
+        self._pages = pages or {}
         self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,13 +91,24 @@ class RestApp:
 
     async def _response(self, request: Request) -> Response:
         target = routes.target_of(request.scope["raw_path"], request.scope["query_string"])
-        page = page_below(request, target)
+        below = page_below(request, target, self._pages)
+        if below is not None:
+            return below
+        page = self._pages.get(path_of(target))
         if page is not None:
-            return page
+            return self._page_response(request, page, target)
         response = await self._api_response(request, target)
         if self._config.rest_cors:
             response.headers.update(CORS)
         return response
+
+    def _page_response(self, request: Request, page: Page, target: str) -> Response:
+        try:
+            check_caller(self._config.token, dict(request.headers))
+        except CallError as error:
+            return Response(error.details, HTTP_STATUS[error.code], media_type="text/plain")
+        status, text = page(target)
+        return Response(text, status, {"content-type": "text/plain"})
 
     async def _api_response(self, request: Request, target: str) -> Response:
         limit = self._config.rest_max_body
@@ -104,6 +125,9 @@ class RestApp:
         try:
             route = routes.route(request.method, target)
         except CallError as error:
+            call = ServedCall("", metadata=dict(request.headers), transport="rest", code=error.code)
+            call.details = error.details
+            observe(self._observer, call)
             return error.code, b"" if isinstance(error, routes.NoVersion) else replies.error(error.details)
         encoding = request.headers.get("content-encoding", "")
         call = ServedCall(route.method, route.spec.name, metadata=dict(request.headers), transport="rest")

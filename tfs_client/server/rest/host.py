@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -19,7 +20,7 @@ from tfs_client.errors import ConfigError
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.methods import Methods
 from tfs_client.server.rest.app import RestApp
-from tfs_client.server.rest.pages import HEADERS, page_text
+from tfs_client.server.rest.pages import HEADERS, Page, page_text
 from tfs_client.server.served import Observer
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,18 @@ class RestHost:
     that belong to whoever runs this process. What it would do besides is a few lines.
     """
 
-    def __init__(self, methods: Methods, config: ServerConfig, port: int, observer: Observer | None) -> None:
+    def __init__(
+        self,
+        methods: Methods,
+        config: ServerConfig,
+        port: int,
+        observer: Observer | None,
+        pages: Mapping[str, Page] | None = None,
+    ) -> None:
         self._socket = listening(config.host, port)
         self.port: int = self._socket.getsockname()[1]
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="tfs-serve-rest")
-        self._app = RestApp(methods, config, self._executor, observer)
+        self._app = RestApp(methods, config, self._executor, observer, pages)
         self._options = uvicorn.Config(
             self._app,
             http=_Connection,

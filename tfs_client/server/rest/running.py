@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tfs_client.errors import StatusCode
+from tfs_client.server.batching.deadlines import time_limit
 from tfs_client.server.rest import replies
 from tfs_client.server.served import Observer, ServedCall, observe, settle
 
@@ -34,7 +35,8 @@ class Running:
         def run() -> Reply:
             with suppress(RuntimeError):  # the loop is gone: the server stopped without waiting for this call
                 loop.call_soon_threadsafe(started.set)
-            return self._run()
+            with time_limit(limit):
+                return self._run()
 
         running = loop.run_in_executor(executor, run)
         try:
