@@ -400,7 +400,7 @@ def test_through_a_server_the_model_knows_how_long_the_client_waits():
         server.add_model("m", batched)
         with PredictClient(server.target, model="m") as client:
             client.predict({"x": [1.0]}, timeout=15)
-    assert 0 < left[0] <= 15
+    assert 0 < left[0] < 16  # on its way gRPC rounds 15 seconds up
 
 
 def test_through_a_server_futures_of_one_client_meet():
