@@ -277,6 +277,10 @@ def test_where_the_model_server_would_wait_for_ever_the_wait_has_an_end(cores, v
     )
 
 
+def test_nobody_need_wait_at_all(cores):
+    assert "was found within 0 seconds" in refusal(cores(ModelConfig("m", "/nowhere"), start_wait=0).start)
+
+
 def test_the_wait_ends_when_the_version_appears(cores):
     core = cores(ModelConfig("m", str(cores.base / "m")))
     with ThreadPoolExecutor(1) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,16 @@ import pytest
 from model_dirs import TextPlatform, put
 from served_models import FAST, Starter, until
 
-from tfs_client import AllVersions, Latest, ModelConfig, ModelServerConfig, PredictClient, SpecificVersions, StatusCode
+from tfs_client import (
+    AllVersions,
+    Latest,
+    ModelConfig,
+    ModelServerConfig,
+    PredictClient,
+    SpecificVersions,
+    StatusCode,
+    UnavailableError,
+)
 from tfs_client.server import Server, ServerConfig
 
 THREADS = ("tfs-load", "tfs-unload", "tfs-source", "tfs-config-file")
@@ -301,6 +311,37 @@ def test_a_start_that_fails_leaves_nothing_behind(serve):
     with pytest.raises(Exception, match="did not become available"):
         serve(serve.model("m", 1, text="broken"))
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name in THREADS]
+
+
+def waiting_server():
+    """A server whose start waits for a model that never comes."""
+    config = ModelServerConfig([ModelConfig("ghost", "/nowhere")])
+    return Server(ServerConfig(model_config=config, **FAST), platforms={"tensorflow": TextPlatform()})
+
+
+def test_a_start_that_waits_can_be_stopped_from_another_thread():
+    server = waiting_server()
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(server.start)
+        until(lambda: server.core._source is not None)
+        server.stop()
+        with pytest.raises(UnavailableError, match="the server is stopping"):
+            starting.result(10)
+    assert not [thread for thread in threading.enumerate() if thread.name in THREADS]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a signal to come later")
+def test_a_start_that_waits_can_be_stopped_by_a_signal():
+    """The handler runs in the thread that waits, so nothing on the way may wait for that."""
+    server = waiting_server()
+    before = signal.signal(signal.SIGALRM, lambda number, frame: server.stop(0))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(UnavailableError, match="the server is stopping"):
+            server.start()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not [thread for thread in threading.enumerate() if thread.name in THREADS]
 
 
 def test_a_port_that_is_taken_unloads_the_models(serve):

@@ -151,7 +151,7 @@ class ServerCore:
         if first:
             source.start()
         awaited = Awaited(self._manager, new, self._stopping)
-        awaited.wait(patience if source.polls else 0.0, "servable" if first else "model")
+        awaited.wait(patience if source.polls else None, "servable" if first else "model")
 
     def _aspire(self, name: str, versions: Sequence[VersionPath]) -> None:
         """What the source found becomes what the manager is to have."""

@@ -27,17 +27,18 @@ class Awaited:
         self._outcomes: list[VersionStatus] = []
         self._missing: list[ListedModel] = []
 
-    def wait(self, patience: float, what: str) -> None:
+    def wait(self, patience: float | None, what: str) -> None:
         """Return when every model has a version that serves.
 
         Args:
-            patience: seconds in which versions must appear. Once they have, their loads may take as long as they do.
+            patience: seconds in which versions must appear; None: all that ever will have appeared. Once they have,
+                their loads may take as long as they do.
             what: what the model server calls the models here.
 
         Raises UnknownError for models whose highest version that has come to a result has failed,
         DeadlineExceededError for those that have none, and UnavailableError when the server stops.
         """
-        if not self._manager.wait_until(self._over, patience):
+        if not self._manager.wait_until(self._over, patience or 0.0):
             self._manager.wait_until(lambda: self._over() or bool(self._missing))
         if self._stopping.is_set():
             raise UnavailableError("the server is stopping")
@@ -69,7 +70,8 @@ def _due_to(status: VersionStatus) -> str:
     return f" due to error: {status.code.name}: {status.message}" if status.code else ""
 
 
-def _nothing_found(models: Sequence[ListedModel], patience: float) -> DeadlineExceededError:
+def _nothing_found(models: Sequence[ListedModel], patience: float | None) -> DeadlineExceededError:
     listed = ", ".join(f"{{name: {model.name} base_path: {model.base_path}}}" for model in models)
-    waited = f"within {patience:g} seconds" if patience else "and file_system_poll_wait_seconds forbids to look again"
+    forbidden = "and file_system_poll_wait_seconds forbids to look again"
+    waited = forbidden if patience is None else f"within {patience:g} seconds"
     return DeadlineExceededError(f"No version of {len(models)} model(s) was found {waited}: {listed}")
