@@ -1,0 +1,30 @@
+"""The log of tfs-serve on standard error, with the prefix that TensorFlow's programs have."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+LETTERS = {logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "F"}
+
+
+class Formatter(logging.Formatter):
+    """``2026-01-31 12:00:00.123456: I tfs_client/server/core.py:114] Adding/updating models.``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and a traceback where there is one."""
+        seconds = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        micros = int(record.created % 1 * 1e6)
+        letter = LETTERS.get(record.levelno, "I")
+        place = "".join(record.pathname.replace("\\", "/").rpartition("tfs_client/")[1:])
+        prefix = f"{seconds}.{micros:06d}: {letter} {place}:{record.lineno}] "
+        return prefix + super().format(record)
+
+
+def log_to_stderr() -> None:
+    """Send the log to standard error: of this package from INFO on, of others warnings."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter())
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("tfs_client").setLevel(logging.INFO)
