@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -12,19 +11,15 @@ from tfs_client.codec import examples as wire_examples
 from tfs_client.codec import model_spec
 from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import CallError, DecodeError, InvalidArgumentError, StatusCode
-from tfs_client.server import model_list
+from tfs_client.errors import InvalidArgumentError, StatusCode
+from tfs_client.server import reload
 from tfs_client.server.batching.deadlines import time_limit
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
+from tfs_client.server.messages import parse
 from tfs_client.server.methods import Methods
 from tfs_client.server.security import check_caller
 from tfs_client.server.served import Observer, ServedCall, observe, settle
-
-log = logging.getLogger("tfs_client.server")
-
-Metrics = Callable[[list[str]], Mapping[str, int]]
-"""Tells the values of metrics, by the model server's own names such as ``/tensorflow/serving/request_count``."""
 
 MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones (model_servers/grpc_status_util.cc)
 
@@ -39,13 +34,13 @@ class GrpcService:
         observer: Observer | None = None,
         *,
         core: ServerCore,
-        metrics: Metrics | None = None,
+        metrics: reload.Metrics | None = None,
     ) -> None:
         self._methods = methods
         self._config = config
         self._observer = observer
         self._core = core
-        self._metrics = metrics or no_metrics
+        self._metrics = metrics or reload.no_metrics
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
         """What a grpc.Server takes."""
@@ -116,7 +111,7 @@ class GrpcService:
             MultiInferenceResponse,
         )
 
-        request, response = _parse(MultiInferenceRequest, data), MultiInferenceResponse()
+        request, response = parse(MultiInferenceRequest, data), MultiInferenceResponse()
         # The first task's spec chooses the model; without one it counts as empty, and is never "missing".
         spec = _noted((_spec_of(request.tasks[0]) if request.tasks else None) or ModelSpec(""), call)
         tasks = [(task.model_spec.name, task.model_spec.signature_name, task.method_name) for task in request.tasks]
@@ -140,7 +135,7 @@ class GrpcService:
         )
         from tfs_client.server.metadata import signature_def_map
 
-        request = _parse(GetModelMetadataRequest, data)
+        request = parse(GetModelMetadataRequest, data)
         spec = _noted(_spec_of(request), call)
         if not request.metadata_field:
             raise InvalidArgumentError("GetModelMetadataRequest must specify at least one metadata_field")
@@ -160,7 +155,7 @@ class GrpcService:
             GetModelStatusResponse,
         )
 
-        request = _parse(GetModelStatusRequest, data)
+        request = parse(GetModelStatusRequest, data)
         spec = _noted(_spec_of(request), call)
         response = GetModelStatusResponse()
         for status in self._methods.status(spec, call):
@@ -171,44 +166,7 @@ class GrpcService:
         return response.SerializeToString()
 
     def _reload_config(self, data: bytes, call: ServedCall) -> bytes:
-        from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import (
-            ReloadConfigRequest,
-            ReloadConfigResponse,
-        )
-
-        request = _parse(ReloadConfigRequest, data)
-        names = [*dict.fromkeys(request.metric_names)]
-        before = self._metrics(names)
-        try:
-            if request.config.WhichOneof("config") != "model_config_list":
-                raise model_list.unsupported()
-            _log_entries(request.config.model_config_list.config)
-            self._core.reload(request.config)
-        except CallError as error:
-            log.error("ReloadConfig failed: %s", error.details)
-            raise
-        response = ReloadConfigResponse()
-        response.status.SetInParent()  # present even when it says OK
-        after = self._metrics(names)
-        for name in names:
-            response.metric.add(name=name, int64_value_increase=after[name] - before[name])
-        return response.SerializeToString()
-
-
-def no_metrics(names: list[str]) -> Mapping[str, int]:
-    """The values of metrics where nothing is counted."""
-    return dict.fromkeys(names, 0)
-
-
-def _log_entries(models: Iterable[Any]) -> None:
-    for index, model in enumerate(models):
-        log.info(
-            "\nConfig entry\n\tindex : %d\n\tpath : %s\n\tname : %s\n\tplatform : %s",
-            index,
-            model.base_path,
-            model.name,
-            model.model_platform,
-        )
+        return reload.handle(data, self._core, self._metrics)
 
 
 _GRPC_CODES = {StatusCode(code.value[0]): code for code in grpc.StatusCode}
@@ -246,15 +204,6 @@ def _examples(data: bytes, call: ServedCall) -> tuple[ModelSpec, list[bytes]]:
 
 def _spec_of(request: Any) -> ModelSpec | None:
     return model_spec.read(request.model_spec.SerializeToString()) if request.HasField("model_spec") else None
-
-
-def _parse(message: Any, data: bytes) -> Any:
-    from google.protobuf.message import DecodeError as ProtobufError
-
-    try:
-        return message.FromString(data)
-    except ProtobufError as error:
-        raise DecodeError(str(error)) from None
 
 
 def _cut(details: str) -> str:

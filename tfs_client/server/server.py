@@ -18,12 +18,14 @@ from tfs_client.errors import ClosedError, ConfigError
 from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
-from tfs_client.server.grpc_service import GrpcService, Metrics
+from tfs_client.server.grpc_service import GrpcService
 from tfs_client.server.health import HealthService
+from tfs_client.server.listening import bracketed, listen
 from tfs_client.server.loader import Load, Warmup
 from tfs_client.server.manager import Manager
 from tfs_client.server.measures import Measures
 from tfs_client.server.methods import Methods
+from tfs_client.server.reload import Metrics
 from tfs_client.server.servable import Servable
 from tfs_client.server.served import Observer, told
 
@@ -86,7 +88,7 @@ class Server:
         self._observer = observer
         self._measures = measures
         self._server: grpc.Server | None = None
-        self._address = _bracketed(self.config.host)
+        self._address = bracketed(self.config.host)
         self._port: int | None = None
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
@@ -123,34 +125,10 @@ class Server:
         server.add_generic_rpc_handlers(self._service.handlers())
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(),))
-        self._listen(server)
+        self._port = listen(server, self.config)
         server.start()
         self._health.set(True)
         self._server = server
-
-    def _listen(self, server: grpc.Server) -> None:
-        log.info("Using InsecureServerCredentials" if self.config.tls is None else "Using SSL credentials")
-        socket, port = self.config.grpc_socket_path, self.config.port
-        self._port = None if port is None else self._bind(server, f"{self._address}:{port}")
-        if self._port is not None:
-            log.info("Running gRPC ModelServer at %s:%d ...", self._address, self._port)
-        if socket is not None:
-            self._bind(server, f"unix:{os.fspath(socket)}")
-            log.info("Running gRPC ModelServer at UNIX socket %s ...", os.fspath(socket))
-
-    def _bind(self, server: grpc.Server, where: str) -> int:
-        """The port that was bound. Raises ConfigError."""
-        tls = self.config.tls
-        try:
-            port = server.add_insecure_port(where) if tls is None else server.add_secure_port(where, tls.credentials())
-        except RuntimeError:
-            port = 0
-        if not port:
-            raise ConfigError(
-                f"cannot listen at {where}: the port is taken or not ours to use, or the host is no address of this "
-                "machine" + ("" if tls is None else ", or certificate and key do not belong together")
-            )
-        return port
 
     def open_rest(self, port: int | None = None) -> str:
         """Open the REST port of a running server, if that has not been done; the config's, or else a free one.
@@ -244,10 +222,6 @@ class Server:
         if getattr(self, "_server", None) is not None:
             _warn(f"unclosed server at port {self._port or 'none'}: call stop()", ResourceWarning, source=self)
             self.stop(0)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _rest_host() -> type[RestHost]:

@@ -1,0 +1,48 @@
+"""Listening: the gRPC port and UNIX socket of a server, and how they are secured."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import grpc
+
+from tfs_client.errors import ConfigError
+from tfs_client.server.config import ServerConfig
+
+log = logging.getLogger("tfs_client.server")
+
+
+def listen(server: grpc.Server, config: ServerConfig) -> int | None:
+    """Bind what the config asks for; the port that was bound, if any. Raises ConfigError when it cannot be had."""
+    log.info("Using InsecureServerCredentials" if config.tls is None else "Using SSL credentials")
+    port = None
+    if config.port is not None:
+        port = _bind(server, f"{bracketed(config.host)}:{config.port}", config)
+        log.info("Running gRPC ModelServer at %s:%d ...", bracketed(config.host), port)
+    if config.grpc_socket_path is not None:
+        path = os.fspath(config.grpc_socket_path)
+        _bind(server, f"unix:{path}", config)
+        log.info("Running gRPC ModelServer at UNIX socket %s ...", path)
+    return port
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in an address."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _bind(server: grpc.Server, where: str, config: ServerConfig) -> int:
+    try:
+        if config.tls is None:
+            port = server.add_insecure_port(where)
+        else:
+            port = server.add_secure_port(where, config.tls.credentials())
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise ConfigError(
+            f"cannot listen at {where}: the port is taken or not ours to use, or the host is no address of this "
+            "machine" + ("" if config.tls is None else ", or certificate and key do not belong together")
+        )
+    return port
