@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tfs_client import ConfigError
+from tfs_client import TLS, ConfigError, RetryPolicy, StatusCode
 from tfs_client.options import (
     UNSET,
     Deadline,
@@ -170,3 +170,73 @@ def test_without_a_limit_everything_remains():
 
 def test_unset_prints_its_name():
     assert repr(UNSET) == "UNSET"
+
+
+@pytest.mark.parametrize("ca", [5, 0, True, object(), "", "/nowhere.pem"])
+def test_certificates_that_are_no_files_are_refused_and_no_descriptor_is_touched(ca):
+    with pytest.raises(ConfigError, match="expected ca as a PEM file or its bytes"):
+        TLS(ca=ca)
+
+
+def test_a_certificate_goes_with_its_key():
+    with pytest.raises(ConfigError, match="one without the other"):
+        TLS(certificate=b"-----BEGIN CERTIFICATE-----")
+    with pytest.raises(ConfigError, match="begins with '-----BEGIN'"):
+        TLS(ca=b"no pem")
+    assert "secret" not in repr(TLS(certificate=b"-----BEGIN ", key=b"-----BEGIN secret"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attempts": 1},
+        {"attempts": 6},
+        {"initial_backoff": 0.001},
+        {"max_backoff": 0},
+        {"initial_backoff": 2.0, "max_backoff": 1.0},
+        {"multiplier": 0.5},
+        {"codes": ()},
+        {"codes": [StatusCode.OK]},
+        {"codes": [StatusCode.DEADLINE_EXCEEDED]},
+        {"codes": 5},
+        {"budget": 0},
+        {"refill": -1},
+    ],
+)
+def test_retry_policies_that_make_no_sense_are_refused(options):
+    with pytest.raises(ConfigError, match="expected"):
+        RetryPolicy(**options)
+
+
+def test_codes_of_a_policy_may_be_numbers_or_names_of_codes():
+    assert RetryPolicy(codes=[14, StatusCode.ABORTED]).codes == {StatusCode.UNAVAILABLE, StatusCode.ABORTED}
+
+
+def test_targets_know_whether_they_are_rest_and_how_they_may_be_shown():
+    rest = checked_target("https://me:secret@gateway/tfs/")
+    assert rest.rest
+    assert rest.secure
+    assert rest.addresses == ("https://me:secret@gateway/tfs",)
+    assert str(rest) == "https://gateway/tfs"
+    replicas = checked_target(["a:1", "b:2", "a:1"])
+    assert (replicas.addresses, replicas.rest) == (("a:1", "b:2"), False)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://",
+        "http://h:0",
+        "http://h:99999",
+        "http://h/v1/models/m",
+        "http://h?x=1",
+        "http://h h",
+        [],
+        [5],
+        ["unix:/a"],
+        ["http://h:1"],
+    ],
+)
+def test_other_targets_are_refused(target):
+    with pytest.raises(ConfigError, match="expected"):
+        checked_target(target)

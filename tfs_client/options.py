@@ -131,8 +131,9 @@ class TLS:
             data, where = value, f"{len(value)} bytes"
         else:
             try:
-                with open(value, "rb") as file:
-                    data, where = file.read(), repr(os.fspath(value))
+                path = os.fspath(value)  # open() would take a number for a descriptor, and close it
+                with open(path, "rb") as file:
+                    data, where = file.read(), repr(path)
             except (OSError, TypeError) as error:
                 raise ConfigError(f"expected {name} as a PEM file or its bytes, got {value!r}: {error}") from None
         if b"-----BEGIN " not in data:
