@@ -13,6 +13,7 @@ from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import InvalidArgumentError, StatusCode
 from tfs_client.server import reload
+from tfs_client.server.admission import Admission
 from tfs_client.server.batching.deadlines import time_limit
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
@@ -25,7 +26,11 @@ MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones 
 
 
 class GrpcService:
-    """The handlers of both services. They take and give bytes; messages other than Predict's go through protobuf."""
+    """The handlers of both services. They take and give bytes; messages other than Predict's go through protobuf.
+
+    Attributes:
+        admission: closed, every call is refused.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class GrpcService:
     ) -> None:
         self._methods = methods
         self._config = config
+        self.admission = Admission()
         self._observer = observer
         self._core = core
         self._metrics = metrics or reload.no_metrics
@@ -67,7 +73,7 @@ class GrpcService:
     def _handler(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> grpc.RpcMethodHandler[Any, Any]:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             call = ServedCall(name, metadata=dict(context.invocation_metadata()))
-            with time_limit(context.time_remaining()):
+            with self.admission.counted(), time_limit(context.time_remaining()):
                 reply = settle(call, lambda: self._admitted(method, request, call))
             if not context.is_active():
                 call.gave_up()
@@ -79,6 +85,7 @@ class GrpcService:
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _admitted(self, method: Callable[[bytes, ServedCall], bytes], request: bytes, call: ServedCall) -> bytes:
+        self.admission.check()
         check_caller(self._config.token, call.metadata)
         return method(request, call)
 

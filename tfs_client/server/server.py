@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfs_client.server")
 
+# A busy server that stops says UNAVAILABLE itself until no more calls come, or for so long at the most. Calls that gRPC
+# has taken in and not yet handed on when its own stop begins end as CANCELLED, which tells nobody to try elsewhere.
+QUIET_SECONDS, SETTLE_SECONDS = 0.05, 0.5
+
 LEAST_UNLOAD_SECONDS = 5.0  # loads and unloads cannot be interrupted, and stopping without grace is no reason to leak
 
 
@@ -122,6 +126,7 @@ class Server:
         server = grpc.server(
             ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve"), options=list(options.items())
         )
+        self._service.admission.open()
         server.add_generic_rpc_handlers(self._service.handlers())
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(),))
@@ -170,6 +175,9 @@ class Server:
         self.core.give_up()
         if server is not None and self.config.drain_seconds:
             time.sleep(self.config.drain_seconds)
+        if server is not None:
+            self._service.admission.close()
+            self._service.admission.settle(QUIET_SECONDS, SETTLE_SECONDS)
         stopped = None if server is None else server.stop(grace)
         if rest is not None:
             rest.stop(grace)

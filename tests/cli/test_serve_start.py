@@ -1,0 +1,448 @@
+"""tfs-serve: what ends it before it serves, with the model server's texts and exit codes; run in this process."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from transports.certificates import certificates
+
+from tfs_client import PredictClient
+from tfs_client.cli import serve, serve_files
+from tfs_client.cli.serve_flags import read
+from tfs_client.cli.serve_options import MAX_WAITING, setup
+from tfs_client.errors import CallError
+from tfs_client.options import TLS
+from tfs_client.server import Server
+from tfs_client.server.embedded import MODELS
+
+FAILED = "Failed to start server. Error: "
+
+
+@pytest.fixture
+def failure(capsys, tmp_path):
+    """Runs the command, which must not start; gives the status that it tells. ``{}`` in arguments is ``tmp_path``."""
+
+    def run(*arguments):
+        assert serve.main([argument.replace("{}", str(tmp_path)) for argument in arguments]) == 255
+        out = capsys.readouterr().out
+        assert out.startswith(FAILED)
+        return out.removeprefix(FAILED).strip().replace(str(tmp_path), "{}")
+
+    return run
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
+def taken_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (
+            ["--port=0"],
+            "INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path "
+            "must be set.",
+        ),
+        (
+            ["--use_alts_credentials", "--ssl_config_file=x"],
+            "INVALID_ARGUMENT: Either use_alts_credentials must be false or ssl_config_file must be empty.",
+        ),
+        (
+            ["--use_alts_credentials"],
+            "UNIMPLEMENTED: use_alts_credentials is not supported; secure the port with ssl_config_file",
+        ),
+        (
+            [],
+            "INVALID_ARGUMENT: Both server_options.model_base_path and server_options.model_config_file are empty!",
+        ),
+        (
+            ["--model_base_path=/m", "--batching_parameters_file=x"],
+            "INVALID_ARGUMENT: server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true.",
+        ),
+        (
+            [
+                "--model_base_path=/m",
+                "--tensorflow_session_parallelism=1",
+                "--tensorflow_intra_op_parallelism=1",
+                "--tensorflow_inter_op_parallelism=1",
+            ],
+            "INVALID_ARGUMENT: Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) "
+            "separately. You cannot configure all.",
+        ),
+        (
+            ["--model_base_path=models/m"],
+            "INVALID_ARGUMENT: Expected model default to have an absolute path or URI; got base_path()=models/m",
+        ),
+        (
+            ["--embedded", "--grpc_channel_arguments=a"],
+            "INVALID_ARGUMENT: grpc_channel_arguments: expected name=value, ",
+        ),
+        (["--embedded", "--rest_api_port=70000"], "INVALID_ARGUMENT: rest_api_port must be a port, or 0 for none; "),
+        (["--embedded", "--port=70000"], "INVALID_ARGUMENT: expected a port from 0 to 65535, got 70000"),
+        (["--embedded", "--shutdown_grace_seconds=-1"], "INVALID_ARGUMENT: expected shutdown_grace in seconds"),
+        (["--embedded", "--grpc_max_threads=0"], "INVALID_ARGUMENT: expected at least one thread, got 0"),
+    ],
+)
+def test_flags_that_do_not_go_together(failure, arguments, status):
+    assert failure(*arguments).startswith(status)
+
+
+FILES = [
+    ["--model_config_file"],
+    ["--embedded", "--enable_batching", "--batching_parameters_file"],
+    ["--embedded", "--tensorflow_session_config_file"],
+    ["--embedded", "--platform_config_file"],
+    ["--embedded", "--thread_pool_factory_config_file"],
+    ["--embedded", "--ssl_config_file"],
+    ["--embedded", "--token_file"],
+    ["--embedded", "--rest_api_port=1", "--monitoring_config_file"],
+]
+
+
+@pytest.mark.parametrize("flags", FILES, ids=lambda flags: flags[-1])
+def test_files_that_are_missing(failure, flags):
+    *others, file = flags
+    assert failure(*others, f"{file}={{}}/none") == "NOT_FOUND: {}/none; No such file or directory"
+
+
+MESSAGES = [flags for flags in FILES if flags[-1].split("_")[0] in ("--model", "--batching", "--ssl", "--monitoring")]
+
+
+@pytest.mark.parametrize("flags", MESSAGES, ids=lambda flags: flags[-1])
+@pytest.mark.parametrize("content", [b"no_such_field: 1", b"\xff"], ids=["a field", "no text"])
+def test_files_that_are_no_such_message(failure, tmp_path, flags, content):
+    (tmp_path / "file").write_bytes(content)
+    *others, file = flags
+    assert failure(*others, f"{file}={{}}/file") == "INVALID_ARGUMENT: Invalid protobuf file: '{}/file'"
+
+
+def test_custom_platforms_are_refused(failure, tmp_path):
+    (tmp_path / "file").touch()
+    assert failure("--embedded", "--platform_config_file={}/file").startswith("UNIMPLEMENTED: platform_config_file ")
+
+
+def test_the_place_of_the_fault_is_in_the_log(failure, tmp_path, caplog):
+    (tmp_path / "file").write_text("server_key: 'x'\nno_such_field: 1")
+    failure("--embedded", "--ssl_config_file={}/file")
+    assert "Error parsing text-format tensorflow.serving.SSLConfig: 2:1 : " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (
+            'model_config_list { config { name: "m" base_path: "/m" model_platform: "caffe" } }',
+            "INVALID_ARGUMENT: Model m requests unsupported platform caffe",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" } }',
+            "INVALID_ARGUMENT: Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            "ModelServerConfig::model_platform, model name is m",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "m" model_platform: "tensorflow" } }',
+            "INVALID_ARGUMENT: Expected model m to have an absolute path or URI; got base_path()=m",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" } config { name: "m" base_path: "/m" } }',
+            "INVALID_ARGUMENT: Illegal to list model m multiple times in config list",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" model_platform: "tensorflow" '
+            'version_labels { key: "stable" value: 1 } } }',
+            "FAILED_PRECONDITION: Request to assign label to version 1 of model m, "
+            "which is not currently available for inference",
+        ),
+        ("custom_model_config {}", "INVALID_ARGUMENT: ServerModelConfig type not supported by "),
+    ],
+)
+def test_model_configurations_that_are_not_good(failure, tmp_path, text, status):
+    (tmp_path / "models.config").write_text(text)
+    assert failure("--model_config_file={}/models.config").startswith(status)
+
+
+def test_batching_parameters_that_are_not_good(failure, tmp_path):
+    (tmp_path / "batching").write_text("num_batch_threads { value: 0 }")
+    status = failure("--embedded", "--enable_batching", "--batching_parameters_file={}/batching")
+    assert status == "INVALID_ARGUMENT: num_batch_threads must be positive; was 0"
+
+
+@pytest.mark.parametrize("text", ["", "server_key: 'x' server_cert: 'y'", "client_verify: true"])
+def test_an_ssl_config_without_certificates(failure, tmp_path, text):
+    (tmp_path / "ssl").write_text(text)
+    assert failure("--embedded", "--ssl_config_file={}/ssl").startswith("INVALID_ARGUMENT: {}/ssl: expected ")
+
+
+def test_a_token_that_no_header_can_hold(failure, tmp_path):
+    (tmp_path / "token").write_text("two words")
+    status = failure("--embedded", "--token_file={}/token")
+    assert status.startswith("INVALID_ARGUMENT: {}/token: expected a token")
+    assert "words" not in status
+
+
+def test_a_model_that_cannot_be_loaded(failure, tmp_path):
+    (tmp_path / "m" / "3").mkdir(parents=True)
+    status = failure("--model_base_path={}/m", "--model_name=m", "--max_num_load_retries=0")
+    assert status.startswith(
+        "UNKNOWN: 1 servable(s) did not become available: {{{name: m version: 3} due to error: NOT_FOUND: "
+    )
+
+
+@pytest.mark.skipif("tensorflow" in sys.modules, reason="TensorFlow is here")
+def test_a_saved_model_names_the_extra_that_it_needs(failure, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    (tmp_path / "m" / "3").mkdir(parents=True)
+    (tmp_path / "m" / "3" / "saved_model.pb").touch()
+    status = failure("--model_base_path={}/m", "--max_num_load_retries=0")
+    assert "FAILED_PRECONDITION: running this model needs TensorFlow: pip install 'tfs-client[tensorflow]'" in status
+
+
+@pytest.mark.parametrize("health", [[], ["--enable_grpc_healthcheck_service"]])
+def test_a_taken_port(failure, taken_port, caplog, health):
+    status = failure("--embedded", f"--port={taken_port}", *health)
+    assert status == "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+    assert f"cannot listen at 127.0.0.1:{taken_port}: the port is taken" in caplog.text
+
+
+def test_certificate_and_key_that_do_not_belong_together(failure, tmp_path, free_port):
+    known = certificates()
+    write_ssl(tmp_path / "ssl", known.server.certificate, known.client.key)
+    status = failure("--embedded", f"--port={free_port}", "--ssl_config_file={}/ssl")
+    assert status == "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+
+
+def test_rest_that_is_not_installed(failure, monkeypatch, free_port):
+    for name in [name for name in sys.modules if name.startswith("tfs_client.server.rest.host")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    status = failure("--embedded", f"--port={free_port}", "--rest_api_port=1")
+    assert status == "INVALID_ARGUMENT: REST needs the package uvicorn: pip install 'tfs-client[server]'"
+
+
+def test_signals_are_left_as_they_were(failure):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    failure("--embedded", "--port=70000")
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+# --- what is shown instead of serving --------------------------------------------------------------------------------
+
+
+def test_the_version(capsys):
+    assert serve.main(["--version"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("TensorFlow ModelServer: 0.")
+    assert second.startswith("TensorFlow Library: ")
+
+
+def test_help(capsys):
+    assert serve.main(["--help"]) == 255
+    assert capsys.readouterr().out.startswith("usage: tfs-serve\nFlags:\n\t--port=8500 ")
+
+
+def test_a_value_that_cannot_be_read(capsys, caplog):
+    assert serve.main(["--port=x", "--version"]) == 255
+    assert capsys.readouterr().out.startswith("usage: tfs-serve\n")
+    assert "Couldn't interpret value x for flag port." in caplog.text
+
+
+def test_an_unknown_argument_is_told_and_passed_over(capsys):
+    assert serve.main(["--no_such=1", "more", "--port=0"]) == 255
+    out = capsys.readouterr().out
+    assert out.startswith("unknown argument: --no_such=1\nusage: tfs-serve\nFlags:\n")
+    assert out.splitlines()[-1].startswith(FAILED)
+
+
+def test_flags_without_effect_are_told_once_each(failure, caplog):
+    caplog.set_level(logging.INFO)
+    failure("--flush_filesystem_caches", "--flush_filesystem_caches=false", "--mixed_precision=bfloat16", "--port=0")
+    said = [(record.levelname, record.message) for record in caplog.records]
+    assert said == [
+        ("INFO", "--flush_filesystem_caches is accepted, and changes nothing here"),
+        ("WARNING", "--mixed_precision is not supported, and is passed over"),
+    ]
+
+
+# --- what the flags and files become ---------------------------------------------------------------------------------
+
+
+def made(*arguments):
+    return setup(read(arguments))
+
+
+def test_defaults():
+    found = made("--embedded")
+    assert (found.config.host, found.config.port, found.rest_port) == ("127.0.0.1", 8500, None)
+    assert found.config.rest_timeout == 30
+    assert found.config.load_retry_interval == 60
+    assert found.config.max_num_load_retries == 5
+    assert found.platforms.batching is None
+    assert found.platforms.warmup
+
+
+def test_the_only_model(caplog):
+    caplog.set_level(logging.INFO)
+    (model,) = made("--model_name=m", "--model_base_path=/models/m").config.model_config
+    assert (model.name, model.base_path, model.platform) == ("m", "/models/m", "tensorflow")
+    line = "Building single TensorFlow model file config:  model_name: m model_base_path: /models/m"
+    assert line in caplog.messages
+
+
+def test_a_config_file_comes_before_the_only_model():
+    config = made("--model_base_path=/m", "--model_config_file=/c", "--model_config_file_poll_wait_seconds=7").config
+    assert (config.model_config, config.model_config_file) == (None, "/c")
+    assert config.model_config_file_poll_wait_seconds == 7
+
+
+def test_what_the_server_is_told():
+    config = made(
+        "--embedded",
+        "--port=0",
+        "--grpc_socket_path=rel.sock",
+        "--host=::1",
+        "--rest_api_timeout_in_ms=1500",
+        "--rest_api_enable_cors_support",
+        "--num_load_threads=2",
+        "--num_unload_threads=3",
+        "--max_num_load_retries=0",
+        "--load_retry_interval_micros=500",
+        "--file_system_poll_wait_seconds=-1",
+        "--allow_version_labels_for_unavailable_models",
+        "--grpc_channel_arguments=grpc.max_connection_age_ms=5,grpc.ssl_target=-,big=9999999999",
+        "--grpc_max_threads=3",
+        "--enable_signature_method_name_check",
+        "--enable_serialization_as_tensor_content",
+        "--enable_grpc_healthcheck_service",
+        "--reload_wait_seconds=1",
+        "--drain_seconds=2",
+        "--shutdown_grace_seconds=3",
+    ).config
+    assert (config.port, config.grpc_socket_path, config.host) == (None, "rel.sock", "::1")
+    assert (config.rest_timeout, config.rest_cors) == (1.5, True)
+    assert (config.num_load_threads, config.num_unload_threads) == (2, 3)
+    assert (config.max_num_load_retries, config.load_retry_interval) == (0, 0.0005)
+    assert config.file_system_poll_wait_seconds == -1
+    assert config.allow_version_labels_for_unavailable_models
+    assert config.channel_arguments == {"grpc.max_connection_age_ms": 5, "grpc.ssl_target": "-", "big": "9999999999"}
+    assert config.threads == 3
+    assert config.method_name_check
+    assert config.tensor_content
+    assert config.enable_grpc_healthcheck_service
+    assert (config.reload_wait, config.drain_seconds, config.shutdown_grace) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], (0, 0)),
+        (["--tensorflow_session_parallelism=4"], (4, 4)),
+        (["--tensorflow_session_parallelism=4", "--tensorflow_intra_op_parallelism=2"], (2, 0)),
+        (["--tensorflow_intra_op_parallelism=2", "--tensorflow_inter_op_parallelism=3"], (2, 3)),
+    ],
+)
+def test_threads_of_tensorflow(arguments, expected):
+    platforms = made("--embedded", *arguments).platforms
+    assert (platforms.intra_op, platforms.inter_op) == expected
+
+
+def test_how_models_are_loaded(tmp_path):
+    (tmp_path / "batching").write_text("max_batch_size { value: 7 }")
+    found = made(
+        "--embedded",
+        "--saved_model_tags=serve,gpu",
+        "--prefer_tflite_model",
+        "--enable_model_warmup=false",
+        "--num_request_iterations_for_warmup=3",
+        "--enable_batching",
+        f"--batching_parameters_file={tmp_path}/batching",
+        "--enable_per_model_batching_parameters",
+    )
+    platforms = found.platforms
+    assert platforms.saved_model_tags == {"serve", "gpu"}
+    assert platforms.prefer_tflite_model
+    assert not platforms.warmup
+    assert platforms.warmup_iterations == 3
+    assert platforms.batching.max_batch_size == 7
+    assert platforms.per_model_batching
+    assert found.config.threads == MAX_WAITING
+    assert made("--embedded", "--enable_batching", "--grpc_max_threads=5").config.threads == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("prometheus_config { enable: true }", "/monitoring/prometheus/metrics"),
+        ('prometheus_config { enable: true path: "/m" }', "/m"),
+        ('prometheus_config { path: "/m" }', None),
+        ("", None),
+    ],
+)
+def test_where_the_metrics_are(tmp_path, text, path):
+    (tmp_path / "monitoring").write_text(text)
+    arguments = "--embedded", f"--monitoring_config_file={tmp_path}/monitoring"
+    assert made(*arguments, "--rest_api_port=1").config.metrics_path == path
+    assert made(*arguments).config.metrics_path is None
+
+
+def test_without_rest_nobody_looks_at_the_monitoring_file():
+    assert made("--embedded", "--monitoring_config_file=/none").config.metrics_path is None
+
+
+def test_rest_at_grpcs_port_is_skipped(caplog):
+    assert made("--embedded", "--port=5000", "--rest_api_port=5000").rest_port is None
+    assert caplog.messages == [
+        "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
+        "Skipped exporting HTTP/REST API."
+    ]
+
+
+def write_ssl(path: Path, certificate: bytes, key: bytes, *, ca: bytes = b"", verify: bool = False) -> None:
+    """An ssl_config_file: the texts of PEM files themselves."""
+
+    def quoted(pem):
+        return '"' + pem.decode().replace("\n", "\\n") + '"'
+
+    path.write_text(
+        f"server_key: {quoted(key)}\nserver_cert: {quoted(certificate)}\n"
+        f"custom_ca: {quoted(ca)}\nclient_verify: {str(verify).lower()}\n"
+    )
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_tls_comes_from_the_ssl_config_file(tmp_path, verify, free_port):
+    known = certificates()
+    write_ssl(tmp_path / "ssl", known.server.certificate, known.server.key, ca=known.ca, verify=verify)
+    config = made("--embedded", f"--port={free_port}", f"--ssl_config_file={tmp_path}/ssl").config
+    mine = {"certificate": known.client.certificate, "key": known.client.key} if verify else {}
+    with Server(config) as server:
+        server.add_model("half_plus_two", MODELS["half_plus_two"]())
+        with PredictClient(server.target, model="half_plus_two", tls=TLS(ca=known.ca, **mine)) as client:
+            assert client.predict([1.0]).array == 2.5
+
+
+def test_the_token_comes_from_a_file(tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    assert made("--embedded", f"--token_file={tmp_path}/token").config.token == "secret"
+
+
+def test_a_directory_is_no_file(tmp_path):
+    with pytest.raises(CallError, match=r"FAILED_PRECONDITION: .*Is a directory"):
+        serve_files.read(str(tmp_path))
