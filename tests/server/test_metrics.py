@@ -1,41 +1,16 @@
-"""Metrics, and the page that shows them."""
+"""Metrics, and the page that shows them; its layout is also tested by test_rest_vectors.py."""
 
 from __future__ import annotations
 
-import json
 import threading
-from pathlib import Path
 
 import pytest
 
 from tfs_client.errors import StatusCode
+from tfs_client.server.batching import BatchRun
 from tfs_client.server.measures import LATENCY, Measures
-from tfs_client.server.metrics import Counter, Gauge, Histogram, page
+from tfs_client.server.metrics import Counter, Histogram, page
 from tfs_client.server.served import ServedCall
-
-VECTORS = json.loads((Path(__file__).parent / "rest_vectors.json").read_text(encoding="utf-8"))
-
-
-def made(metric):
-    values = tuple(metric["labels"].values())
-    if metric["type"] == "histogram":
-        limits = [limit for limit in metric["bucket_limits"] if limit != "+Inf"]
-        histogram = Histogram(metric["name"], list(metric["labels"]), limits)
-        for sample in metric["samples"]:
-            histogram.add(sample, *values)
-        return histogram
-    if metric["type"] == "gauge":
-        gauge = Gauge(metric["name"], list(metric["labels"]))
-        gauge.set(metric["value"], *values)
-        return gauge
-    counter = Counter(metric["name"], list(metric["labels"]))
-    counter.add(*values, by=metric["value"])
-    return counter
-
-
-@pytest.mark.parametrize("vector", [v for v in VECTORS if v["kind"] == "prometheus"], ids=lambda vector: vector["id"])
-def test_the_page_is_laid_out_as_the_model_servers(vector):
-    assert vector["expect_text_contains"] in page([made(metric) for metric in vector["metrics"]])
 
 
 def test_a_metric_without_samples_shows_its_type_and_one_without_labels_its_braces():
@@ -100,3 +75,54 @@ def test_threads_do_not_lose_counts():
     for thread in threads:
         thread.join()
     assert counter.value("a") == 8000
+
+
+def test_runs_of_the_model_are_timed_also_when_the_call_fails_later():
+    measures = Measures()
+    ran = call("Predict", StatusCode.INTERNAL)
+    with ran.running():
+        pass
+    with pytest.raises(KeyError), (failed := call("Predict")).running():
+        raise KeyError
+    measures.ended(ran)
+    measures.ended(failed)
+    assert (
+        ':tensorflow:serving:runtime_latency_count{model_name="m",API="Predict",runtime="TF1"} 1\n' in measures.page()
+    )
+
+
+def test_examples_of_multi_inference_are_counted():
+    measures = Measures()
+    for count in (2, 3):
+        several = call("MultiInference")
+        several.examples = count
+        with several.running():
+            pass
+        measures.ended(several)
+    text = measures.page()
+    assert ':tensorflow:serving:request_example_count_total{model="m"} 5\n' in text
+    assert ':tensorflow:serving:request_example_counts_sum{model="m"} 5\n' in text
+    assert "request_count{" not in text
+
+
+def test_a_batch_whose_calls_are_all_late_has_only_waited():
+    measures = Measures()
+    measures.batched(BatchRun(sizes=(1, 2), executed=0, waited=(0.1, 0.2), tensors=1))
+    text = measures.page()
+    assert 'batching_session:queuing_latency_count{thread_pool_name=""} 2\n' in text
+    assert "wrapped_run_count{" not in text
+    assert "input_batch_size_count{" not in text
+
+
+def test_every_input_of_every_call_in_a_batch_is_counted():
+    measures = Measures()
+    measures.batched(BatchRun(sizes=(1, 2), executed=4, waited=(0.1, 0.2), tensors=3))
+    text = measures.page()
+    for line in (
+        "wrapped_run_count{} 1",
+        'padding_size_sum{execution_batch_size="4"} 1',
+        "processed_batch_size_sum{} 4",
+        "input_batch_size_count{} 6",
+        "input_batch_size_sum{} 9",
+    ):
+        assert f":tensorflow:serving:batching_session:{line}\n" in text

@@ -17,6 +17,7 @@ import pytest
 from tfs_client import PredictClient, StatusCode, TensorSpec
 from tfs_client.errors import BY_CODE
 from tfs_client.server import FunctionSignature, Server, ServerConfig
+from tfs_client.server.batching.deadlines import deadline
 from tfs_client.server.rest.bodies import INFLATED_LIMIT, inflated
 from tfs_client.testing import FakeServer
 
@@ -631,3 +632,19 @@ def test_calls_over_grpc_are_on_the_page_too(measured):
     with PredictClient(server.target, model="m") as client:
         client.predict({"x": np.float32([1])})
     assert 'request_latency_count{model_name="m",API="Predict",entrypoint="GRPC"} 1\n' in http.get("/metrics").text
+
+
+@pytest.mark.parametrize(("limit", "known"), [(5.0, True), (0.0, False), (-1.0, False), (float("inf"), False)])
+def test_whoever_waits_for_a_call_knows_its_time_limit(connect, limit, known):
+    seen = []
+
+    def model(x):
+        seen.append(deadline())
+        return x
+
+    with Server(ServerConfig(rest_port=0, rest_timeout=limit)) as server:
+        server.add_model("m", {"serving_default": FunctionSignature(model, {"x": VECTOR}, {"y": VECTOR})})
+        post(connect(server.rest_url), "m:predict", {"instances": [1.0]})
+    (end,) = seen
+    assert (end is not None and end != float("inf")) == known
+    assert not known or 0 < end - time.monotonic() < limit
