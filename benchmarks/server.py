@@ -1,0 +1,206 @@
+"""What the tiny server adds to a bare gRPC server in Python, and what it does over REST.
+
+Both run in processes of their own and get the same requests, ten float32 each: the bare one answers with fixed bytes,
+the tiny one runs a model of a line of Python, and both replies are the same bytes. The load is raw calls of
+ready-made requests from several threads. The servers take turns; figures are medians of the rounds, and the ratio is
+the median of the rounds' ratios. A few threads wait for each call most of the time; many keep the servers busy, and
+show what those can do. "CPU a call" is what the server's process takes. The REST row is ready-made requests on plain
+sockets, a connection for each thread.
+
+    python benchmarks/server.py [--rounds N] [--threads N ...] [--calls N] [--batching]
+
+``--batching`` runs server_batching.py afterwards: what batching on the server brings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import bare_server
+import grpc
+import numpy as np
+from bare_server import UNLIMITED
+from measure import duration, machine, median
+
+from tfs_client import TensorSpec
+from tfs_client.calls.predict import Predict
+from tfs_client.codec import predict
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.server import FunctionSignature, Server, ServerConfig
+
+AIM = 0.7  # of the bare server's calls per second
+X = np.arange(10, dtype=np.float32)
+REQUEST = predict.write_request(ModelSpec("m"), {"x": X})
+REPLY = predict.write_response(ModelSpec("m", 1, None, "serving_default"), {"y": 2 * X}, typed=True)
+BODY = b'{"instances": [' + b", ".join(str(float(value)).encode() for value in X) + b"]}"
+POST = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Contender:
+    """A server under load. ``calls`` makes a thread's call, and what ends it."""
+
+    name: str
+    pid: int
+    calls: Callable[[ExitStack], Callable[[], Any]]
+    rates: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
+
+    def round(self, threads: int, calls: int) -> None:
+        """Time a number of calls, and note calls per second and the server's seconds for each."""
+        with ExitStack() as stack:
+            made = [self.calls(stack) for _ in range(threads)]
+            used, started = cpu_seconds(self.pid), perf_counter()
+            from_threads(made, calls)
+            self.rates.append(calls / (perf_counter() - started))
+            self.costs.append((cpu_seconds(self.pid) - used) / calls)
+
+
+def serve() -> None:
+    """The tiny server with a model that doubles; prints its ports and ends with standard input."""
+    vector = TensorSpec("float32", (None,))
+    with Server(ServerConfig(rest_port=0)) as server:
+        server.add_model("m", {"serving_default": FunctionSignature(lambda x: 2 * x, {"x": vector}, {"y": vector})})
+        print(server.port, server.rest_url.rpartition(":")[2], flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def started(script: str, *arguments: str) -> Iterator[tuple[int, list[int]]]:
+    """A server in a process of its own: its process id, and the ports it prints."""
+    command = [sys.executable, script, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.pid, [int(port) for port in process.stdout.readline().split()]
+        finally:
+            process.stdin.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far, in user and system mode (proc(5), /proc/pid/stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def from_threads(calls: list[Callable[[], Any]], total: int) -> None:
+    """Make so many calls altogether, each thread its own."""
+    numbers = count()
+
+    def work(call: Callable[[], Any]) -> None:
+        while next(numbers) < total:
+            call()
+
+    threads = [threading.Thread(target=work, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def grpc_calls(port: int) -> Callable[[ExitStack], Callable[[], bytes]]:
+    """Raw calls; all threads share a connection, as they do in a client."""
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED)
+    raw = channel.unary_unary(Predict.path)
+    return lambda stack: lambda: raw(REQUEST, timeout=30)
+
+
+def rest_calls(port: int) -> Callable[[ExitStack], Callable[[], bytes]]:
+    """Calls on plain sockets, each thread with one of its own."""
+
+    def connected(stack: ExitStack) -> Callable[[], bytes]:
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = stack.enter_context(connection.makefile("rb"))
+        return lambda: exchange(connection, stream)
+
+    return connected
+
+
+def exchange(connection: socket.socket, stream: Any) -> bytes:
+    """One request, and the body of its reply."""
+    connection.sendall(POST)
+    status, length = stream.readline(), 0
+    assert b" 200 " in status, status
+    while header := stream.readline().strip().lower():
+        if header.startswith(b"content-length:"):
+            length = int(header.partition(b":")[2])
+    return bytes(stream.read(length))
+
+
+def contenders(stack: ExitStack) -> tuple[Contender, Contender, Contender]:
+    """The bare server, and the tiny one over gRPC and over REST; what they answer has been checked."""
+    bare_pid, (bare_port,) = stack.enter_context(started(bare_server.__file__))
+    tiny_pid, (tiny_port, rest_port) = stack.enter_context(started(__file__, "--serve"))
+    with grpc.insecure_channel(f"127.0.0.1:{bare_port}") as channel:
+        channel.unary_unary("/bench/Reply")(REPLY)
+    bare, tiny, rest = grpc_calls(bare_port), grpc_calls(tiny_port), rest_calls(rest_port)
+    for calls in (bare, tiny):
+        assert calls(stack)() == REPLY
+    assert b'"predictions": [0.0, 2.0, 4.0' in rest(stack)()
+    return (
+        Contender("bare gRPC", bare_pid, bare),
+        Contender("tiny gRPC", tiny_pid, tiny),
+        Contender("tiny REST", tiny_pid, rest),
+    )
+
+
+def measure(rivals: Sequence[Contender], rounds: int, threads: int, calls: int) -> None:
+    """Rounds of all contenders, who turn with the round; the one before the first is for warming up."""
+    for turn in range(-1, rounds):
+        for offset in range(len(rivals)):
+            rivals[(turn + offset) % len(rivals)].round(threads, calls)
+        if turn < 0:
+            for rival in rivals:
+                rival.rates.clear()
+                rival.costs.clear()
+
+
+def show(rivals: Sequence[Contender]) -> None:
+    """Print a row for each contender, and the ratio."""
+    for rival in rivals:
+        print(f"  {rival.name}  {median(rival.rates):6.0f} calls/s   CPU a call {duration(median(rival.costs)):>7}")
+    bare, tiny, _ = rivals
+    ratio = median([ours / theirs for ours, theirs in zip(tiny.rates, bare.rates, strict=True)])
+    print(f"  tiny / bare over gRPC: {ratio:.2f} (aimed at: {AIM} or more)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--calls", type=int, default=4000)
+    parser.add_argument("--batching", action="store_true", help="run server_batching.py as well")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve()
+    print(machine("grpcio", "numpy", "uvicorn", "tfs-client"))
+    with ExitStack() as stack:
+        rivals = contenders(stack)
+        for threads in options.threads:
+            print(f"{threads} threads, {options.calls} calls a round, {options.rounds} rounds")
+            measure(rivals, options.rounds, threads, options.calls)
+            show(rivals)
+    if options.batching:
+        print("\nbatching:", flush=True)
+        subprocess.run([sys.executable, str(Path(__file__).with_name("server_batching.py"))], check=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()
