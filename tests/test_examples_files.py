@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tfs_client.cli import admin_arguments, serve_flags
 from tfs_client.testing import FakeServer
@@ -33,8 +34,7 @@ def instructions() -> dict[str, list[str]]:
 
 
 def documents(path: Path) -> dict[str, Any]:
-    """The manifests in a file by kind. PyYAML is not among the packages that tests need; without it there is a skip."""
-    yaml = pytest.importorskip("yaml", reason="reading manifests needs PyYAML")
+    """The manifests in a file by kind."""
     return {document["kind"]: document for document in yaml.safe_load_all(path.read_text())}
 
 
