@@ -38,7 +38,9 @@ class Network(httpcore.NetworkBackend, httpcore.NetworkStream):
 @pytest.fixture
 def punctual():
     with httpx.Client() as client:
-        yield Punctual(client)
+        punctual = Punctual()
+        punctual.watched(client)
+        yield punctual
 
 
 def connected(network: Network, punctual: Punctual, *addresses: str, timeout: float | None = None):
@@ -103,5 +105,5 @@ def test_nothing_is_begun_after_the_deadline(punctual):
 def test_a_client_is_made_punctual(punctual):
     """httpx has no public place for it: should the one that is used go away, this says so."""
     with httpx.Client() as client:
-        Punctual(client)
+        Punctual().watched(client)
         assert isinstance(client._transport._pool._network_backend, Backend)

@@ -24,17 +24,21 @@ PIECE = 1 << 18  # bytes that are written under one limit; httpcore grants it an
 
 
 class Punctual:
-    """Keeps the deadlines of a client's calls; each thread has a call of its own."""
+    """Keeps the deadlines of calls; each thread has a call of its own."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self) -> None:
         self._calls = threading.local()
         self._streams: WeakSet[_Stream] = WeakSet()
         self._closed = False
+
+    def watched(self, client: httpx.Client) -> httpx.Client:
+        """The client, whose connections will keep deadlines."""
         # httpx has no public place for a network backend, unlike httpcore. Proxies have transports of their own.
         for transport in (client._transport, *client._mounts.values()):
             pool = getattr(transport, "_pool", None)
             if pool is not None:
                 pool._network_backend = Backend(pool._network_backend, self)
+        return client
 
     @contextlib.contextmanager
     def until(self, deadline: Deadline) -> Iterator[None]:

@@ -6,8 +6,9 @@ import httpx
 
 from tfs_client.options import Connection
 from tfs_client.steps import Send
+from tfs_client.transports.lanes import Lanes
 from tfs_client.transports.punctual import Punctual
-from tfs_client.transports.rest_http import FAILURES, RestHttp, method_of, opened
+from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, RestHttp, method_of, opener
 
 
 class RestTransport:
@@ -16,17 +17,17 @@ class RestTransport:
     def __init__(self, connection: Connection) -> None:
         self._http = RestHttp(connection)
         self._closed = False
-        self._client = opened(httpx.Client, connection, httpx.HTTPTransport)
-        self._punctual = Punctual(self._client)
+        self._punctual = Punctual()
+        opened = opener(httpx.Client, connection, httpx.HTTPTransport)
+        self._lanes = Lanes(lambda: self._punctual.watched(opened()), KEEPALIVE_EXPIRY)
 
     def call(self, send: Send) -> bytes:
         """Send a request and wait for its reply. Raises CallError, ConfigError, DecodeError or ClosedError."""
         if self._closed:
             raise self._http.closed()
-        request = self._http.request(self._client, send, patience=True)
         try:
-            with self._punctual.until(send.deadline):
-                response = self._client.send(request)
+            with self._lanes.taken() as client, self._punctual.until(send.deadline):
+                response = client.send(self._http.request(client, send, patience=True))
         except FAILURES as error:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
@@ -41,7 +42,7 @@ class RestTransport:
         """Break off what is under way and release the connections. May be called again."""
         self._closed = True
         self._punctual.break_off()
-        self._client.close()
+        self._lanes.close()
 
     def let_go(self) -> None:
         """In a forked process: leave the connections to the parent."""

@@ -10,8 +10,9 @@ import httpx
 from tfs_client.errors import ConfigError
 from tfs_client.options import Connection
 from tfs_client.steps import Send
+from tfs_client.transports.lanes import AsyncLanes
 from tfs_client.transports.lifelines import PerLoop
-from tfs_client.transports.rest_http import FAILURES, RestHttp, method_of, opened
+from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, RestHttp, method_of, opener
 
 
 class RestAioTransport:
@@ -27,9 +28,8 @@ class RestAioTransport:
                 )
         self._http = RestHttp(connection)
         self._closed = False
-        self._clients: PerLoop[httpx.AsyncClient] = PerLoop(
-            lambda: opened(httpx.AsyncClient, connection, httpx.AsyncHTTPTransport), httpx.AsyncClient.aclose
-        )
+        opened = opener(httpx.AsyncClient, connection, httpx.AsyncHTTPTransport)
+        self._lanes: PerLoop[AsyncLanes] = PerLoop(lambda: AsyncLanes(opened, KEEPALIVE_EXPIRY), AsyncLanes.aclose)
 
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task breaks the connection off.
@@ -38,10 +38,11 @@ class RestAioTransport:
         """
         if self._closed:
             raise self._http.closed()
-        client = await self._clients.get()
-        request = self._http.request(client, send, patience=False)
+        lanes = await self._lanes.get()
         try:
-            response = await asyncio.wait_for(client.send(request), send.deadline.remaining())
+            async with lanes.taken() as client:
+                request = self._http.request(client, send, patience=False)
+                response = await asyncio.wait_for(client.send(request), send.deadline.remaining())
         except (asyncio.TimeoutError, TimeoutError) as error:
             raise self._http.late(send.deadline, method_of(send.address)) from error
         except (*FAILURES, RuntimeError) as error:
@@ -55,4 +56,4 @@ class RestAioTransport:
     async def close(self) -> None:
         """Break off what is under way and release the connections. May be called again."""
         self._closed = True
-        await self._clients.close()
+        await self._lanes.close()

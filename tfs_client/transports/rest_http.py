@@ -36,6 +36,7 @@ from tfs_client.transports.tls import load_own, no_authorities
 
 Client = TypeVar("Client", httpx.Client, httpx.AsyncClient)
 
+KEEPALIVE_EXPIRY = 30.0  # seconds
 MAX_INFLATED = 100 << 20  # bytes; a larger request, once inflated, reaches the server's handler as an empty one
 
 # Three codes come as 400, two as 409, three as 500: of each the one that clients mostly meet. The last lines are what
@@ -72,31 +73,36 @@ def method_of(address: str) -> str:
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ConnectionError, UnicodeError)
 
 
-def opened(kind: Callable[..., Client], connection: Connection, transport: Callable[..., Any]) -> Client:
-    """An httpx client, httpx.Client or httpx.AsyncClient; ``transport`` is the class of its transports.
+def opener(kind: Callable[..., Client], connection: Connection, transport: Callable[..., Any]) -> Callable[[], Client]:
+    """What opens httpx clients, httpx.Client or httpx.AsyncClient; ``transport`` is the class of their transports.
 
     Their own limits are off: the call's deadline is the limit. Raises ConfigError for certificates that cannot be
-    used, and for a proxy in the environment that httpx cannot use.
+    used; opening a client raises it for a proxy in the environment that httpx cannot use.
     """
     of_connections: dict[str, Any] = {
-        "verify": False if connection.tls is None else ssl_context(connection.tls),
-        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30.0),
+        "verify": httpx.create_ssl_context(verify=False) if connection.tls is None else ssl_context(connection.tls),
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_EXPIRY),
     }
-    if connection.keepalive is not None:  # only a transport of one's own takes these; it knows no proxies
-        options = _socket_options(connection.keepalive)
-        of_connections = {"transport": transport(**of_connections, socket_options=options)}
-    try:
-        return kind(
-            timeout=None,
-            follow_redirects=False,
-            headers={"user-agent": f"tfs-client/{__version__}"},
-            event_hooks={"request": list(connection.interceptors)},
-            **of_connections,
-        )
-    except (ValueError, ImportError, httpx.InvalidURL) as error:
-        raise ConfigError(
-            f"the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY): {error}"
-        ) from error
+
+    def opened() -> Client:
+        options = of_connections
+        if connection.keepalive is not None:  # only a transport of one's own takes these; it knows no proxies
+            sockets = _socket_options(connection.keepalive)
+            options = {"transport": transport(**of_connections, socket_options=sockets)}
+        try:
+            return kind(
+                timeout=None,
+                follow_redirects=False,
+                headers={"user-agent": f"tfs-client/{__version__}"},
+                event_hooks={"request": list(connection.interceptors)},
+                **options,
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise ConfigError(
+                f"the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY): {error}"
+            ) from error
+
+    return opened
 
 
 def _socket_options(keepalive: Keepalive) -> list[tuple[int, int, int]]:
