@@ -34,16 +34,16 @@ def test_it_is_open_until_it_is_closed_and_may_open_again():
 
 def test_without_traffic_there_is_nothing_to_wait_for():
     admission = Admission()
-    with admission.counted():
+    with admission:
         pass
     assert settled(admission, quiet=1.0) < 0.5
 
 
 def test_a_call_inside_is_traffic_also_when_it_fails():
     admission = Admission()
-    with admission.counted():
+    with admission:
         assert settled(admission) >= 0.02
-    with pytest.raises(KeyError), admission.counted():
+    with pytest.raises(KeyError), admission:
         raise KeyError
     assert settled(admission, quiet=1.0) < 0.5
 
@@ -53,7 +53,7 @@ def test_settling_lasts_as_long_as_calls_come_but_not_for_ever():
 
     def call():
         while not done.wait(0.001):
-            with admission.counted():
+            with admission:
                 pass
 
     with ThreadPoolExecutor(1) as pool:

@@ -73,7 +73,7 @@ class GrpcService:
     def _handler(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> grpc.RpcMethodHandler[Any, Any]:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             call = ServedCall(name, metadata=dict(context.invocation_metadata()))
-            with self.admission.counted(), time_limit(context.time_remaining()):
+            with self.admission, time_limit(context.time_remaining()):
                 reply = settle(call, lambda: self._admitted(method, request, call))
             if not context.is_active():
                 call.gave_up()

@@ -44,7 +44,9 @@ class Methods:
         self, spec: ModelSpec, read: Callable[[Servable], Request], call: ServedCall
     ) -> tuple[Mapping[str, Array], ModelSpec]:
         """The outputs, and who answered. ``read`` makes the request, which may take a look at the servable."""
-        with self.found(spec, call) as handle:
+        call.model, call.signature = spec.name, spec.signature
+        with self._manager.handle(spec) as handle:  # as ``found``, without its generator
+            call.version = handle.version
             answer = predict(handle.servable, read(handle.servable), call, **self._checks)
             return answer, answered(spec, handle)
 

@@ -7,8 +7,6 @@ whoever waits on behalf of the call asks ``deadline()``. Where nobody says anyth
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 _deadline: ContextVar[float | None] = ContextVar("tfs_client_call_deadline", default=None)
@@ -17,14 +15,20 @@ _deadline: ContextVar[float | None] = ContextVar("tfs_client_call_deadline", def
 UNLIMITED = (2**31 - 1) / 1e6
 
 
-@contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
+class time_limit:
     """Within the block, the call has this many seconds from now. None, 0 and less stand for no limit, as in Serving."""
-    token = _deadline.set(None if seconds is None or seconds <= 0 else time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
+
+    __slots__ = ("_seconds", "_token")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        seconds = self._seconds
+        self._token = _deadline.set(None if seconds is None or seconds <= 0 else time.monotonic() + seconds)
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self._token)
 
 
 def deadline() -> float | None:
