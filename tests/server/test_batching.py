@@ -19,7 +19,7 @@ from tfs_client.errors import (
 )
 from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
 from tfs_client.server.batching import BatchingParameters, BatchingServable, BatchScheduler, time_limit
-from tfs_client.server.batching.deadlines import deadline
+from tfs_client.server.deadlines import deadline
 
 ANY = TensorSpec("float32")
 LONG = 20_000_000  # microseconds: no batch is due before it is full

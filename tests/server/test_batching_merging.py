@@ -18,10 +18,10 @@ from tfs_client.errors import (
     ResourceExhaustedError,
 )
 from tfs_client.server.batching import BatchingParameters
-from tfs_client.server.batching.deadlines import deadline
 from tfs_client.server.batching.execution import BatchRun, answer, observe, results
 from tfs_client.server.batching.merging import concatenated, cut, merge
 from tfs_client.server.batching.tasks import Task
+from tfs_client.server.deadlines import deadline
 
 
 def x(*arrays):

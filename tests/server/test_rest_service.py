@@ -17,7 +17,7 @@ import pytest
 from tfs_client import PredictClient, StatusCode, TensorSpec
 from tfs_client.errors import BY_CODE
 from tfs_client.server import FunctionSignature, Server, ServerConfig
-from tfs_client.server.batching.deadlines import deadline
+from tfs_client.server.deadlines import deadline
 from tfs_client.server.rest.bodies import INFLATED_LIMIT, inflated
 from tfs_client.testing import FakeServer
 

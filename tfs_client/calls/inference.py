@@ -13,7 +13,7 @@ import numpy as np
 
 from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
-from tfs_client.codec import model_spec, rest_messages, wire
+from tfs_client.codec import model_spec, wire
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import ConfigError, DecodeError
@@ -39,6 +39,8 @@ class _OnExamples:
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request. Raises EncodeError, as ``write`` does."""
+        from tfs_client.codec import rest_messages  # here and below: few call over REST
+
         examples, context = _serialized(self._examples, self._context)
         body = rest_messages.write_examples(examples, context, self.spec.signature)
         return f"POST {rest_messages.path(self.spec, self._verb)}", body
@@ -74,6 +76,8 @@ class Classify(_OnExamples):
 
     def read_rest(self, reply: bytes) -> Classification:
         """The classes of every example. Raises DecodeError."""
+        from tfs_client.codec import rest_messages
+
         try:
             rows = tuple(
                 tuple(ClassScore(_text(label), _float(score)) for label, score in row)
@@ -100,6 +104,8 @@ class Regress(_OnExamples):
 
     def read_rest(self, reply: bytes) -> Regression:
         """The value of every example. Raises DecodeError."""
+        from tfs_client.codec import rest_messages
+
         try:
             values = tuple(map(_float, rest_messages.read_results(reply)))
         except (TypeError, ValueError, OverflowError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tfs_client.codec import rest_messages, signature_defs
+from tfs_client.codec import signature_defs
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError
@@ -31,10 +31,14 @@ class GetModelMetadata:
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request; it has no body."""
+        from tfs_client.codec import rest_messages  # here and below: few call over REST
+
         return f"GET {rest_messages.path(self.spec, '/metadata')}", b""
 
     def read_rest(self, reply: bytes) -> Signatures:
         """All signatures of the version that answered. Raises DecodeError."""
+        from tfs_client.codec import rest_messages
+
         return self._signatures(rest_messages.read_metadata, reply)
 
     def _signatures(self, read: Callable[[bytes], tuple[ModelSpec, dict[str, Any]]], reply: bytes) -> Signatures:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from tfs_client.codec import predict, rest_json, rest_messages
+from tfs_client.codec import predict
 from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import Array, as_array
@@ -82,6 +82,8 @@ class Predict:
         Raises EncodeError for values that are no tensor, or that REST cannot carry; FailedPreconditionError for an
         unknown signature; InvalidArgumentError for wrong names and dtypes.
         """
+        from tfs_client.codec import rest_json, rest_messages  # here and below: few call over REST
+
         self._started = perf_counter()
         name = self.spec.signature or DEFAULT_SIGNATURE
         if name not in signatures:
@@ -103,6 +105,8 @@ class Predict:
 
     def read_rest(self, reply: bytes, signatures: Signatures, *, exact: bool = False) -> Prediction:
         """The outputs, by the dtypes of the signature; ``exact`` as in ``rest_json.read_reply``. Raises DecodeError."""
+        from tfs_client.codec import rest_json
+
         arrived = perf_counter()
         signature = signatures.named(self.spec.signature or DEFAULT_SIGNATURE)
         try:
@@ -123,6 +127,8 @@ class Predict:
         return f"Over REST inputs have no defaults: send {names} too, or use gRPC." if missing else ""
 
     def _check(self, arrays: Mapping[str, Array], signature: Signature) -> None:
+        from tfs_client.codec import rest_json
+
         for alias, array in arrays.items():
             rest_json.check_carried(row_of(array.dtype), f"input {alias!r}")
             if alias not in signature.inputs:

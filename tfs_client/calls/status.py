@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfs_client.codec import rest_messages
 from tfs_client.codec.model_spec import ModelSpec, write
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError, StatusCode
@@ -45,10 +44,14 @@ class GetModelStatus:
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request; it has no body."""
+        from tfs_client.codec import rest_messages  # here and below: few call over REST
+
         return f"GET {rest_messages.path(self.spec)}", b""
 
     def read_rest(self, reply: bytes) -> ModelStatus:
         """The versions, highest first. Raises DecodeError."""
+        from tfs_client.codec import rest_messages
+
         return self._status(
             [
                 VersionStatus(number, State.__members__.get(state, State.UNKNOWN), _named_code(code), message)

@@ -14,9 +14,9 @@ from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import InvalidArgumentError, StatusCode
 from tfs_client.server import reload
 from tfs_client.server.admission import Admission
-from tfs_client.server.batching.deadlines import time_limit
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
+from tfs_client.server.deadlines import time_limit
 from tfs_client.server.messages import parse
 from tfs_client.server.methods import Methods
 from tfs_client.server.security import check_caller

@@ -11,7 +11,6 @@ import grpc
 
 from tfs_client.options import TLS, Connection, RetryPolicy
 from tfs_client.transports.replicas import is_ip
-from tfs_client.transports.tls import checked_pems
 
 # Messages of any size, unless the user sets a limit: a tensor is as large as it is. A connection of its own for every
 # client, so that closing one closes its connection; and quick attempts to find a server again that was away.
@@ -100,4 +99,6 @@ def _method_config(retry: RetryPolicy) -> dict[str, Any]:
 
 def credentials(tls: TLS) -> grpc.ChannelCredentials:
     """TLS as gRPC takes it. Raises ConfigError for certificates that cannot be used."""
+    from tfs_client.transports.tls import checked_pems  # few need it, and it imports ssl and tempfile
+
     return grpc.ssl_channel_credentials(*checked_pems(tls))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from tfs_client.targets import without_password
 
 
 def proxy_note(url: str) -> str:
     """A sentence on the proxy that HTTP calls to a URL go by; empty when they go by none."""
+    from urllib.request import getproxies  # brings half of the standard library's network modules along
+
     proxies = getproxies()
     parts = urlsplit(url)
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -29,7 +30,11 @@ def grpc_proxy_note(address: str) -> str:
 
 
 def _note(proxy: str | None, host: str, exceptions: str) -> str:
-    if not proxy or proxy_bypass(host):
+    if not proxy:
+        return ""
+    from urllib.request import proxy_bypass
+
+    if proxy_bypass(host):
         return ""
     return (
         f" The environment sends such calls by the proxy {without_password(proxy)}; {exceptions} lists the hosts that "

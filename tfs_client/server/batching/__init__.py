@@ -4,10 +4,10 @@
 merging.py and padding.py make one call of many and many answers of one; scheduler.py has the threads.
 """
 
-from tfs_client.server.batching.deadlines import time_limit
 from tfs_client.server.batching.execution import BatchRun
 from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.scheduler import BatchScheduler
 from tfs_client.server.batching.servable import BatchingServable
+from tfs_client.server.deadlines import time_limit
 
 __all__ = ["BatchRun", "BatchScheduler", "BatchingParameters", "BatchingServable", "time_limit"]

@@ -8,10 +8,10 @@ from copy import copy
 from dataclasses import dataclass
 
 from tfs_client.errors import CallError, InternalError, ResourceExhaustedError
-from tfs_client.server.batching.deadlines import time_limit
 from tfs_client.server.batching.merging import cut, merge
 from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.tasks import Task, Tensors
+from tfs_client.server.deadlines import time_limit
 
 log = logging.getLogger(__name__)
 

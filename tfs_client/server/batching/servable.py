@@ -15,12 +15,12 @@ import numpy as np
 
 from tfs_client.errors import UnavailableError
 from tfs_client.server.batching import execution
-from tfs_client.server.batching.deadlines import UNLIMITED, deadline
 from tfs_client.server.batching.execution import Observer
 from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.queues import CLOSED, BatchQueue
 from tfs_client.server.batching.scheduler import BatchScheduler
 from tfs_client.server.batching.tasks import Task, Tensors, joined, rows_of
+from tfs_client.server.deadlines import UNLIMITED, deadline
 from tfs_client.server.servable import Array, Servable
 from tfs_client.signatures import Signature, TensorSpec
 

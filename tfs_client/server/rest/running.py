@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tfs_client.errors import StatusCode
-from tfs_client.server.batching.deadlines import time_limit
+from tfs_client.server.deadlines import time_limit
 from tfs_client.server.rest import replies
 from tfs_client.server.served import Observer, ServedCall, observe, settle
 
