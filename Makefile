@@ -38,7 +38,7 @@ demo: $(VENV)/.run  ## a picture and a digit through the embedded models
 	$(BIN)/tfs-predict --image examples/digit.png --embedded --model digits --top 3
 
 test: $(VENV)/.dev  ## the base tests
-	$(BIN)/python -m pytest -m "not peer"
+	$(BIN)/python -m pytest -m "not peer" --numprocesses auto --dist loadfile
 
 check: $(VENV)/.dev  ## lint, format, types, and the compiled schema against protos/
 	$(BIN)/ruff check .
