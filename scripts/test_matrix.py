@@ -48,7 +48,8 @@ def main() -> int:
     failed = []
     for name in names:
         print(f"--- {name}: {', '.join(COMBINATIONS[name])}", flush=True)
-        run = subprocess.run([str(prepare(name)), "-m", "pytest", "-q", "-m", "not peer", "-n", "auto", "--dist", "loadfile"], cwd=ROOT, check=False)
+        pytest = ["-m", "pytest", "-q", "-m", "not peer", "--numprocesses", "auto", "--dist", "loadfile"]
+        run = subprocess.run([str(prepare(name)), *pytest], cwd=ROOT, check=False)
         if run.returncode:
             failed.append(name)
     print("failed: " + ", ".join(failed) if failed else f"passed: {', '.join(names)}")
