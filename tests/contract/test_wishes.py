@@ -317,3 +317,4 @@ def test_awaited_clients_end_with_their_loop(server):
     client = Awaited(server.target, model="double")
     client.predict({"x": [1.0]})
     client.end()
+    assert not client._thread.is_alive()
