@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tfs_client.errors import StatusCode
@@ -90,11 +90,7 @@ class Measures:
         """An attempt to load a version directory has ended."""
         self.loads.add(path, "success" if succeeded else "fail")
 
-    def increases(self, before: Mapping[str, int]) -> dict[str, int]:
-        """By how much metrics have grown, by name; ``before`` is what ``values`` gave."""
-        return {name: value - before.get(name, 0) for name, value in self.values(before).items()}
-
-    def values(self, names: Mapping[str, int] | list[str]) -> dict[str, int]:
+    def values(self, names: Iterable[str]) -> dict[str, int]:
         """The first series of each metric, as a reload tells them; 0 for unknown names (model_service_impl.cc)."""
         known = {metric.name: metric for metric in self.all}
         return {name: known[name].first() if name in known else 0 for name in names}

@@ -51,7 +51,7 @@ class GrpcTransport:
         except grpc.RpcError as error:
             raise self._translated(error, send) from error
         except ValueError as error:
-            self._check_misuse(error)
+            self._errors.check_misuse(error, closed=self._closed)
             raise
         finally:
             self._memory.give_back(body)
@@ -74,7 +74,7 @@ class GrpcTransport:
         except BaseException as error:
             self._memory.give_back(body)
             if isinstance(error, ValueError):
-                self._check_misuse(error)
+                self._errors.check_misuse(error, closed=self._closed)
             raise
 
         def finish(ended: Any) -> None:
@@ -133,13 +133,6 @@ class GrpcTransport:
         """Resolve the replicas' names. Calls under way keep the old channel, which goes with the last of them."""
         if self._replicas.moved() and not self._closed:
             self._connect()
-
-    def _check_misuse(self, error: ValueError) -> None:
-        """Raise our error for a closed channel, or for what gRPC cannot send; an interceptor's error is the user's."""
-        if self._closed:
-            raise self._errors.closed() from error
-        if not self._connection.interceptors:
-            raise TFServingError(str(error)) from error
 
     def _translated(self, error: Any, send: Send) -> TFServingError:
         code = StatusCode(error.code().value[0])

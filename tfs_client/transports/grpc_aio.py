@@ -51,7 +51,7 @@ class GrpcAioTransport:
         except TFServingError:
             raise
         except (grpc.aio.BaseError, ValueError) as error:
-            self._check_misuse(error)
+            self._errors.check_misuse(error, closed=self._closed)
             raise
         except asyncio.CancelledError:
             if self._closed and not _cancelling():  # closing the channel cancels its calls, not their tasks
@@ -79,13 +79,6 @@ class GrpcAioTransport:
         elif link.replicas.due():
             link.look()
         return method
-
-    def _check_misuse(self, error: Exception) -> None:
-        """Raise our error for a closed channel, or for what gRPC cannot send; an interceptor's error is the user's."""
-        if self._closed:
-            raise self._errors.closed() from error
-        if not self._connection.interceptors:
-            raise TFServingError(str(error)) from error
 
     def _translated(self, error: Any, send: Send) -> TFServingError:
         code = StatusCode(error.code().value[0])

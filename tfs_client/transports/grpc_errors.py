@@ -90,6 +90,7 @@ class GrpcErrors:
 
     def __init__(self, connection: Connection, arguments: Mapping[str, Any]) -> None:
         self._target = connection.target
+        self._intercepted = bool(connection.interceptors)
         self._tls = connection.tls
         self._waits = connection.retry is not None and connection.retry.wait_for_ready
         self._arguments = arguments
@@ -98,6 +99,13 @@ class GrpcErrors:
         """For a call on a client that was closed, before or, with ``method``, during the call."""
         during = f" during {method}" if method else ""
         return ClosedError(f"the client of {self._target} was closed{during}")
+
+    def check_misuse(self, error: Exception, *, closed: bool) -> None:
+        """Raise our error for a closed channel, or for what gRPC cannot send; an interceptor's error is the user's."""
+        if closed:
+            raise self.closed() from error
+        if not self._intercepted:
+            raise TFServingError(str(error)) from error
 
     def nameless(self, path: str, deadline: Deadline) -> CallError:
         """For a call whose time is over before the names of its servers were resolved."""
