@@ -265,6 +265,54 @@ def test_a_bool_that_is_none_is_refused_even_after_good_ones():
         predict.read_response(data[:at] + b"\7" + data[at + 1 :])
 
 
+def test_requests_that_differ_only_in_their_values_are_read_alike():
+    for value in range(5):
+        inputs = {"x": np.full(7, value, "f4"), "z": np.full((2, 2), value, "i8")}
+        data = predict.write_request(SPEC, inputs, ["y"])
+        request = predict.read_request(data)
+        assert isinstance(request, predict.KnownRequest) == (value > 0)
+        assert (request.spec, list(request.outputs), set(request.inputs)) == (SPEC, ["y"], {"x", "z"})
+        tensors = {alias: request.tensor(alias) for alias in request.inputs}
+        assert all(same(tensors[alias], inputs[alias]) and not tensors[alias].flags.writeable for alias in inputs)
+        request.good(tensors)
+
+
+def test_a_request_is_no_pattern_for_others_unless_all_of_it_was_read():
+    data = predict.write_request(SPEC, {"x": np.ones(3, "f4"), "z": np.ones(2, "f4")})
+    request = predict.read_request(data)
+    request.good({"x": request.tensor("x")})
+    assert isinstance(predict.read_request(data), predict.Request)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_a_request_changed_in_any_byte_is_read_as_if_it_were_the_first(data):
+    requests = [
+        predict.write_request(SPEC, {"x": np.arange(4, dtype=dtype)}, wanted)
+        for dtype in ("f4", "f8", "i4") for wanted in ((), ("y",))
+    ]  # fmt: skip
+    predict._request_layouts.clear()
+    for request in requests:
+        outcome_of_request(request)
+    request = data.draw(st.sampled_from(requests))
+    at = data.draw(st.integers(0, len(request) - 1))
+    request = request[:at] + bytes((data.draw(st.integers(0, 255)),)) + request[at + 1 :]
+    warm = outcome_of_request(request)
+    predict._request_layouts.clear()
+    assert outcome_of_request(request) == warm
+
+
+def outcome_of_request(data):
+    try:
+        request = predict.read_request(data)
+        tensors = {alias: request.tensor(alias) for alias in request.inputs}
+    except DecodeError as error:
+        return str(error)
+    request.good(tensors)
+    read = {alias: (array.dtype, array.shape, array.tobytes()) for alias, array in tensors.items()}
+    return request.spec, list(request.outputs), read
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_reply_changed_in_any_byte_is_read_as_if_it_were_the_first(data):

@@ -83,6 +83,10 @@ def test_the_client_sees_the_same_error(fake_server):
         client.predict(ONE)
 
 
+def test_a_text_that_utf8_cannot_hold_is_mended(answer):
+    assert answer(raising(AbortedError("odd \udcff name"))) == ("ABORTED", "odd ? name")
+
+
 @pytest.mark.parametrize(("size", "shown"), [(1023, None), (1024, None), (1025, "x" * 1024), (90_000, "x" * 1024)])
 def test_long_texts_are_cut(answer, size, shown):
     text = "x" * size

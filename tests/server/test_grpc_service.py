@@ -244,10 +244,25 @@ def test_a_failed_call_keeps_the_inputs_it_came_with(fake_server, plain, refused
     assert (call.code, call.details) == (StatusCode.INVALID_ARGUMENT, "ValueError: no")
 
 
-def test_a_call_whose_deadline_passed_is_recorded_as_cancelled(gated, gate):
+def test_a_call_whose_deadline_passed_is_recorded_as_late(gated, gate):
     with PredictClient(gated.target, model="slow") as client, pytest.raises(DeadlineExceededError):
         client.predict({"x": [1.0]}, timeout=0.2)
     time.sleep(0.5)  # the server's own clock must see the deadline pass, too, before the function returns
+    gate.open.set()
+    end = time.monotonic() + 10
+    while not gated.calls and time.monotonic() < end:
+        time.sleep(0.01)
+    (call,) = gated.calls
+    assert (call.code, call.details) == (StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+    assert call.run_seconds is None
+
+
+def test_a_call_that_was_cancelled_is_recorded_as_such(gated, gate):
+    with PredictClient(gated.target, model="slow") as client:
+        running = client.predict_future({"x": [1.0]})
+        assert gate.entered.wait(10)
+        assert running.cancel()
+    time.sleep(0.3)  # the server must hear of it before the function returns
     gate.open.set()
     end = time.monotonic() + 10
     while not gated.calls and time.monotonic() < end:

@@ -37,6 +37,9 @@ _SIZE = wire.tag(1, wire.VARINT)
 # What the elements of a typed field are, before they become the tensor's dtype.
 _FIXED = {Field.FLOAT: "<f4", Field.DOUBLE: "<f8", Field.SCOMPLEX: "<c8", Field.DCOMPLEX: "<c16"}
 
+IN_MEMORY = frozenset((*_FIXED, Field.FLOAT8))
+"""Typed fields whose packed payload is the array's memory."""
+
 
 # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -229,6 +232,12 @@ def content_head(row: DType, shape: tuple[int, ...], nbytes: int) -> bytes:
     return head(row, shape) + (wire.prefix(4, nbytes) if nbytes else b"")
 
 
+def typed_head(row: DType, shape: tuple[int, ...], nbytes: int) -> bytes:
+    """The bytes of a TensorProto before the ``nbytes`` of values in one of the fields ``IN_MEMORY``."""
+    assert row.field is not None
+    return head(row, shape) + (wire.prefix(row.field, nbytes) if nbytes else b"")
+
+
 @lru_cache(maxsize=1024)
 def head(row: DType, shape: tuple[int, ...]) -> bytes:
     """dtype and shape. The shape is always there, even for scalars, as the server writes it."""
@@ -268,7 +277,7 @@ def values_field(array: Array, row: DType) -> tuple[bytes, Any]:
     if field is Field.STRING:
         return b"", strings_field(array)
     payload: Any
-    if field in _FIXED or field is Field.FLOAT8:
+    if field in IN_MEMORY:
         payload = memory(array)
         return wire.prefix(field, payload.nbytes), payload
     payload = varints.encode(_varint_values(array, row))

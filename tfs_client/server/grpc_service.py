@@ -76,7 +76,7 @@ class GrpcService:
             with self.admission, time_limit(context.time_remaining()):
                 reply = settle(call, lambda: self._admitted(method, request, call))
             if not context.is_active():
-                call.gave_up()
+                call.late() if context.time_remaining() == 0 else call.gave_up()
             observe(self._observer, call)
             if call.code is not StatusCode.OK:
                 context.abort(_GRPC_CODES[call.code], _cut(call.details))
@@ -92,6 +92,7 @@ class GrpcService:
     def _predict(self, data: bytes, call: ServedCall) -> bytes:
         request = wire_predict.read_request(data)
         answer, who = self._methods.predict(_noted(request.spec, call), lambda servable: request, call)
+        request.good(call.inputs)
         return wire_predict.write_response(who, answer, typed=not self._config.tensor_content)
 
     def _classify(self, data: bytes, call: ServedCall) -> bytes:
@@ -215,4 +216,4 @@ def _spec_of(request: Any) -> ModelSpec | None:
 
 def _cut(details: str) -> str:
     data = details.encode(errors="replace")
-    return details if len(data) <= MAX_DETAILS else data[:MAX_DETAILS].decode(errors="ignore") + "...TRUNCATED"
+    return data.decode() if len(data) <= MAX_DETAILS else data[:MAX_DETAILS].decode(errors="ignore") + "...TRUNCATED"

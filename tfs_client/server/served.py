@@ -56,6 +56,11 @@ class ServedCall:
         """The model runs within a block of this; of several such blocks the times add up."""
         return ModelRun(self)
 
+    def late(self) -> None:
+        """The call's deadline has passed; whatever the model said came to nothing."""
+        self.code, self.details = StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification"
+        self.run_seconds = None
+
     def gave_up(self) -> None:
         """Nobody waits for the answer any more."""
         self.code, self.details = StatusCode.CANCELLED, "the client gave up"
