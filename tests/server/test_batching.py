@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tfs_client.errors import (
 from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
 from tfs_client.server.batching import BatchingParameters, BatchingServable, BatchScheduler, time_limit
 from tfs_client.server.deadlines import deadline
+from tfs_client.server.servable import Run
 
 ANY = TensorSpec("float32")
 LONG = 20_000_000  # microseconds: no batch is due before it is full
@@ -330,7 +332,59 @@ def test_calls_meet_when_they_feed_and_fetch_the_same_tensors(pool):
         assert sorted(model.sizes + other.sizes) == [2]
         twice = [pool.submit(batched.run, "one", x, outputs) for outputs in (["y", "z"], ["z", "y"])]
         assert [future.result(10)["z"].tolist() for future in twice] == [[-3], [-3]]
-        assert len(batched._queues) == 2
+    assert sorted(model.sizes + other.sizes) == [2, 2]
+
+
+def test_of_all_that_calls_may_want_together_only_what_is_in_use_is_remembered():
+    outputs = {f"y{index}": ANY for index in range(4)}
+    within = FunctionServable({NAME: FunctionSignature(lambda x: dict.fromkeys(outputs, x), {"x": ANY}, outputs)})
+    with BatchingServable(within) as batched:
+        for count in range(1, 5):
+            for wanted in combinations(outputs, count):
+                assert set(batched.run(NAME, {"x": np.float32([5])}, wanted)) == set(wanted)
+        wait_until(lambda: not len(batched._queues))  # the last one is in use until its thread looks for more
+
+
+class Together(FunctionServable):
+    """Computes several signatures at once, and notes which, with how many rows."""
+
+    def __init__(self, signatures):
+        super().__init__(signatures)
+        self.calls = []
+
+    def run_together(self, runs):
+        self.calls.append([(run.signature, len(run.inputs["x"]), list(run.outputs)) for run in runs])
+        return [self.run(*run) for run in runs]
+
+
+TWO = {
+    "double": FunctionSignature(lambda x: {"y": 2 * x, "z": x}, {"x": named("in:0")}, {"y": ANY, "z": ANY}),
+    "triple": FunctionSignature(lambda x: {"y": 3 * x}, {"x": named("in:0")}, {"y": ANY}),
+}
+
+
+def both(batched, value):
+    x = {"x": np.float32([value])}
+    answers = batched.run_together([Run("double", x, ["y"]), Run("triple", x, ["y"])])
+    return [answer["y"].tolist() for answer in answers]
+
+
+def test_calls_of_several_signatures_at_once_meet_too(pool):
+    within = Together(TWO)
+    with BatchingServable(within, BatchingParameters(max_batch_size=2, batch_timeout_micros=LONG)) as batched:
+        assert sorted(pool.map(lambda value: both(batched, value), [5, 7])) == [[[10], [15]], [[14], [21]]]
+        empty = {"x": np.zeros(0, np.float32)}
+        runs = [Run("double", empty, ["z"]), Run("triple", empty, ["y"])]
+        assert [list(answer) for answer in batched.run_together(runs)] == [["z"], ["y"]]
+    assert within.calls == [
+        [("double", 2, ["y"]), ("triple", 2, ["y"])],
+        [("double", 0, ["z"]), ("triple", 0, ["y"])],
+    ]
+
+
+def test_a_servable_that_runs_one_signature_at_a_time_gets_a_batch_for_each():
+    with BatchingServable(FunctionServable(TWO)) as batched:
+        assert both(batched, 5) == [[10], [15]]
 
 
 def test_servables_share_the_threads_of_a_scheduler_and_never_a_batch(pool):

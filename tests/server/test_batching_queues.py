@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -193,29 +194,50 @@ def test_queues_take_turns():
 def test_queues_that_are_not_due_are_passed_over_and_the_next_time_is_the_earliest():
     rotation = Rotation()
     slow, fast = queue(batch_timeout_micros=9_000_000), queue(batch_timeout_micros=1_000_000)
-    rotation.add(slow)
-    rotation.add(fast)
     assert rotation.due is None
     slow.add(task(1), 0.0)
     fast.add(task(1), 2.0)
+    rotation.add(slow)
+    rotation.add(fast)
     assert rotation.due == 3.0
     assert rotation.take(2.9) is None
     assert rotation.take(3.0)[0] is fast
     assert rotation.due == 9.0
 
 
-def test_a_queue_that_is_closed_and_idle_drops_out_of_the_rotation():
-    rotation, one, other = Rotation(), queue(), queue()
-    rotation.add(one)
-    rotation.add(other)
-    one.add(task(1), 0.0)
-    rotation.close()
+def test_a_queue_in_which_nothing_waits_leaves_the_rotation():
+    rotation, short, long = Rotation(), queue(max_batch_size=1), queue(max_batch_size=1)
+    for waiting, count in ((short, 1), (long, 2)):
+        for _ in range(count):
+            waiting.add(task(1), 0.0)
+        rotation.add(waiting)
+    assert [rotation.take(0.0)[0] for _ in range(2)] == [short, long]
+    forgotten = weakref.ref(short)
+    del waiting, short
+    assert forgotten() is None
+    assert rotation.take(0.0)[0] is long
+    assert rotation.take(0.0) is None
+
+
+def test_a_queue_that_comes_back_is_last():
+    rotation, one, other = Rotation(), queue(), queue(max_batch_size=1)
+    for each, count in ((one, 1), (other, 2)):
+        for _ in range(count):
+            each.add(task(1), 0.0)
+        rotation.add(each)
     assert rotation.take(0.0)[0] is one
+    one.add(task(1), 0.0)
+    rotation.add(one)
+    assert [rotation.take(0.0)[0] for _ in range(3)] == [other, one, other]
+
+
+def test_closing_a_rotation_makes_what_waits_due_at_once():
+    rotation, slow = Rotation(), queue(batch_timeout_micros=9_000_000)
+    slow.add(task(1), 0.0)
+    rotation.add(slow)
     assert rotation.take(0.0) is None
-    assert len(rotation) == 1  # its batch is running
-    one.done()
-    assert rotation.take(0.0) is None
-    assert len(rotation) == 0
+    rotation.close()
+    assert rotation.take(0.0)[0] is slow
 
 
 COLUMN, EMPTY = np.zeros((2, 3)), np.zeros((0, 3))

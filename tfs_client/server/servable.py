@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,8 +12,20 @@ from tfs_client.signatures import Signature
 Array = np.ndarray[Any, Any]
 
 
+class Run(NamedTuple):
+    """What ``Servable.run`` is asked for."""
+
+    signature: str
+    inputs: Mapping[str, Array]
+    outputs: Sequence[str]
+
+
 class Servable(Protocol):
-    """What the server needs of a model version."""
+    """What the server needs of a model version.
+
+    Two more methods are asked for where there are any: ``run_together``, see below, and ``signature_defs``, a mapping
+    from the signatures' names to their serialized SignatureDefs, where the model has them; see metadata.py.
+    """
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
@@ -28,3 +40,15 @@ class Servable(Protocol):
         Every input of the signature is there and has the signature's dtype; shapes are not checked.
         Raises CallError with the code and text that the caller shall see.
         """
+
+
+def run_together(servable: Servable, runs: Sequence[Run]) -> Sequence[Mapping[str, Array]]:
+    """The outputs of several signatures, each under its own aliases, in the order of ``runs``.
+
+    A servable with a method ``run_together(runs)`` computes all in one execution, in which inputs that are the same
+    tensor are the same array. Others run one signature after the other. Raises CallError as ``run`` does.
+    """
+    if len(runs) > 1 and hasattr(servable, "run_together"):
+        answers: Sequence[Mapping[str, Array]] = servable.run_together(runs)
+        return answers
+    return [servable.run(*run) for run in runs]

@@ -69,14 +69,14 @@ def answer(tasks: Sequence[Task], model: Model, parameters: BatchingParameters, 
         _refuse(tasks, InternalError(f"{type(error).__name__}: {error}"))
     else:
         for task, outputs in zip(tasks, answers, strict=True):
-            task.answer.set_result(outputs)
+            task.answer.put(outputs)
 
 
 def _refuse(tasks: Sequence[Task], error: CallError) -> None:
     for task in tasks:
         own = copy(error)  # every caller raises its own, in a thread of its own
         own.__cause__ = error
-        task.answer.set_exception(own)
+        task.answer.put(own)
 
 
 def observe(observer: Observer | None, tasks: Sequence[Task], parameters: BatchingParameters, now: float) -> None:

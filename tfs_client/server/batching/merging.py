@@ -50,9 +50,10 @@ def concatenated(arrays: Sequence[Array]) -> Array:
     """The arrays along the first axis; one alone is itself. Raises InternalError when they do not fit together."""
     if len(arrays) == 1:
         return arrays[0]
-    row = row_of(arrays[0].dtype)
+    dtype = arrays[0].dtype
+    row = row_of(dtype)
     for array in arrays:
-        if (other := row_of(array.dtype)) is not row:
+        if array.dtype is not dtype and (other := row_of(array.dtype)) is not row:
             raise InternalError(
                 "Tensor concat operation failed: INVALID_ARGUMENT: Cannot concatenate tensors that have different "
                 f"data types. Got {row.name} and {other.name}."

@@ -127,29 +127,25 @@ class BatchQueue:
 
 
 class Rotation:
-    """Queues that share threads: each in turn may run one batch. A queue that is closed and idle drops out."""
+    """Queues that share threads: each in turn may run one batch. Only those in which something waits are in it."""
 
     def __init__(self) -> None:
         self._queues: deque[BatchQueue] = deque()
 
     def add(self, queue: BatchQueue) -> None:
-        """Another queue; its turn comes last."""
+        """A queue that has just got its first waiting task; its turn comes last."""
         self._queues.append(queue)
 
     def take(self, now: float) -> tuple[BatchQueue, list[Task]] | None:
         """The batch that is to run now and its queue, whose next turn is after all others'; or None."""
         for _ in range(len(self._queues)):
             queue = self._queues.popleft()
-            if queue.closed and queue.idle:
-                continue
-            self._queues.append(queue)
             tasks = queue.take(now)
+            if queue.due is not None:
+                self._queues.append(queue)
             if tasks is not None:
                 return queue, tasks
         return None
-
-    def __len__(self) -> int:
-        return len(self._queues)
 
     @property
     def due(self) -> float | None:

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from tfs_client.errors import ConfigError, UnavailableError
-from tfs_client.server.batching.parameters import NAME, BatchingParameters
-from tfs_client.server.batching.queues import CLOSED, BatchQueue, Rotation, Run
+from tfs_client.server.batching.parameters import NAME
+from tfs_client.server.batching.queues import CLOSED, BatchQueue, Rotation
 from tfs_client.server.batching.tasks import Task
 
 
@@ -39,12 +39,11 @@ class BatchScheduler:
         for thread in self._threads:
             thread.start()
 
-    def open(self, parameters: BatchingParameters, run: Run) -> BatchQueue:
-        """A new queue, whose batches are handed to ``run``, which must not raise. Raises UnavailableError if closed."""
-        return self._work.open(BatchQueue(parameters, run))
-
     def submit(self, queue: BatchQueue, task: Task) -> list[Task]:
-        """Put a task into a queue; returns the parts whose answers to wait for. Raises what ``BatchQueue.add`` does."""
+        """Put a task into a queue, which is kept until it has run empty; the queue's ``run`` must not raise.
+
+        Returns the parts whose answers to wait for. Raises what ``BatchQueue.add`` does, UnavailableError when closed.
+        """
         return self._work.submit(queue, task)
 
     def shut(self, queues: Collection[BatchQueue], *, wait: bool = True) -> None:
@@ -89,18 +88,15 @@ class _Work:
         self._rotation = Rotation()
         self.stopped = False
 
-    def open(self, queue: BatchQueue) -> BatchQueue:
+    def submit(self, queue: BatchQueue, task: Task) -> list[Task]:
         with self._due:
             if self.stopped:
                 raise UnavailableError(CLOSED)
-            self._rotation.add(queue)
-        return queue
-
-    def submit(self, queue: BatchQueue, task: Task) -> list[Task]:
-        with self._due:
             before = queue.due
             parts = queue.add(task, time.monotonic())
             if queue.due != before:
+                if before is None:
+                    self._rotation.add(queue)
                 self._due.notify()
         return parts
 

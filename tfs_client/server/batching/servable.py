@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from tfs_client.server.batching.queues import CLOSED, BatchQueue
 from tfs_client.server.batching.scheduler import BatchScheduler
 from tfs_client.server.batching.tasks import Task, Tensors, joined, rows_of
 from tfs_client.server.deadlines import UNLIMITED, deadline
-from tfs_client.server.servable import Array, Servable
+from tfs_client.server.servable import Array, Run, Servable, run_together
 from tfs_client.signatures import Signature, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ class BatchingServable:
         self._parameters = parameters or BatchingParameters()
         self._observer = observer
         self._lock = threading.Lock()
-        self._queues: dict[Key, BatchQueue] = {}
+        # The scheduler keeps those that are in use. An idle one has nothing to remember, and what calls want together
+        # may vary without end.
+        self._queues: WeakValueDictionary[Key, BatchQueue] = WeakValueDictionary()
         self._names: dict[str, _Names] = {}
         self._owns = scheduler is None
         self._scheduler = scheduler or BatchScheduler(
@@ -78,15 +81,33 @@ class BatchingServable:
 
     def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Mapping[str, Array]:
         """Compute the named outputs, together with other calls. Raises CallError, which may be another call's fault."""
+        return self._batched([Run(signature, inputs, outputs)])[0]
+
+    def run_together(self, runs: Sequence[Run]) -> Sequence[Mapping[str, Array]]:
+        """Compute outputs of several signatures, as one call if the servable can; see ``servable.run_together``."""
+        if hasattr(self._servable, "run_together"):
+            return self._batched(runs)
+        return [self.run(*run) for run in runs]
+
+    def _batched(self, runs: Sequence[Run]) -> Sequence[Mapping[str, Array]]:
         now, limit = time.monotonic(), deadline()
-        names = self._names_of(signature)
-        fed = {names.inputs[alias]: np.asarray(array) for alias, array in inputs.items()}
+        fed: dict[str, Array] = {}
+        fetched: set[str] = set()
+        for signature, inputs, outputs in runs:
+            names = self._names_of(signature)
+            for alias, array in inputs.items():
+                fed[names.inputs[alias]] = np.asarray(array)
+            fetched.update([names.outputs[alias] for alias in outputs])
         rows = rows_of(fed)
         if not rows:  # Serving lets it wait until a call with rows comes along
-            return self._servable.run(signature, inputs, outputs)
+            return run_together(self._servable, runs)
         task = Task(fed, rows, now, now + UNLIMITED if limit is None else limit)
-        tensors = joined(self._scheduler.submit(self._queue(signature, inputs, outputs), task))
-        return {alias: tensors[names.outputs[alias]] for alias in outputs}
+        queue = self._queue((frozenset(fed), frozenset(fetched)), runs)
+        tensors = joined(self._scheduler.submit(queue, task))
+        return [
+            {alias: tensors[self._names_of(signature).outputs[alias]] for alias in outputs}
+            for signature, _, outputs in runs
+        ]
 
     def _names_of(self, signature: str) -> _Names:
         names = self._names.get(signature)
@@ -94,26 +115,23 @@ class BatchingServable:
             names = self._names[signature] = _Names.of(signature, self._servable.signatures[signature])
         return names
 
-    def _queue(self, signature: str, inputs: Iterable[str], outputs: Iterable[str]) -> BatchQueue:
-        """The queue for calls of this kind. Its batches run as calls of the signature that came first."""
-        names = self._names_of(signature)
-        feeds = {names.inputs[alias]: alias for alias in inputs}
-        fetches = {names.outputs[alias]: alias for alias in outputs}
-        key = frozenset(feeds), frozenset(fetches)
+    def _queue(self, key: Key, runs: Sequence[Run]) -> BatchQueue:
+        """The queue for calls of this kind. Its batches run as calls of the signatures that came first."""
         with self._lock:
             if self._closed:
                 raise UnavailableError(CLOSED)
             queue = self._queues.get(key)
             if queue is None:
-                run = _Runs(_Model(self._servable, signature, feeds, fetches), self._parameters, self._observer)
-                queue = self._queues[key] = self._scheduler.open(self._parameters, run)
+                model = _Model(self._servable, [_Part.of(run, self._names_of(run.signature)) for run in runs])
+                run_batch = _Batches(model, self._parameters, self._observer)
+                queue = self._queues[key] = BatchQueue(self._parameters, run_batch)
         return queue
 
     def close(self) -> None:
         """Refuse new calls, let those that wait run, and close the servable within, if it can be closed."""
         with self._lock:
             closed, self._closed = self._closed, True
-        self._scheduler.shut(self._queues.values())
+        self._scheduler.shut(list(self._queues.values()))
         if self._owns:
             self._scheduler.close()
         close = getattr(self._servable, "close", None)
@@ -131,7 +149,7 @@ class BatchingServable:
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if not getattr(self, "_closed", True):
             _warn("unclosed batching servable: call close()", ResourceWarning, source=self)
-            self._scheduler.shut(self._queues.values(), wait=False)
+            self._scheduler.shut(list(self._queues.values()), wait=False)
             if self._owns:
                 self._scheduler.stop()
 
@@ -156,22 +174,44 @@ def _tensor_names(signature: str, specs: Mapping[str, TensorSpec]) -> dict[str, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
-    """A servable by tensor names: what is fed and fetched, with an alias for each."""
+class _Part:
+    """What is fed to a signature and fetched from it: tensor names, with an alias for each."""
 
-    servable: Servable
     signature: str
     feeds: Mapping[str, str]
     fetches: Mapping[str, str]
 
-    def __call__(self, tensors: Tensors) -> Tensors:
-        inputs = {alias: tensors[name] for name, alias in self.feeds.items()}
-        answer = self.servable.run(self.signature, inputs, list(self.fetches.values()))
-        return {name: answer[alias] for name, alias in self.fetches.items()}
+    @classmethod
+    def of(cls, run: Run, names: _Names) -> _Part:
+        return cls(
+            run.signature,
+            {names.inputs[alias]: alias for alias in run.inputs},
+            {names.outputs[alias]: alias for alias in run.outputs},
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Runs:
+class _Model:
+    """A servable by tensor names."""
+
+    servable: Servable
+    parts: Sequence[_Part]
+
+    def __call__(self, tensors: Tensors) -> Tensors:
+        runs = [
+            Run(part.signature, {alias: tensors[name] for name, alias in part.feeds.items()}, [*part.fetches.values()])
+            for part in self.parts
+        ]
+        answers = run_together(self.servable, runs)
+        return {
+            name: answer[alias]
+            for part, answer in zip(self.parts, answers, strict=True)
+            for name, alias in part.fetches.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
     """Runs the batches of a queue. It does not know the BatchingServable, so that a forgotten one can be noticed."""
 
     model: _Model

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import accumulate
+from queue import SimpleQueue
 
-from tfs_client.errors import InvalidArgumentError
+from tfs_client.errors import CallError, InvalidArgumentError
 from tfs_client.server.batching.merging import concatenated
 from tfs_client.server.servable import Array
 
 Tensors = Mapping[str, Array]  # by tensor name
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)  # not frozen: every call makes one, and that is faster
 class Task:
     """Some rows that want to be run.
 
@@ -22,14 +22,15 @@ class Task:
         inputs: by tensor name, all with the same number of rows.
         size: that number, 1 or more.
         enqueued, deadline: when it came, and when its caller gives up; in seconds, by one clock.
-        answer: the outputs by tensor name, once the task's batch has run.
+        answer: gets the outputs by tensor name, or the error, once the task's batch has run. One caller waits for it;
+            a Future would cost as much as the rest of a call's way through a batch.
     """
 
     inputs: Tensors
     size: int
     enqueued: float
     deadline: float
-    answer: Future[Tensors] = field(default_factory=Future)
+    answer: SimpleQueue[Tensors | CallError] = field(default_factory=SimpleQueue)
 
 
 def rows_of(inputs: Tensors) -> int:
@@ -67,8 +68,11 @@ def split(task: Task, sizes: Sequence[int]) -> list[Task]:
 
 def joined(parts: Sequence[Task]) -> Tensors:
     """Wait for all parts of a call, and give its outputs. Raises the error of the first part that failed."""
-    for error in [part.answer.exception() for part in parts]:
-        if error is not None:
-            raise error
-    answers = [part.answer.result() for part in parts]
+    answers: list[Tensors] = []
+    for answer in [part.answer.get() for part in parts]:
+        if isinstance(answer, CallError):
+            raise answer
+        answers.append(answer)
+    if len(answers) == 1:
+        return answers[0]
     return {name: concatenated([answer[name] for answer in answers]) for name in answers[0]}
