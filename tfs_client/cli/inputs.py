@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,19 +56,38 @@ def make_inputs(
     options: Any, given: dict[str, Any], picture: Picture | None, signature: Signature
 ) -> tuple[dict[str, Any], Size | None]:
     """Every input in the dtype of the signature, and the size of the picture as it is sent."""
-    inputs = {alias: _given(values, alias, signature) for alias, values in given.items()}
+    inputs = given_inputs(given, signature)
     if picture is None:
         return inputs, None
-    alias = options.image_input or _picture_input(signature, inputs)
+    alias = picture_alias(options, signature, inputs)
+    inputs[alias], size = picture_tensor(options, picture, signature.inputs[alias])
+    if size is not None:
+        wanted = [name for name in ("width", "height") if name in signature.inputs and name not in inputs]
+        inputs |= size_inputs(signature, wanted, size)
+    return inputs, size
+
+
+def given_inputs(given: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
+    """What was given on the command line, in the dtypes of the signature."""
+    return {alias: _given(values, alias, signature) for alias, values in given.items()}
+
+
+def picture_alias(options: Any, signature: Signature, taken: Mapping[str, Any]) -> str:
+    """The input that takes the picture."""
+    alias: str = options.image_input or _picture_input(signature, taken)
     if alias not in signature.inputs:
         raise SignatureError(f"no input {alias!r}; the inputs are: {_listed(signature)}")
-    inputs[alias], size = _picture_tensor(options, picture, signature.inputs[alias])
-    if size is not None:  # what DeepLab and its kin ask for beside the picture
-        for name, pixels in zip(("width", "height"), size, strict=True):
-            if name in signature.inputs and name not in inputs:
-                spec = signature.inputs[name]
-                inputs[name] = spec.cast([pixels] * len(spec.shape) if spec.shape else pixels, name)
-    return inputs, size
+    return alias
+
+
+def size_inputs(signature: Signature, names: Iterable[str], size: Size) -> dict[str, Any]:
+    """The inputs ``width`` and ``height``, which DeepLab and its kin ask for beside the picture."""
+    pixels = dict(zip(("width", "height"), size, strict=True))
+    specs = {name: signature.inputs[name] for name in names}
+    return {
+        name: spec.cast([pixels[name]] * len(spec.shape) if spec.shape else pixels[name], name)
+        for name, spec in specs.items()
+    }
 
 
 def _given(values: Any, alias: str, signature: Signature) -> Any:
@@ -85,7 +105,7 @@ def _listed(signature: Signature) -> str:
     return ", ".join(f"{name}: {spec}" for name, spec in sorted(signature.inputs.items())) or "none"
 
 
-def _picture_input(signature: Signature, taken: dict[str, Any]) -> str:
+def _picture_input(signature: Signature, taken: Mapping[str, Any]) -> str:
     """The input that takes the picture: the only one that could, or the one that is named after it."""
     able = [
         alias
@@ -100,7 +120,7 @@ def _picture_input(signature: Signature, taken: dict[str, Any]) -> str:
     return able[0] if len(able) == 1 else named[0]
 
 
-def _picture_tensor(options: Any, picture: Picture, spec: TensorSpec) -> tuple[Any, Size | None]:
+def picture_tensor(options: Any, picture: Picture, spec: TensorSpec) -> tuple[Any, Size | None]:
     """The tensor, and the size of the picture in it."""
     from tfs_client import images
 

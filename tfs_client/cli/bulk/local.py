@@ -1,0 +1,128 @@
+"""The local engine: one client, and threads that read and decode pictures while requests are under way."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+from tfs_client.cli.bulk.engines import Job
+from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row, fails_alone
+from tfs_client.cli.bulk.preparing import Preparation
+from tfs_client.client import PredictClient
+from tfs_client.errors import TFServingError
+from tfs_client.results import Prediction
+
+DECODERS = min(8, (os.cpu_count() or 1) + 1)  # threads; Pillow decodes without holding the others up
+ONE_BY_ONE = 4  # requests at a time for a model that takes one picture each, when that is left to us
+
+Inputs = Mapping[str, Any]
+Answer = Prediction | TFServingError
+
+
+def outcomes(job: Job, names: Iterable[str]) -> Iterator[Outcome]:
+    """An outcome for each name, in their order.
+
+    At most (in_flight + 1) batches of pictures are held, and a few that are being decoded.
+    """
+    pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="tfs-predict-decode")
+    try:
+        with job.client() as client:
+            preparation = job.preparation(client)
+            reading = _Reading(preparation, ahead(preparation, names, pool, max(job.batch_size, 2 * DECODERS)))
+            answers = _answers(client, job, preparation, reading.examples())
+            with closing(answers):
+                yield from reading.joined(answers)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def ahead(
+    function: Callable[[str], Inputs], names: Iterable[str], pool: ThreadPoolExecutor, most: int
+) -> Generator[tuple[str, Future[Inputs]], None, None]:
+    """Names, in order, and what a function makes of them, with at most so many begun that were not asked for yet."""
+    begun: deque[tuple[str, Future[Inputs]]] = deque()
+    for name in names:
+        begun.append((name, pool.submit(function, name)))
+        if len(begun) >= most:
+            yield begun.popleft()
+    yield from begun
+
+
+class _Reading:
+    """Takes out the pictures that cannot be read, and puts them back in their places among the answers."""
+
+    def __init__(self, preparation: Preparation, prepared: Iterable[tuple[str, Future[Inputs]]]) -> None:
+        self._preparation = preparation
+        self._prepared = prepared
+        self._begun: deque[str | Failed] = deque()  # names that were sent, failures that were not
+
+    def examples(self) -> Iterator[Inputs]:
+        for name, future in self._prepared:
+            try:
+                inputs = future.result()
+            except TFServingError as error:
+                if not fails_alone(error):
+                    raise
+                self._begun.append(Failed(name, error))
+            else:
+                self._begun.append(name)
+                yield inputs
+
+    def joined(self, answers: Iterable[Answer]) -> Iterator[Outcome]:
+        for answer in answers:
+            yield from self._failed()
+            name = self._begun.popleft()
+            assert isinstance(name, str)
+            if isinstance(answer, Prediction):
+                outputs = answer if self._preparation.together else self._preparation.outputs(answer)
+                yield Row(name, answer.model, outputs)
+            elif fails_alone(answer):
+                yield Failed(name, answer)
+            else:
+                raise answer
+        yield from self._failed()
+
+    def _failed(self) -> Iterator[Failed]:
+        while self._begun and isinstance(failed := self._begun[0], Failed):
+            self._begun.popleft()
+            yield failed
+
+
+def _answers(
+    client: PredictClient, job: Job, preparation: Preparation, examples: Iterator[Inputs]
+) -> Generator[Answer, None, None]:
+    if not preparation.together:
+        return _one_by_one(client, examples, ONE_BY_ONE if isinstance(job.in_flight, str) else job.in_flight)
+    return client.predict_many(  # type: ignore
+        examples,
+        batch_size=job.batch_size,
+        in_flight=job.in_flight,
+        on_error="return",
+        shared=preparation.shared,
+    )
+
+
+def _one_by_one(client: PredictClient, examples: Iterator[Inputs], in_flight: int) -> Generator[Answer, None, None]:
+    """Answers to whole requests, in order."""
+    calls: deque[Future[Prediction]] = deque()
+    try:
+        for inputs in examples:
+            calls.append(client.predict_future(inputs))
+            if len(calls) >= in_flight:
+                yield _answer(calls.popleft())
+        while calls:
+            yield _answer(calls.popleft())
+    finally:
+        for call in calls:
+            call.cancel()
+
+
+def _answer(call: Future[Prediction]) -> Answer:
+    try:
+        return call.result()
+    except TFServingError as error:
+        return error

@@ -1,0 +1,67 @@
+"""What becomes of a picture: a row of results, or a failure. And which errors are no picture's but the run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfs_client.errors import CallError, DecodeError, ImageError, StatusCode, TFServingError
+from tfs_client.results import ModelVersion
+
+Array = np.ndarray[Any, Any]
+
+# What the server says of one request, and not of itself.
+_OF_A_ROW = frozenset(
+    {
+        StatusCode.INVALID_ARGUMENT,
+        StatusCode.OUT_OF_RANGE,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.ABORTED,
+        StatusCode.DATA_LOSS,
+        StatusCode.INTERNAL,
+        StatusCode.UNKNOWN,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The results of a picture.
+
+    Attributes:
+        image: the picture's name, as it was listed.
+        model: the version that answered.
+        outputs: arrays by alias, without the batch axis.
+    """
+
+    image: str
+    model: ModelVersion
+    outputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A picture that has no results, and why."""
+
+    image: str
+    error: TFServingError
+
+    @property
+    def text(self) -> str:
+        """What was wrong, in one line."""
+        error = self.error
+        said = f"{error.code.name}: {error.details}" if isinstance(error, CallError) else str(error)
+        return " ".join(said.split())
+
+
+Outcome = Row | Failed
+
+
+def fails_alone(error: TFServingError) -> bool:
+    """Whether an error concerns its picture only. Any other would meet the next pictures too, and ends the run."""
+    if isinstance(error, CallError):
+        return error.code in _OF_A_ROW
+    return isinstance(error, (ImageError, DecodeError))

@@ -1,0 +1,91 @@
+"""Preparation: what is sent for a picture, and what goes along with all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfs_client.cli.inputs import Picture, given_inputs, open_picture, picture_alias, picture_tensor, size_inputs
+from tfs_client.signatures import Signature, TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+
+class Preparation:
+    """Makes inputs of pictures.
+
+    Args:
+        options: the options of the command line that say how.
+        given: values of other inputs by alias, which go with every picture.
+        signature: what the model takes.
+
+    Raises SignatureError and ImageError for options that fit no picture.
+
+    Attributes:
+        together: whether pictures can share a request. Those of a model that takes one at a time cannot, nor those
+            with a size of their own beside them that has no batch axis.
+        shared: inputs that go whole with every request.
+    """
+
+    def __init__(self, options: Any, given: Mapping[str, Any], signature: Signature) -> None:
+        from tfs_client import images
+
+        self._options = options
+        self._signature = signature
+        self._constants: dict[str, Any] = given_inputs(given, signature)
+        self._alias = picture_alias(options, signature, self._constants)
+        spec = signature.inputs[self._alias]
+        self._encoded = options.encoded or spec.row.name == "string"
+        if self._encoded:
+            batch, size = spec.shape is None or len(spec.shape) > 0, None
+        else:
+            plan = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
+            batch, size = plan.batch, plan.size
+        self._sizes = [name for name in ("width", "height") if name in signature.inputs and name not in self._constants]
+        apart = [name for name in self._sizes if not _has_rows(signature.inputs[name])]
+        any_number = spec.shape is None or not spec.shape or spec.shape[0] is None
+        self._batch = batch
+        self.together = batch and any_number and (size is not None or not apart)
+        self.shared: dict[str, Any] = {}
+        if self.together:
+            whole = {name for name, array in self._constants.items() if not _is_row(array, signature.inputs[name])}
+            self.shared = {name: self._constants.pop(name) for name in whole}
+            if size is not None and apart:
+                self.shared |= {name: size_inputs(signature, [name], size)[name] for name in apart}
+                self._sizes = [name for name in self._sizes if name not in apart]
+
+    def __call__(self, name: str) -> dict[str, Array]:
+        """The inputs for a picture file: without the batch axis where pictures go together, else a whole request.
+
+        Raises ImageError, which names the file.
+        """
+        picture = self._picture(name)
+        tensor, size = picture_tensor(self._options, picture, self._signature.inputs[self._alias])
+        inputs = {**self._constants, self._alias: tensor}
+        if size is not None:
+            inputs |= size_inputs(self._signature, self._sizes, size)
+        return {alias: array[0] for alias, array in inputs.items()} if self.together else inputs
+
+    def outputs(self, prediction: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs for the picture of a whole request, without the batch axis where they have one."""
+        rows = self._batch and all(array.ndim and len(array) == 1 for array in prediction.values())
+        return {alias: array.reshape(array.shape[1:]) if rows else array for alias, array in prediction.items()}
+
+    def _picture(self, name: str) -> Picture:
+        if self._encoded and not self._sizes:
+            from tfs_client import images
+
+            return Picture(name, images.read_file(name), None)
+        return open_picture(name, needed=not self._encoded)
+
+
+def _has_rows(spec: TensorSpec) -> bool:
+    """Whether an input has a row for each picture of a request, however many there are."""
+    return bool(spec.shape) and spec.shape[0] is None  # type: ignore[index]
+
+
+def _is_row(array: Any, spec: TensorSpec) -> bool:
+    """Whether what was given for an input is the row of one picture, to be repeated for each."""
+    return _has_rows(spec) and array.ndim == len(spec.shape or ()) and array.shape[0] == 1
