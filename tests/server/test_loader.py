@@ -168,7 +168,8 @@ def test_a_pause_lies_between_attempts():
     assert time.monotonic() - started >= 0.04
 
 
-def test_a_pause_ends_at_once_when_nobody_wants_the_version_any_more(caplog):
+@pytest.mark.parametrize("pause", [3600, (2**63 - 1) / 1e6, float("inf")])
+def test_a_pause_ends_at_once_when_nobody_wants_the_version_any_more(caplog, pause):
     cancelled, started = threading.Event(), time.monotonic()
 
     def attempt():
@@ -176,7 +177,7 @@ def test_a_pause_ends_at_once_when_nobody_wants_the_version_any_more(caplog):
         raise UnavailableError("not yet")
 
     with caplog.at_level(logging.INFO), pytest.raises(UnavailableError, match="not yet"):
-        attempts("It", attempt, Retries(5, 3600), cancelled)
+        attempts("It", attempt, Retries(5, pause), cancelled)
     assert time.monotonic() - started < 5
     assert caplog.messages[-1] == "Retrying of It was cancelled."
 

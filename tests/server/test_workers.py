@@ -94,6 +94,35 @@ def test_a_job_that_fails_does_not_hold_up_those_after_it(busy, caplog):
     assert "test failed" in caplog.text
 
 
+def test_jobs_wait_while_the_system_has_no_thread_to_give(busy, monkeypatch, caplog):
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    busy.leave.set()
+    workers, start = Workers(0, "test"), threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    workers.submit("a", busy.job("first"))
+    assert not workers.join(10)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    workers.submit("a", busy.job("second"))
+    assert workers.join(10)
+    assert busy.order == ["first", "second"]
+    assert "test: can't start new thread; 1 job(s) wait for a thread" in caplog.messages
+
+
+@pytest.mark.parametrize("period", [3600, 1e10, float("inf")])
+def test_a_period_may_be_of_any_length(period):
+    worked = threading.Event()
+    periodic = Periodic(worked.set, period, "test-long")
+    periodic.start()
+    for _ in range(2):
+        assert worked.wait(10)
+        worked.clear()
+        periodic.soon()
+    assert worked.wait(10)
+    periodic.stop()
+
+
 def test_periodic_work_that_fails_comes_again(caplog):
     turns, twice = [], threading.Event()
 

@@ -140,7 +140,7 @@ def attempts(what: str, attempt: Callable[[], T], retries: Retries, cancelled: t
     failed: CallError = CancelledError("Loading of servable cancelled")
     for retry in range(retries.count + 1):
         if retry:
-            cancelled.wait(max(0.0, retries.pause))
+            cancelled.wait(min(max(0.0, retries.pause), threading.TIMEOUT_MAX))
         if cancelled.is_set():
             log.info("Retrying of %s was cancelled.", what)
             raise failed

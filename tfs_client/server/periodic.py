@@ -47,5 +47,5 @@ class Periodic:
                 self._work()
             except Exception:  # the next turn may go better
                 log.exception("%s failed", self._thread.name)
-            self._due.wait(pause_after(began, time.monotonic(), self._period))
+            self._due.wait(min(pause_after(began, time.monotonic(), self._period), threading.TIMEOUT_MAX))
             self._due.clear()

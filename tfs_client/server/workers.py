@@ -21,6 +21,7 @@ class Workers:
         name: what the threads are called.
 
     A thread ends when its lane is empty. Threads are daemons: a job that hangs does not keep the process from ending.
+    While the system has no thread to give, jobs wait; ``submit``, ``staff`` and ``join`` try again.
     """
 
     def __init__(self, limit: int, name: str) -> None:
@@ -32,13 +33,25 @@ class Workers:
 
     def submit(self, model: str, job: Job) -> None:
         """Run a job for a model when its turn comes; returns at once."""
-        lane = "" if self._limit else model
         with self._lock:
-            self._lanes[lane].append(job)
-            if len(self._threads[lane]) < max(self._limit, 1):
-                thread = threading.Thread(target=self._run, args=(lane,), name=self._name, daemon=True)
-                self._threads[lane].add(thread)
-                thread.start()
+            self._lanes["" if self._limit else model].append(job)
+        self.staff()
+
+    def staff(self) -> None:
+        """Start one more thread for every lane that has jobs waiting and may have one more."""
+        with self._lock:
+            for lane in [lane for lane, jobs in self._lanes.items() if jobs]:
+                if len(self._threads[lane]) < max(self._limit, 1):
+                    self._start_thread(lane)
+
+    def _start_thread(self, lane: str) -> None:
+        thread = threading.Thread(target=self._run, args=(lane,), name=self._name, daemon=True)
+        self._threads[lane].add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has none to give
+            self._threads[lane].discard(thread)
+            log.error("%s: %s; %d job(s) wait for a thread", self._name, error, len(self._lanes[lane]))
 
     def _run(self, lane: str) -> None:
         while (job := self._next(lane)) is not None:
@@ -58,13 +71,15 @@ class Workers:
             return None
 
     def join(self, timeout: float) -> bool:
-        """Wait until all jobs are done; False when that took longer than ``timeout`` seconds."""
+        """Wait until all jobs are done; False when that took longer than ``timeout`` seconds, or threads lack."""
         end = time.monotonic() + timeout
+        self.staff()
         while running := self._running():
             running[0].join(max(0.0, end - time.monotonic()))
             if running[0].is_alive():
                 return False
-        return True
+            self.staff()
+        return not self._lanes
 
     def _running(self) -> list[threading.Thread]:
         with self._lock:
