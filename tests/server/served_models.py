@@ -33,7 +33,7 @@ class Served:
         self.failures: list[ServedCall] = []
         self.server = Server(
             ServerConfig(**{"model_config": self.config} | FAST | options),
-            platforms={"tensorflow": self.platform, "other": self.platform},
+            platforms=dict.fromkeys(("tensorflow", "other", "python"), self.platform),
             observer=lambda call: self.failures.append(call) if call.code is not StatusCode.OK else None,
             metrics=lambda names: self.metrics(names),
         )

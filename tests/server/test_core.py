@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # its own class before Python 3.11
+from threading import Event
 
 import pytest
 from model_dirs import TextPlatform, put
@@ -86,6 +89,31 @@ def test_names_once_and_paths_absolute():
     assert "multiple times" in refusal(
         check, (ListedModel("m", "x"), ListedModel("m", "x"))
     )  # names are looked at first
+
+
+def test_a_model_needs_a_name():
+    assert refusal(model_list.check_names_and_paths, (M, ListedModel("", "/x"))) == (
+        "INVALID_ARGUMENT: Expected every model to have a name; that of base path '/x' has none"
+    )
+
+
+def test_base_paths_that_cannot_be_read_here():
+    model_list.check_readable([M, ListedModel("n", "file:///n")])
+    assert refusal(model_list.check_readable, [M, ListedModel("n", "s3://bucket/n")]) == (
+        "UNIMPLEMENTED: File system scheme 's3' not implemented (file: 's3://bucket/n')"
+    )
+    assert refusal(model_list.check_readable, [ListedModel("n", "/x\0y")]) == (
+        "INVALID_ARGUMENT: Expected model n to have a base path without NUL characters"
+    )
+
+
+def test_code_comes_only_from_base_paths_that_are_known():
+    code = ListedModel("n", "/n", "python")
+    assert model_list.code_paths([M, code]) == {"/n"}
+    model_list.check_code([M, code], ["/n"])
+    assert refusal(model_list.check_code, [M, code], ["/m"]).startswith(
+        "PERMISSION_DENIED: Model n is of platform python, so the server would run the code in /n; "
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +199,7 @@ def test_a_config_file_that_cannot_be_read(tmp_path, caplog):
     broken.write_text("model_config_list { nonsense: 1 }")
     assert refusal(model_list.read_file, missing) == f"NOT_FOUND: {missing}; No such file or directory"
     assert refusal(model_list.read_file, broken) == f"INVALID_ARGUMENT: Invalid protobuf file: '{broken}'"
-    assert "line 1" in caplog.text
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:21 : " in caplog.text
     broken.write_bytes(b"\xff\xfe")
     assert refusal(model_list.read_file, str(broken)) == f"INVALID_ARGUMENT: Invalid protobuf file: '{broken}'"
 
@@ -277,6 +305,17 @@ def test_where_the_model_server_would_wait_for_ever_the_wait_has_an_end(cores, v
     )
 
 
+def test_base_paths_that_nobody_can_read_end_the_start_at_once(cores):
+    assert refusal(cores(ModelConfig("m", "s3://bucket/m")).start).startswith("UNIMPLEMENTED: File system scheme 's3'")
+
+
+def test_a_model_that_was_brought_along_cannot_be_configured(cores):
+    core = cores(cores.model("m", 2))
+    core.manager.add("m", 1, cores.platform(str(put(cores.base / "other", 1))))
+    assert refusal(core.start).startswith("INVALID_ARGUMENT: Illegal to configure model m: ")
+    assert serving(core, "m") == 1
+
+
 def test_nobody_need_wait_at_all(cores):
     assert "was found within 0 seconds" in refusal(cores(ModelConfig("m", "/nowhere"), start_wait=0).start)
 
@@ -345,6 +384,33 @@ def test_labels_at_the_start_are_refused_unless_they_are_allowed_in_advance(core
         assert handle.version == 1
 
 
+@pytest.mark.parametrize("polls", [0.01, 0], ids=["again and again", "once"])
+def test_a_stop_does_not_wait_for_a_file_system_that_hangs(cores, monkeypatch, polls):
+    model = cores.model("m", 1)
+    core, listdir, inside, leave = cores(model, file_system_poll_wait_seconds=polls), os.listdir, Event(), Event()
+
+    def hang(path):
+        inside.set()
+        assert leave.wait(20)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", hang)
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            starting = pool.submit(core.start)
+            assert inside.wait(10)
+            reloading = pool.submit(core.reload, ModelServerConfig([model]))
+            began = time.monotonic()
+            core.stop(0.1)
+            assert time.monotonic() - began < 5
+        finally:
+            leave.set()
+        for waiting in (starting, reloading):
+            assert refusal(waiting.result, 10) == "UNAVAILABLE: the server is stopping"
+    with pytest.raises(CallError, match="Could not find any versions"):  # what it has found in the end comes too late
+        core.manager.status(ModelSpec("m"))
+
+
 def test_a_core_may_start_again_after_a_stop(cores):
     core = cores(cores.model("m", 1))
     for _ in range(2):
@@ -385,6 +451,7 @@ def test_a_stopped_core_leaves_no_threads(cores, tmp_path):
         {"max_num_load_retries": -1},
         {"load_retry_interval": "1"},
         {"allow_version_labels_for_unavailable_models": 1},
+        {"allow_python_reload": "python"},
         {"start_wait": -1},
         {"reload_wait": float("nan")},
         {"drain_seconds": -1},

@@ -13,7 +13,7 @@ from model_dirs import TextPlatform, put
 
 from tfs_client import ConfigError, NotFoundError, State, StatusCode
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import UnavailableError
+from tfs_client.errors import InvalidArgumentError, UnavailableError
 from tfs_client.results import VersionStatus
 from tfs_client.server import FunctionServable, FunctionSignature
 from tfs_client.server.loader import Loader, Retries
@@ -392,14 +392,42 @@ def test_a_number_of_load_threads_is_a_limit(tmp_path):
 # --- versions that are brought along ---------------------------------------------------------------------------------
 
 
-def test_a_version_from_a_base_path_cannot_be_replaced(house):
+@pytest.mark.parametrize("version", [1, 7])
+def test_a_model_from_a_base_path_cannot_be_brought_along_too(house, version):
     house.want("m", 1)
     house.until({1: "AVAILABLE"})
-    with pytest.raises(ConfigError, match="version 1 from its base path"):
-        house.manager.add("m", 1, NUMBER)
-    house.manager.add("m", 7, NUMBER)
+    with pytest.raises(ConfigError, match="model 'm' comes from the server's configuration; take another name"):
+        house.manager.add("m", version, NUMBER)
     with house.held() as handle:
-        assert handle.version == 7
+        assert handle.version == 1
+
+
+def test_names_are_for_a_configuration_or_for_what_is_brought_along(house):
+    house.manager.add("m", 1, NUMBER)
+    with pytest.raises(InvalidArgumentError, match="Illegal to configure model m: "):
+        house.manager.claim(["n", "m"])
+    house.manager.add("n", 1, NUMBER)  # nothing was claimed
+    for name in ("m", "n"):
+        house.manager.remove(name, 1)
+    house.manager.claim(["n", "m"])
+    with pytest.raises(ConfigError, match="model 'm' comes from the server's configuration"):
+        house.manager.add("m", 1, NUMBER)
+    house.manager.claim([])
+    house.manager.add("m", 1, NUMBER)
+
+
+def test_a_version_loads_once_the_system_has_a_thread_for_it(house, monkeypatch):
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    house.want("m", 1)
+    assert house.states() == {1: "START"}
+    monkeypatch.setattr(threading.Thread, "start", start)
+    house.want("m", 1)  # the next poll
+    house.until({1: "AVAILABLE"})
+
+
+def no_thread(thread):
+    raise RuntimeError("can't start new thread")
 
 
 def test_a_version_that_comes_again_while_it_is_being_removed_stays(house):

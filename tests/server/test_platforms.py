@@ -198,7 +198,12 @@ def test_a_server_counts_for_reloads_what_its_platforms_do(platforms, version):
     made = platforms(batching=BatchingParameters())
     config = ModelServerConfig([ModelConfig("m", str(version.parent), platform="python")])
     with (
-        Server(ServerConfig(), platforms=made.loads, warmup=made.warm_up, measures=platforms.measures) as server,
+        Server(
+            ServerConfig(allow_python_reload=True),
+            platforms=made.loads,
+            warmup=made.warm_up,
+            measures=platforms.measures,
+        ) as server,
         PredictClient(server.target, timeout=20) as client,
     ):
         name = "/tensorflow/cc/saved_model/load_attempt_count"

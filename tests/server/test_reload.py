@@ -14,12 +14,15 @@ from served_models import Starter, until
 from tfs_client import (
     AllVersions,
     CallError,
+    ConfigError,
+    DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
     Latest,
     ModelConfig,
     ModelServerConfig,
     NotFoundError,
+    PermissionDeniedError,
     PredictClient,
     SpecificVersions,
     UnknownError,
@@ -203,6 +206,17 @@ LABEL = 'version_labels { key: "l" value: 9 }'
             "INVALID_ARGUMENT",
             "Model n requests unsupported platform caffe2",
         ),
+        ('config { base_path: "/x" }', "INVALID_ARGUMENT", "Expected every model to have a name"),
+        (
+            'config { name: "n" base_path: "s3://b/n" model_platform: "tensorflow" }',
+            "UNIMPLEMENTED",
+            "File system scheme 's3' not implemented (file: 's3://b/n')",
+        ),
+        (
+            'config { name: "n" base_path: "/x" model_platform: "python" }',
+            "PERMISSION_DENIED",
+            "Model n is of platform python, so the server would run the code in /x; ",
+        ),
     ],
 )
 def test_refusals_leave_everything_as_it_was(serve, raw, text, code, expected, caplog):
@@ -216,14 +230,21 @@ def test_refusals_leave_everything_as_it_was(serve, raw, text, code, expected, c
     served.reload(served.config)
 
 
-def test_a_list_that_was_refused_late_is_what_the_next_one_is_compared_with(serve, raw):
+@pytest.mark.parametrize("platform", ["caffe2", ""])
+def test_a_list_that_was_refused_does_not_stand_in_the_way_of_the_corrected_one(serve, raw, platform):
+    """The model server compares the next list with it: there a platform cannot be corrected."""
     served = serve(serve.model("m", 1))
+    good = served.config.add(serve.model("n", 1))
+    assert raw(served, good.to_text().replace('"tensorflow"', f'"{platform}"'))
+    served.reload(good)
+    assert served.said("n") == "1"
+
+
+def test_a_list_that_was_refused_moves_no_label(serve, raw):
+    served = serve(serve.model("m", 1))
+    served.reload(served.config.label("m", "stable", 1))
     assert raw(served, 'model_config_list { config { name: "n" base_path: "/x" model_platform: "caffe2" } }')
-    assert raw(served, 'model_config_list { config { name: "n" base_path: "/x" model_platform: "tensorflow" } }') == (
-        "INVALID_ARGUMENT",
-        "Illegal to change a model's platform. "
-        "For model n platform was caffe2 and new platform requested is tensorflow",
-    )
+    assert served.said(label="stable") == "1"
 
 
 def test_a_new_model_that_fails_is_told_and_the_others_are_switched(serve):
@@ -246,6 +267,44 @@ def test_a_new_model_without_versions_is_not_waited_for_for_ever(serve):
     served.reload(served.config)
 
 
+def test_a_reload_that_has_failed_fails_again_until_its_models_are_served(serve):
+    served = serve(serve.model("m", 1), reload_wait=0.05)
+    ghost = ModelConfig("ghost", str(served.base / "ghost"))
+    for _ in range(2):
+        with pytest.raises(DeadlineExceededError, match="name: ghost"):
+            served.reload(served.config.add(ghost))
+    put(served.base / "m", 2)
+    served.until_available(2)  # the others do not mind
+    put(served.base / "ghost", 1, "broken")
+    served.until({1: "END"}, "ghost")
+    for _ in range(2):
+        with pytest.raises(UnknownError, match="name: ghost version: 1"):
+            served.reload(served.config.add(ghost))
+    put(served.base / "ghost", 2)
+    served.until({1: "END", 2: "AVAILABLE"}, "ghost")
+    served.reload(served.config.add(ghost))
+
+
+def test_reloads_that_wait_leave_the_threads_to_others(serve, connect):
+    served = serve(serve.model("m", 1), threads=1, reload_wait=300)
+    reload = connect(served.server.target).channel.unary_unary(RELOAD)
+    request = ReloadConfigRequest(config=served.config.add(ModelConfig("ghost", "/nowhere")).to_proto())
+    waiting = [reload.future(request.SerializeToString(), timeout=20) for _ in range(3)]
+    until(lambda: served.watches("ghost"))
+    assert served.said() == "1"
+    for each in waiting:  # the first one waits for its models no longer; the others were never begun
+        each.cancel()
+    served.reload(served.config)
+    assert not served.watches("ghost")
+
+
+def test_a_reload_whose_time_is_over_waits_no_longer(serve):
+    served = serve(serve.model("m", 1), reload_wait=300)
+    with pytest.raises(DeadlineExceededError):
+        served.client.reload_config(served.config.add(ModelConfig("ghost", "/nowhere")), timeout=0.2)
+    served.reload(served.config)
+
+
 def test_request_logging_is_refused_after_the_models_were_switched(serve, raw):
     served = serve(serve.model("m", 1))
     put(served.base / "n", 1)
@@ -261,6 +320,60 @@ def test_request_logging_is_refused_after_the_models_were_switched(serve, raw):
 def test_bytes_that_are_no_message_are_an_error(serve, connect, refused):
     served = serve(serve.model("m", 1))
     assert refused(connect(served.server.target).raw, RELOAD, b"\xff" * 9)[0] == "INTERNAL"
+
+
+# --- code ------------------------------------------------------------------------------------------------------------
+
+
+def test_code_comes_only_from_base_paths_of_the_servers_own_configuration(serve):
+    served = serve(serve.model("m", 1, platform="python"))
+    same_path = ModelConfig("same", str(served.base / "m"), platform="python")
+    served.reload(served.config.label("m", "stable", 1).add(same_path))
+    assert served.said("same", version=1) == served.said(label="stable") == "1"
+    with pytest.raises(PermissionDeniedError, match="started with --allow_python_reload"):
+        served.reload(served.config.add(serve.model("n", 1, platform="python")))
+    served.reload(ModelServerConfig())
+    served.reload(served.config)
+    assert served.platform.loads.keys() == {str(served.base / "m" / "1")}
+
+
+def test_code_may_come_from_anywhere_where_that_is_allowed(serve):
+    served = serve(serve.model("m", 1), allow_python_reload=True)
+    served.reload(served.config.add(serve.model("n", 5, platform="python")))
+    assert served.said("n") == "5"
+
+
+def test_the_config_file_says_itself_where_code_comes_from(serve, tmp_path):
+    file = tmp_path / "models.config"
+    config = ModelServerConfig([serve.model("m", 1)])
+    file.write_text(config.to_text())
+    served = serve(model_config=None, model_config_file=file, model_config_file_poll_wait_seconds=0.01)
+    more = config.add(serve.model("n", 5, platform="python"))
+    replace(file, more.to_text())
+    served.until_available(5, model="n")
+    served.reload(more)
+    replace(file, config.to_text())
+    served.until({5: "END"}, "n")
+    with pytest.raises(PermissionDeniedError):
+        served.reload(more)
+
+
+# --- models that were brought along ----------------------------------------------------------------------------------
+
+
+def test_what_was_brought_along_is_no_reloads_business(serve):
+    served = serve(serve.model("m", 1))
+    along = served.platform(str(put(served.base / "elsewhere", 1, "along")))
+    served.server.add_model("along", along)
+    with pytest.raises(InvalidArgumentError, match="Illegal to configure model along: "):
+        served.reload(served.config.add(serve.model("along", 1, 2)))
+    served.reload(ModelServerConfig())
+    served.until({1: "END"})
+    assert served.said("along") == "along"
+    served.reload(served.config)
+    with pytest.raises(ConfigError, match="comes from the server's configuration"):
+        served.server.add_model("m", along, version=2)
+    assert served.said("m") == "1"
 
 
 # --- the reply -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
+import math
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +14,7 @@ import pytest
 
 from tfs_client import ClosedError, ConfigError, PredictClient, TensorSpec, UnavailableError
 from tfs_client.server import FunctionSignature, Server, ServerConfig
+from tfs_client.server.server import LONGEST
 from tfs_client.testing import FakeServer
 
 VECTOR = TensorSpec("float32", (None,))
@@ -98,6 +102,39 @@ def test_the_grace_is_a_limit(gate):
         assert running.exception(10) is not None
 
 
+@pytest.mark.parametrize("grace", [math.inf, 1e10])
+def test_the_grace_may_have_no_limit(gate, grace):
+    server = FakeServer(ServerConfig(shutdown_grace=grace, rest_port=0)).start()
+    server.add_model("slow", gate, inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    with (
+        PredictClient(server.target, model="slow") as client,
+        PredictClient(server.rest_url, model="slow") as rest,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        running = [client.predict_future({"x": [5.0]}), rest.predict_future({"x": [5.0]})]
+        assert gate.entered.wait(10)
+        stopping = pool.submit(server.stop)
+        gate.open.set()
+        stopping.result(10)
+        assert [call.result(10).array.tolist() for call in running] == [[5], [5]]
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e10])
+def test_the_drain_may_have_no_end_that_a_clock_can_tell(monkeypatch, seconds):
+    with Server(ServerConfig(drain_seconds=seconds)):
+        pauses = []
+        monkeypatch.setattr(time, "sleep", pauses.append)
+    assert LONGEST in pauses
+
+
+def test_what_rest_needs_is_looked_for_before_anything_answers(monkeypatch, caplog):
+    monkeypatch.delitem(sys.modules, "tfs_client.server.rest.host", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with caplog.at_level(logging.INFO), pytest.raises(ConfigError, match="REST needs the package uvicorn"):
+        Server(ServerConfig(rest_port=0)).start()
+    assert not caplog.messages
+
+
 def test_stopping_again_is_harmless_also_from_several_threads():
     server = Server()
     server.stop()
@@ -166,6 +203,8 @@ def test_a_server_that_never_started_does_not_warn():
         {"shutdown_grace": "soon"},
         {"channel_arguments": {"grpc.max_receive_message_length": 1.5}},
         {"channel_arguments": {"grpc.max_receive_message_length": 1 << 40}},
+        {"channel_arguments": {"grpc.max_receive_message_length": "abc"}},
+        {"channel_arguments": {"grpc.http2.max_ping_strikes": "1.5"}},
     ],
 )
 def test_options_that_make_no_sense_are_refused(options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 import pytest
@@ -164,24 +165,43 @@ def test_a_plain_file_counts_as_a_version(tmp_path, heard):
     assert heard["m"] == [(7, str(tmp_path / "7"))]
 
 
-def test_a_missing_base_path_stops_the_whole_poll(tmp_path, heard, caplog):
+def test_a_missing_base_path_changes_nothing_about_its_model_and_holds_up_no_other(tmp_path, heard, caplog):
     (tmp_path / "a/1").mkdir(parents=True)
     source = Source(heard)
-    source.update([watched(tmp_path / "a", name="a"), Watched("b", "/nowhere/b")])
+    source.update([Watched("b", "/nowhere/b"), watched(tmp_path / "a", name="a")])
     source.poll()
-    assert heard == {}
+    assert heard == {"a": [(1, str(tmp_path / "a/1"))]}
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("tfs_client.server", logging.ERROR)
     assert record.getMessage() == (
         "FileSystemStoragePathSource encountered a filesystem access error: "
         "Could not find base path /nowhere/b for servable b with error NOT_FOUND: /nowhere/b not found"
     )
-    source.update([watched(tmp_path / "a", name="a")])
+
+
+def test_what_was_found_for_other_models_than_those_of_now_is_dropped(tmp_path, heard, monkeypatch):
+    """A listing may take for ever; nobody waits for it."""
+    for path in ("a/1", "b/2"):
+        (tmp_path / path).mkdir(parents=True)
+    source, listdir = Source(heard), os.listdir
+
+    def change_meanwhile(path):
+        monkeypatch.setattr(os, "listdir", listdir)
+        source.update([watched(tmp_path / "b")])
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", change_meanwhile)
+    source.update([watched(tmp_path / "a")])
     source.poll()
-    assert heard["a"] == [(1, str(tmp_path / "a/1"))]
+    assert heard == {}
+    source.poll()
+    assert heard == {"m": [(2, str(tmp_path / "b/2"))]}
+    source.stop()
+    source.poll()
+    assert heard.times == 1
 
 
-def test_a_base_path_that_is_a_file_stops_the_whole_poll(tmp_path, heard, caplog):
+def test_a_base_path_that_is_a_file_is_told(tmp_path, heard, caplog):
     (tmp_path / "file").touch()
     source = Source(heard)
     source.update([watched(tmp_path / "file")])

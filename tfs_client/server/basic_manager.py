@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import CancelledError, ConfigError, NotFoundError
+from tfs_client.errors import CancelledError, ConfigError, InvalidArgumentError, NotFoundError
 from tfs_client.results import State, VersionStatus
 from tfs_client.server import loader as loading
 from tfs_client.server.file_errors import load_error, status_text
@@ -21,7 +21,7 @@ from tfs_client.server.harness import Handle, Harness
 from tfs_client.server.loader import Retries
 from tfs_client.server.servable import Servable
 from tfs_client.server.serving_map import LabelTable, ServingMap
-from tfs_client.server.states import Phase
+from tfs_client.server.states import OVER, Phase
 from tfs_client.server.workers import Workers
 
 log = logging.getLogger("tfs_client.server")
@@ -49,6 +49,7 @@ class BasicManager:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._models: dict[str, dict[int, Harness]] = {}
+        self._claimed: frozenset[str] = frozenset()
         self._serving = ServingMap(version_labels)
         self._retries = retries
         self._loads = Workers(load_threads, "tfs-load")
@@ -61,15 +62,19 @@ class BasicManager:
     # --- servables that are brought along ----------------------------------------------------------------------------
 
     def add(self, name: str, version: int, servable: Servable) -> None:
-        """Make a version available. One that is being served is replaced; its calls finish with what they have."""
+        """Make a version available. One that is being served is replaced; its calls finish with what they have.
+
+        Raises ConfigError for a model that comes from a configuration.
+        """
         if not name:
             raise ConfigError("a model needs a name")
         if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 1 << 63:
             raise ConfigError(f"model {name!r}: expected a version number from 0 to 2**63 - 1, got {version!r}")
         with self._changed:
-            known = self._models.get(name, {}).get(version)
-            if known is not None and known.loader is not None and known.managed:
-                raise ConfigError(f"model {name!r} has a version {version} from its base path; take another number")
+            versions = self._models.get(name, {})
+            if name in self._claimed or any(known.loader and known.managed for known in versions.values()):
+                raise ConfigError(f"model {name!r} comes from the server's configuration; take another name")
+            known = versions.get(version)
             if known is not None and known.phase is Phase.READY:
                 known.hold(servable)  # its users stay counted, so that a removal waits for them too
                 return
@@ -87,6 +92,19 @@ class BasicManager:
             harness.unwant()
             harness.move(Phase.UNLOAD_REQUESTED)
         self._unload(harness)
+
+    def claim(self, names: Collection[str]) -> None:
+        """Keep these names, and no others, for models of a configuration. Raises CallError if one was brought along."""
+        with self._changed:
+            for name in names:
+                if any(
+                    known.loader is None and known.phase not in OVER for known in self._models.get(name, {}).values()
+                ):
+                    raise InvalidArgumentError(
+                        f"Illegal to configure model {name}: a model of this name was brought along with the server "
+                        "(by --embedded, or Server.add_model); give one of them another name"
+                    )
+            self._claimed = frozenset(names)
 
     # --- loading and unloading ---------------------------------------------------------------------------------------
 
@@ -233,7 +251,7 @@ class BasicManager:
         The predicate may ask the manager, and must not wait.
         """
         with self._changed:
-            return self._changed.wait_for(predicate, None if timeout == math.inf else timeout)
+            return self._changed.wait_for(predicate, min(timeout, threading.TIMEOUT_MAX))
 
     def look_again(self) -> None:
         """Something that is waited for has changed elsewhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,12 @@ from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
 from tfs_client.server.loader import Retries
 from tfs_client.server.security import ServerTLS, checked_secret
+
+# Arguments of gRPC that it reads as integers only. Of a text it would tell its own log, which is off, and pass it over.
+_INTEGERS = re.compile(
+    r"grpc\.(max_\w+|absolute_max_\w+|keepalive_\w+|so_reuseport|minimal_stack|server_handshake_timeout_ms"
+    r"|default_compression_\w+|http2\.(max|min|lookahead|write_buffer|bdp|hpack)\w+)"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,10 @@ class ServerConfig:
         allow_version_labels_for_unavailable_models: let labels that are new be given to versions that do not serve yet.
         start_wait: seconds that the start waits for versions to appear; for ever, as the model server does, by default.
         reload_wait: the same for a reload that brings models.
+        allow_python_reload: let reloads bring models of platform "python" from any base path, whose code the server
+            then runs. Otherwise only from those that model_config or model_config_file has.
+
+    Seconds may be ``math.inf``, for no limit. A stop takes any more than 30 days for 30 days.
     """
 
     host: str = "127.0.0.1"
@@ -84,6 +95,7 @@ class ServerConfig:
     allow_version_labels_for_unavailable_models: bool = False
     start_wait: float = math.inf
     reload_wait: float = 60.0
+    allow_python_reload: bool = False
 
     def __post_init__(self) -> None:
         self._check_addresses()
@@ -91,7 +103,9 @@ class ServerConfig:
             raise ConfigError(f"expected at least one thread, got {self.threads!r}")
         for name in ("shutdown_grace", "drain_seconds", "start_wait", "reload_wait"):
             _check_seconds(name, getattr(self, name), least=0.0)
-        checked_channel_options(self.channel_arguments)
+        for name, value in checked_channel_options(self.channel_arguments).items():
+            if _INTEGERS.match(name) and not isinstance(value, int):
+                raise ConfigError(f"expected {name} as an integer of 32 bits, got {value!r}")
         self._check_rest()
         self._check_callers()
         self._check_models()
@@ -133,6 +147,7 @@ class ServerConfig:
         for name in ("num_load_threads", "num_unload_threads"):
             _check_threads(name, getattr(self, name))
         _check_flag("allow_version_labels_for_unavailable_models", self.allow_version_labels_for_unavailable_models)
+        _check_flag("allow_python_reload", self.allow_python_reload)
         self.load_retries  # noqa: B018  raises
 
     @property

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from threading import Event
 from typing import TYPE_CHECKING
 
-from tfs_client.errors import CallError, UnavailableError
+from tfs_client.errors import CallError, CancelledError, UnavailableError
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.server import model_list
 from tfs_client.server.config import ServerConfig
@@ -20,6 +22,7 @@ from tfs_client.server.loader import Load, Loader, Warmup
 from tfs_client.server.manager import Manager
 from tfs_client.server.model_list import Models
 from tfs_client.server.periodic import Periodic
+from tfs_client.server.serving_map import LabelTable
 from tfs_client.server.source import Source, VersionPath, Watched
 from tfs_client.server.waiting import Awaited
 
@@ -54,11 +57,13 @@ class ServerCore:
         self._lock = (
             threading.RLock()
         )  # one configuration at a time; reentrant for a server that is collected meanwhile
-        self._models: Models = ()  # also those of a list that was refused late: the next one is compared with it
+        self._models: Models = ()
+        self._arrived: frozenset[str] = frozenset()  # the models that need not be waited for again
+        self._code_paths: frozenset[str] = frozenset()  # the base paths that code may come from
         self._loads: dict[str, Load] = {}
         self._source: Source | None = None
         self._file_polling: Periodic | None = None
-        self._stopping = threading.Event()
+        self._stopping = Event()
 
     def start(self) -> None:
         """Apply the initial configuration, if there is one; returns when its models are served.
@@ -68,21 +73,28 @@ class ServerCore:
         self._stopping.clear()
         file, period = self._config.model_config_file, self._config.model_config_file_poll_wait_seconds
         if self._config.model_config is not None:
-            self._apply(self._config.model_config.to_proto(), self._config.start_wait)
+            self._apply(self._config.model_config.to_proto(), self._config.start_wait, own=True)
         elif file is not None:
-            self._apply(model_list.read_file(file), self._config.start_wait)
+            self._apply(model_list.read_file(file), self._config.start_wait, own=True)
             if period > 0:
                 self._file_polling = Periodic(self._reload_file, period, "tfs-config-file")
                 self._file_polling.start()
 
-    def reload(self, config: ModelServerConfig | schema.ModelServerConfig) -> None:
+    def reload(self, config: ModelServerConfig | schema.ModelServerConfig, *, gone: Event | None = None) -> None:
         """Replace the configuration; returns when models that are new are served. For others it does not wait.
+
+        New is also what an earlier configuration has brought and not got served. Once ``gone`` is set, and
+        ``look_again`` called, nobody waits any longer.
 
         Raises CallError with the model server's code and text. DEADLINE_EXCEEDED when a new model has had no version
         for ``reload_wait`` seconds, where the model server would wait for ever; the configuration stays.
         """
         proto = config.to_proto() if isinstance(config, ModelServerConfig) else config
-        self._apply(proto, self._config.reload_wait)
+        self._apply(proto, self._config.reload_wait, gone)
+
+    def look_again(self) -> None:
+        """Whoever a reload is for may have gone."""
+        self._manager.look_again()
 
     def give_up(self) -> None:
         """Take no more configurations, and wait for no more models: who does gets UNAVAILABLE."""
@@ -95,63 +107,88 @@ class ServerCore:
         May be called again, and ``start`` after it.
         """
         self.give_up()
-        with self._lock:  # so that no configuration on its way opens another source
+        end = time.monotonic() + timeout
+        alone = self._lock.acquire(timeout=timeout)  # so that no configuration on its way opens another source
+        try:
             source, self._source = self._source, None
             polling, self._file_polling = self._file_polling, None
-            self._models = ()
+            self._models, self._arrived, self._code_paths = (), frozenset(), frozenset()
+            self._manager.claim(())
+        finally:
+            if alone:
+                self._lock.release()
         done = True
         if source is not None:
-            source.stop(timeout)
-            done = self._manager.unload_all(timeout)
+            source.stop(0)  # nothing more comes from it, though it may still be looking: a file system may hang
+            done = self._manager.unload_all(max(0.0, end - time.monotonic()))
+            source.stop(max(0.0, end - time.monotonic()))
         if polling is not None:
-            polling.stop(timeout)
+            polling.stop(max(0.0, end - time.monotonic()))
         return done
 
     # --- a configuration, step by step -------------------------------------------------------------------------------
 
-    def _apply(self, config: schema.ModelServerConfig, patience: float) -> None:
+    def _apply(
+        self, config: schema.ModelServerConfig, patience: float, gone: Event | None = None, *, own: bool = False
+    ) -> None:
+        """Check a configuration, put it in force, and wait for its models; ``own`` is one that the server has itself.
+
+        What is refused leaves everything as it was. Once it is in force it stays, whatever becomes of its models.
+        """
+        gone = gone or Event()
         with self._lock:
             if self._stopping.is_set():
                 raise UnavailableError("the server is stopping")
+            if gone.is_set():
+                raise CancelledError("the client has gone, and nothing was changed")
             models = model_list.read(config)
             if models is None:
                 log.info("Taking no action for empty config.")
                 return
-            model_list.check_names_and_paths(models)
-            model_list.check_platforms_kept(self._models, models)
+            labels = self._checked(models, own)
+            self._manager.claim([model.name for model in models])
             self._models = models
-            self._replace_labels(models)
-            log.info("Adding/updating models.")
-            self._find_loads(models)
-            self._connect(models, patience)
+            self._manager.replace_labels(labels)
+            self._loads |= {model.name: self._platforms[model_list.platform_of(model)] for model in models}
+            if own:
+                self._code_paths = model_list.code_paths(models)
+            self._connect(models, patience, gone)
             model_list.check_not_logged(models)
             log.info("Finished adding/updating models")
 
-    def _replace_labels(self, models: Models) -> None:
-        allow = self._config.allow_version_labels_for_unavailable_models
-        known = self._manager.labels()
-        self._manager.replace_labels(
-            model_list.checked_labels(models, self._manager.is_available, known, allow_unavailable=allow)
+    def _checked(self, models: Models, own: bool) -> LabelTable:
+        """The labels of a list in which every model is good. The model server's checks come first, in its order."""
+        model_list.check_names_and_paths(models)
+        model_list.check_platforms_kept(self._models, models)
+        labels = model_list.checked_labels(
+            models,
+            self._manager.is_available,
+            self._manager.labels(),
+            allow_unavailable=self._config.allow_version_labels_for_unavailable_models,
         )
-
-    def _find_loads(self, models: Models) -> None:
-        """The load function of each model. Nothing of a list is used when one of its models cannot be."""
+        log.info("Adding/updating models.")
         for model in models:
             log.info(" (Re-)adding model: %s", model.name)
             model_list.check_supported([model], self._platforms)
-        self._loads |= {model.name: self._platforms[model_list.platform_of(model)] for model in models}
+        model_list.check_readable(models)
+        if not own and not self._config.allow_python_reload:
+            model_list.check_code(models, self._code_paths)
+        return labels
 
-    def _connect(self, models: Models, patience: float) -> None:
-        """Let the source watch these models, and wait for those that it has not watched before."""
+    def _connect(self, models: Models, patience: float, gone: Event) -> None:
+        """Let the source watch these models, and wait for those that were not waited for with success before."""
         source, first = self._source, self._source is None
         if source is None:
             source = self._source = Source(self._aspire, self._config.file_system_poll_wait_seconds)
-        new = [model for model in models if model.name not in source.names]
+        new = [model for model in models if model.name not in self._arrived]
+        names = frozenset(model.name for model in models)
+        self._arrived &= names
         source.update(Watched(model.name, model.base_path, model.versions) for model in models)
         if first:
             source.start()
-        awaited = Awaited(self._manager, new, self._stopping)
+        awaited = Awaited(self._manager, new, self._stopping, gone)
         awaited.wait(patience if source.polls else None, "servable" if first else "model")
+        self._arrived = names
 
     def _aspire(self, name: str, versions: Sequence[VersionPath]) -> None:
         """What the source found becomes what the manager is to have."""
@@ -168,6 +205,6 @@ class ServerCore:
             log.error("Failed to read ModelServerConfig file: %s", error.details)
             return
         try:
-            self._apply(config, self._config.reload_wait)
+            self._apply(config, self._config.reload_wait, own=True)
         except CallError as error:
             log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.details)

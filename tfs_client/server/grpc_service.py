@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import grpc
@@ -48,8 +50,8 @@ class GrpcService:
         self._core = core
         self._metrics = metrics or reload.no_metrics
 
-    def handlers(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
-        """What a grpc.Server takes."""
+    def handlers(self, reloads: ThreadPoolExecutor | None = None) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
+        """What a grpc.Server takes. Reloads run in the threads ``reloads``; without, in those of the server."""
         services = {
             "tensorflow.serving.PredictionService": {
                 "Predict": self._predict,
@@ -60,17 +62,21 @@ class GrpcService:
             },
             "tensorflow.serving.ModelService": {
                 "GetModelStatus": self._get_model_status,
-                "HandleReloadConfigRequest": self._reload_config,
             },
         }
-        return tuple(
-            grpc.method_handlers_generic_handler(
-                service, {name: self._handler(name, method) for name, method in methods.items()}
-            )
+        handlers = {
+            service: {
+                name: grpc.unary_unary_rpc_method_handler(self._served(name, method))
+                for name, method in methods.items()
+            }
             for service, methods in services.items()
-        )
+        }
+        handlers["tensorflow.serving.ModelService"]["HandleReloadConfigRequest"] = self._reload_handler(reloads)
+        return tuple(grpc.method_handlers_generic_handler(*handler) for handler in handlers.items())
 
-    def _handler(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> grpc.RpcMethodHandler[Any, Any]:
+    def _served(
+        self, name: str, method: Callable[[bytes, ServedCall], bytes]
+    ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             call = ServedCall(name, metadata=dict(context.invocation_metadata()))
             with self.admission, time_limit(context.time_remaining()):
@@ -82,7 +88,7 @@ class GrpcService:
                 context.abort(_GRPC_CODES[call.code], _cut(call.details))
             return reply or b""
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        return handle
 
     def _admitted(self, method: Callable[[bytes, ServedCall], bytes], request: bytes, call: ServedCall) -> bytes:
         self.admission.check()
@@ -173,8 +179,26 @@ class GrpcService:
             entry.status.SetInParent()  # present even when it says OK
         return response.SerializeToString()
 
-    def _reload_config(self, data: bytes, call: ServedCall) -> bytes:
-        return reload.handle(data, self._core, self._metrics)
+    def _reload_handler(self, threads: ThreadPoolExecutor | None) -> grpc.RpcMethodHandler[Any, Any]:
+        def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+            gone = Event()
+
+            def left() -> None:
+                gone.set()
+                self._core.look_again()
+
+            if not context.add_callback(left):
+                gone.set()
+            served = self._served(
+                "HandleReloadConfigRequest",
+                lambda data, call: reload.handle(data, self._core, self._metrics, gone),
+            )
+            return served(request, context)
+
+        # For years experimental, and what grpcio-health-checking does. A grpc without it would let reloads that wait take
+        # the threads of predictions; nothing else would change.
+        handle.experimental_thread_pool = threads  # type: ignore[attr-defined]
+        return grpc.unary_unary_rpc_method_handler(handle)
 
 
 _GRPC_CODES = {StatusCode(code.value[0]): code for code in grpc.StatusCode}

@@ -57,6 +57,8 @@ class Manager(BasicManager):
         with self._changed:
             self._pending[name] = versions
             self._settled(name)
+            for workers in (self._loads, self._unloads):  # sources come again and again, and so do threads that lacked
+                workers.staff()
 
     def _settled(self, name: str) -> None:
         """Take over the wanted list, and do what the policy says until it has nothing more to say."""
@@ -96,7 +98,9 @@ class Manager(BasicManager):
             self._request_unload(harness)
 
     def _managed(self, name: str) -> dict[int, Harness]:
-        return {number: known for number, known in self._models.get(name, {}).items() if known.managed}
+        """The versions of a model that a source has brought, and that are not forgotten yet."""
+        known = self._models.get(name, {})
+        return {number: harness for number, harness in known.items() if harness.managed and harness.loader}
 
     def _snapshots(self, name: str) -> list[Snapshot]:
         return [Snapshot(known.version, known.phase, known.wanted) for known in self._managed(name).values()]
@@ -124,7 +128,7 @@ class Manager(BasicManager):
 
     def _sourced(self, name: str) -> bool:
         """Whether versions of a model come from a source, or will when others have ended."""
-        return bool(self._pending.get(name)) or any(known.loader for known in self._managed(name).values())
+        return bool(self._pending.get(name)) or bool(self._managed(name))
 
 
 def _torn_down(harness: Harness) -> bool:

@@ -6,27 +6,24 @@ Source: model_servers/server_core.cc.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfs_client.codec.config_text import parse
-from tfs_client.errors import ConfigError, FailedPreconditionError, InvalidArgumentError
-from tfs_client.server.file_errors import file_error
+from tfs_client.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
+from tfs_client.server import proto_files
 from tfs_client.server.serving_map import LabelTable
-from tfs_client.server.source import Choice
+from tfs_client.server.source import Choice, directory_of
 from tfs_client.version_policy import AllVersions, Latest
 
 if TYPE_CHECKING:
     from tfs_client.protos.tensorflow_serving.config import model_server_config_pb2 as schema
 
-log = logging.getLogger("tfs_client.server")
-
 _ABSOLUTE = re.compile(r"/|[A-Za-z][0-9A-Za-z.]+://")
 _TENSORFLOW = 1  # of the deprecated enum ModelType
+_PYTHON = "python"
 
 
 @dataclass(frozen=True)
@@ -47,15 +44,9 @@ Models = tuple[ListedModel, ...]
 
 def read_file(path: str | os.PathLike[str]) -> schema.ModelServerConfig:
     """The message in a model config file. The line where it is no such message goes to the log."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            proto: schema.ModelServerConfig = parse(file.read())
-            return proto
-    except OSError as error:
-        raise file_error(error, os.fspath(path)) from None
-    except (ConfigError, UnicodeDecodeError) as error:
-        log.error("%s: %s", path, error)
-        raise InvalidArgumentError(f"Invalid protobuf file: '{os.fspath(path)}'") from None
+    from tfs_client.protos.tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    return proto_files.message(path, ModelServerConfig)
 
 
 def read(config: schema.ModelServerConfig) -> Models | None:
@@ -94,7 +85,12 @@ def _versions(model: schema.ModelConfig) -> Choice:
 
 
 def check_names_and_paths(models: Models) -> None:
-    """Every name once, every base path absolute."""
+    """Every model with a name, every name once, every base path absolute."""
+    for model in models:
+        if not model.name:
+            raise InvalidArgumentError(
+                f"Expected every model to have a name; that of base path '{model.base_path}' has none"
+            )
     names = set()
     for model in models:
         if model.name in names:
@@ -159,6 +155,30 @@ def check_supported(models: Iterable[ListedModel], platforms: Collection[str]) -
         platform = platform_of(model)
         if platform not in platforms:
             raise InvalidArgumentError(f"Model {model.name} requests unsupported platform {platform}")
+
+
+def check_readable(models: Iterable[ListedModel]) -> None:
+    """Every base path is one that can be read here. The model server takes others, and waits for what never comes."""
+    for model in models:
+        directory_of(model.base_path)
+        if "\0" in model.base_path:
+            raise InvalidArgumentError(f"Expected model {model.name} to have a base path without NUL characters")
+
+
+def code_paths(models: Iterable[ListedModel]) -> frozenset[str]:
+    """The base paths that hold code which the server runs."""
+    return frozenset(model.base_path for model in models if platform_of(model) == _PYTHON)
+
+
+def check_code(models: Iterable[ListedModel], known: Collection[str]) -> None:
+    """No code from elsewhere than from these base paths."""
+    for model in models:
+        if platform_of(model) == _PYTHON and model.base_path not in known:
+            raise PermissionDeniedError(
+                f"Model {model.name} is of platform python, so the server would run the code in {model.base_path}; a "
+                "reload may bring such models only from base paths that the server's own configuration has, unless it "
+                "is started with --allow_python_reload, or ServerConfig(allow_python_reload=True)"
+            )
 
 
 def check_not_logged(models: Iterable[ListedModel]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from threading import Event
 from typing import Any
 
 from tfs_client.errors import CallError
@@ -22,8 +23,10 @@ def no_metrics(names: list[str]) -> Mapping[str, int]:
     return dict.fromkeys(names, 0)
 
 
-def handle(data: bytes, core: ServerCore, metrics: Metrics) -> bytes:
+def handle(data: bytes, core: ServerCore, metrics: Metrics, gone: Event | None = None) -> bytes:
     """Apply the configuration of a ReloadConfigRequest; the reply tells by how much metrics have grown meanwhile.
+
+    ``gone`` is set when the client has gone, as ``ServerCore.reload`` takes it.
 
     Raises CallError with the model server's code and text, and DecodeError.
     """
@@ -36,7 +39,7 @@ def handle(data: bytes, core: ServerCore, metrics: Metrics) -> bytes:
     names = [*dict.fromkeys(request.metric_names)]
     before = metrics(names)
     try:
-        _apply(request.config, core)
+        _apply(request.config, core, gone)
     except CallError as error:
         log.error("ReloadConfig failed: %s", error.details)
         raise
@@ -47,11 +50,11 @@ def handle(data: bytes, core: ServerCore, metrics: Metrics) -> bytes:
     return response.SerializeToString()
 
 
-def _apply(config: Any, core: ServerCore) -> None:
+def _apply(config: Any, core: ServerCore, gone: Event | None) -> None:
     if config.WhichOneof("config") != "model_config_list":
         raise model_list.unsupported()
     _log_entries(config.model_config_list.config)
-    core.reload(config)
+    core.reload(config, gone=gone)
 
 
 def _log_entries(models: Iterable[Any]) -> None:

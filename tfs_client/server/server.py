@@ -39,6 +39,8 @@ log = logging.getLogger("tfs_client.server")
 # has taken in and not yet handed on when its own stop begins end as CANCELLED, which tells nobody to try elsewhere.
 QUIET_SECONDS, SETTLE_SECONDS = 0.05, 0.5
 
+LONGEST = 30 * 24 * 3600.0  # seconds that a stop waits for anything; without limit is more than clocks can count
+
 LEAST_UNLOAD_SECONDS = 5.0  # loads and unloads cannot be interrupted, and stopping without grace is no reason to leak
 
 
@@ -94,6 +96,7 @@ class Server:
         self._server: grpc.Server | None = None
         self._address = bracketed(self.config.host)
         self._port: int | None = None
+        self._reloads: ThreadPoolExecutor | None = None
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
 
@@ -109,6 +112,8 @@ class Server:
         if self._server is not None:
             return
         try:
+            if self.config.rest_port is not None:
+                rest_host()
             self.core.start()
             self._start_grpc()
             if self.config.rest_port is not None:
@@ -127,7 +132,8 @@ class Server:
             ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve"), options=list(options.items())
         )
         self._service.admission.open()
-        server.add_generic_rpc_handlers(self._service.handlers())
+        self._reloads = ThreadPoolExecutor(1, thread_name_prefix="tfs-serve-reload")
+        server.add_generic_rpc_handlers(self._service.handlers(self._reloads))
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(),))
         self._port = listen(server, self.config)
@@ -144,7 +150,7 @@ class Server:
             self._started()
             if self._rest is None:
                 port = port or self.config.rest_port or 0
-                host = _rest_host()(self._methods, self.config, port, self._observer, self._pages())
+                host = rest_host()(self._methods, self.config, port, self._observer, self._pages())
                 host.start()
                 self._rest = host
                 log.info("Exporting HTTP/REST API at:localhost:%d ...", host.port)
@@ -167,14 +173,15 @@ class Server:
 
         May be called again, and from several threads. The server may be started again.
         """
-        grace = self.config.shutdown_grace if grace is None else grace
+        grace = min(self.config.shutdown_grace if grace is None else grace, LONGEST)
         with self._rest_lock:
             server, self._server = self._server, None
+            reloads, self._reloads = self._reloads, None
             rest, self._rest = self._rest, None
         self._health.set(False)
         self.core.give_up()
         if server is not None and self.config.drain_seconds:
-            time.sleep(self.config.drain_seconds)
+            time.sleep(min(self.config.drain_seconds, LONGEST))
         if server is not None:
             self._service.admission.close()
             self._service.admission.settle(QUIET_SECONDS, SETTLE_SECONDS)
@@ -183,6 +190,8 @@ class Server:
             rest.stop(grace)
         if stopped is not None:
             stopped.wait()
+        if reloads is not None:
+            reloads.shutdown(wait=False)
         if not self.core.stop(max(grace, LEAST_UNLOAD_SECONDS)):
             log.warning("Some models could not be unloaded in time")
 
@@ -232,8 +241,8 @@ class Server:
             self.stop(0)
 
 
-def _rest_host() -> type[RestHost]:
-    """The REST side, whose packages not everybody has."""
+def rest_host() -> type[RestHost]:
+    """The REST side. Raises ConfigError when the packages that it needs are missing."""
     try:
         from tfs_client.server.rest.host import RestHost
     except ModuleNotFoundError as error:

@@ -161,7 +161,7 @@ class Source:
 
     def __init__(self, emit: Emit, poll_seconds: float = 1.0) -> None:
         self._emit = emit
-        self._lock = threading.Lock()  # an update must not be followed by what a poll found for the old models
+        self._lock = threading.Lock()  # what a poll found for the old models must not follow an update; see _tell
         self._models: dict[str, Watched] = {}
         self._polling = Periodic(self.poll, poll_seconds, "tfs-source") if poll_seconds > 0 else None
         self._polls_once = poll_seconds == 0
@@ -195,20 +195,29 @@ class Source:
             self._polling.soon()
 
     def poll(self) -> None:
-        """Look once. When one base path cannot be read nothing is emitted, also not for the other models."""
+        """Look once. Of a base path that cannot be read nothing is emitted; the other models do not mind."""
         with self._lock:
+            models = [*self._models.values()]
+        for model in models:
             try:
-                listings = [(model, find(model, children_of(model))) for model in self._models.values()]
+                found = find(model, children_of(model))  # without the lock: a file system may take for ever
             except CallError as error:
                 log.error("FileSystemStoragePathSource encountered a filesystem access error: %s", error.details)
+            else:
+                self._tell(model, found)
+
+    def _tell(self, model: Watched, found: Found) -> None:
+        with self._lock:
+            if self._models.get(model.name) != model:
                 return
-            for model, found in listings:
-                for warning in found.warnings:
-                    log.warning("%s", warning)
-                self._emit(model.name, _paths(model, found))
+            for warning in found.warnings:
+                log.warning("%s", warning)
+            self._emit(model.name, _paths(model, found))
 
     def stop(self, timeout: float | None = None) -> None:
-        """No more polls; waits ``timeout`` seconds for a running one."""
+        """No more polls, and nothing more of a running one; waits ``timeout`` seconds for its end."""
+        with self._lock:
+            self._models = {}
         if self._polling is not None:
             self._polling.stop(timeout)
 

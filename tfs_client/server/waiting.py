@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Event
 
-from tfs_client.errors import DeadlineExceededError, UnavailableError, UnknownError
+from tfs_client.errors import CancelledError, DeadlineExceededError, UnavailableError, UnknownError
 from tfs_client.results import State, VersionStatus
 from tfs_client.server.manager import Manager
 from tfs_client.server.model_list import ListedModel
@@ -17,13 +17,15 @@ class Awaited:
     Args:
         manager: what has their versions.
         models: the models.
-        stopping: once it is set, and the manager looks again, nobody waits any longer.
+        stopping: set when the server stops; it ends the wait once the manager looks again.
+        gone: set when whoever asked for the models has gone; it does the same.
     """
 
-    def __init__(self, manager: Manager, models: Sequence[ListedModel], stopping: Event) -> None:
+    def __init__(self, manager: Manager, models: Sequence[ListedModel], stopping: Event, gone: Event) -> None:
         self._manager = manager
         self._models = models
         self._stopping = stopping
+        self._gone = gone
         self._outcomes: list[VersionStatus] = []
         self._missing: list[ListedModel] = []
 
@@ -36,12 +38,15 @@ class Awaited:
             what: what the model server calls the models here.
 
         Raises UnknownError for models whose highest version that has come to a result has failed,
-        DeadlineExceededError for those that have none, and UnavailableError when the server stops.
+        DeadlineExceededError for those that have none, UnavailableError when the server stops, and CancelledError when
+        nobody wants to know any more.
         """
         if not self._manager.wait_until(self._over, patience or 0.0):
             self._manager.wait_until(lambda: self._over() or bool(self._missing))
         if self._stopping.is_set():
             raise UnavailableError("the server is stopping")
+        if self._gone.is_set():
+            raise CancelledError("the client has gone; the server goes on with the models that it has named")
         if self._missing:
             raise _nothing_found(self._missing, patience)
         _check_available([model.name for model in self._models], self._outcomes, what)
@@ -51,7 +56,7 @@ class Awaited:
         aspired = [self._manager.aspired(model.name) for model in self._models]
         self._missing = [model for model, versions in zip(self._models, aspired, strict=True) if not versions]
         self._outcomes = [outcome for versions in aspired if (outcome := outcome_of(versions))]
-        return len(self._outcomes) == len(self._models) or self._stopping.is_set()
+        return len(self._outcomes) == len(self._models) or self._stopping.is_set() or self._gone.is_set()
 
 
 def outcome_of(versions: Sequence[VersionStatus]) -> VersionStatus | None:
