@@ -65,6 +65,7 @@ OURS = {
     "host": ("string", "127.0.0.1"),
     "token_file": ("string", ""),
     "embedded": ("bool", False),
+    "allow_python_reload": ("bool", False),
     "reload_wait_seconds": ("float", 60),
     "drain_seconds": ("float", 0),
     "shutdown_grace_seconds": ("float", 10),

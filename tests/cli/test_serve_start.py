@@ -12,12 +12,12 @@ import pytest
 from transports.certificates import certificates
 
 from tfs_client import PredictClient
-from tfs_client.cli import serve, serve_files
+from tfs_client.cli import serve
 from tfs_client.cli.serve_flags import read
 from tfs_client.cli.serve_options import MAX_WAITING, setup
 from tfs_client.errors import CallError
 from tfs_client.options import TLS
-from tfs_client.server import Server
+from tfs_client.server import Server, proto_files
 from tfs_client.server.embedded import MODELS
 
 FAILED = "Failed to start server. Error: "
@@ -124,6 +124,25 @@ def test_files_that_are_missing(failure, flags):
 
 
 MESSAGES = [flags for flags in FILES if flags[-1].split("_")[0] in ("--model", "--batching", "--ssl", "--monitoring")]
+SYNTAX = [flags for flags in FILES if flags[-1].split("_")[0] in ("--tensorflow", "--platform", "--thread")]
+
+
+@pytest.mark.parametrize("flags", SYNTAX, ids=lambda flags: flags[-1])
+@pytest.mark.parametrize("content", [b"zzz {{{", b"intra: zzz {", b"\xff"])
+def test_files_that_are_no_protobuf_text(failure, tmp_path, flags, content):
+    (tmp_path / "file").write_bytes(content)
+    *others, file = flags
+    assert failure(*others, f"{file}={{}}/file") == "INVALID_ARGUMENT: Invalid protobuf file: '{}/file'"
+
+
+def test_of_messages_that_change_nothing_only_the_syntax_is_looked_at(tmp_path):
+    (tmp_path / "session").write_text("gpu_options { allow_growth: true } inter_op_parallelism_threads: 3")
+    (tmp_path / "threads").write_text("thread_pool_factory_config { [type.googleapis.com/a.b.C] { x: [1, 2] } }")
+    made(
+        "--embedded",
+        f"--tensorflow_session_config_file={tmp_path}/session",
+        f"--thread_pool_factory_config_file={tmp_path}/threads",
+    )
 
 
 @pytest.mark.parametrize("flags", MESSAGES, ids=lambda flags: flags[-1])
@@ -139,10 +158,19 @@ def test_custom_platforms_are_refused(failure, tmp_path):
     assert failure("--embedded", "--platform_config_file={}/file").startswith("UNIMPLEMENTED: platform_config_file ")
 
 
-def test_the_place_of_the_fault_is_in_the_log(failure, tmp_path, caplog):
-    (tmp_path / "file").write_text("server_key: 'x'\nno_such_field: 1")
-    failure("--embedded", "--ssl_config_file={}/file")
-    assert "Error parsing text-format tensorflow.serving.SSLConfig: 2:1 : " in caplog.text
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("ssl_config_file", "tensorflow.serving.SSLConfig"),
+        ("model_config_file", "tensorflow.serving.ModelServerConfig"),
+        ("tensorflow_session_config_file", "tensorflow.ConfigProto"),
+        ("thread_pool_factory_config_file", "tensorflow.serving.ThreadPoolConfig"),
+    ],
+)
+def test_the_place_of_the_fault_is_in_the_log(failure, tmp_path, caplog, flag, message):
+    (tmp_path / "file").write_text("\nzzz")
+    failure("--embedded", f"--{flag}={{}}/file")
+    assert f"Error parsing text-format {message}: 2:" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -171,12 +199,40 @@ def test_the_place_of_the_fault_is_in_the_log(failure, tmp_path, caplog):
             "FAILED_PRECONDITION: Request to assign label to version 1 of model m, "
             "which is not currently available for inference",
         ),
+        (
+            'model_config_list { config { base_path: "/m" model_platform: "tensorflow" } }',
+            "INVALID_ARGUMENT: Expected every model to have a name; that of base path '/m' has none",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "gs://b/m" model_platform: "tensorflow" } }',
+            "UNIMPLEMENTED: File system scheme 'gs' not implemented (file: 'gs://b/m')",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/\\000" model_platform: "tensorflow" } }',
+            "INVALID_ARGUMENT: Expected model m to have a base path without NUL characters",
+        ),
+        (
+            'model_config_list { config { name: "digits" base_path: "/m" model_platform: "tensorflow" } }',
+            "INVALID_ARGUMENT: Illegal to configure model digits: a model of this name was brought along ",
+        ),
         ("custom_model_config {}", "INVALID_ARGUMENT: ServerModelConfig type not supported by "),
     ],
 )
 def test_model_configurations_that_are_not_good(failure, tmp_path, text, status):
     (tmp_path / "models.config").write_text(text)
-    assert failure("--model_config_file={}/models.config").startswith(status)
+    assert failure("--embedded", "--model_config_file={}/models.config").startswith(status)
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/m", "file://localhost/m"])
+def test_a_base_path_that_nobody_here_can_read(failure, path):
+    scheme = path.partition(":")[0]
+    status = f"UNIMPLEMENTED: File system scheme '{scheme}' not implemented (file: '{path}')"
+    assert failure(f"--model_base_path={path}") == status
+
+
+def test_arguments_of_grpc_that_are_no_numbers(failure):
+    status = failure("--embedded", "--grpc_channel_arguments=grpc.max_receive_message_length=abc")
+    assert status == "INVALID_ARGUMENT: expected grpc.max_receive_message_length as an integer of 32 bits, got 'abc'"
 
 
 def test_batching_parameters_that_are_not_good(failure, tmp_path):
@@ -191,11 +247,11 @@ def test_an_ssl_config_without_certificates(failure, tmp_path, text):
     assert failure("--embedded", "--ssl_config_file={}/ssl").startswith("INVALID_ARGUMENT: {}/ssl: expected ")
 
 
-def test_a_token_that_no_header_can_hold(failure, tmp_path):
-    (tmp_path / "token").write_text("two words")
+@pytest.mark.parametrize("content", [b"two words", b"\xff\xfe", b"\n"])
+def test_a_token_that_no_header_can_hold(failure, tmp_path, content):
+    (tmp_path / "token").write_bytes(content)
     status = failure("--embedded", "--token_file={}/token")
-    assert status.startswith("INVALID_ARGUMENT: {}/token: expected a token")
-    assert "words" not in status
+    assert status == "INVALID_ARGUMENT: {}/token: expected a token of printable ASCII characters without blanks"
 
 
 def test_a_model_that_cannot_be_loaded(failure, tmp_path):
@@ -229,12 +285,14 @@ def test_certificate_and_key_that_do_not_belong_together(failure, tmp_path, free
     assert status == "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
 
 
-def test_rest_that_is_not_installed(failure, monkeypatch, free_port):
+def test_rest_that_is_not_installed(failure, monkeypatch, free_port, caplog):
+    caplog.set_level(logging.INFO)
     for name in [name for name in sys.modules if name.startswith("tfs_client.server.rest.host")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     status = failure("--embedded", f"--port={free_port}", "--rest_api_port=1")
     assert status == "INVALID_ARGUMENT: REST needs the package uvicorn: pip install 'tfs-client[server]'"
+    assert "Running gRPC ModelServer" not in caplog.text
 
 
 def test_signals_are_left_as_they_were(failure):
@@ -332,6 +390,7 @@ def test_what_the_server_is_told():
         "--enable_serialization_as_tensor_content",
         "--enable_grpc_healthcheck_service",
         "--reload_wait_seconds=1",
+        "--allow_python_reload",
         "--drain_seconds=2",
         "--shutdown_grace_seconds=3",
     ).config
@@ -346,6 +405,7 @@ def test_what_the_server_is_told():
     assert config.method_name_check
     assert config.tensor_content
     assert config.enable_grpc_healthcheck_service
+    assert config.allow_python_reload
     assert (config.reload_wait, config.drain_seconds, config.shutdown_grace) == (1, 2, 3)
 
 
@@ -445,4 +505,4 @@ def test_the_token_comes_from_a_file(tmp_path):
 
 def test_a_directory_is_no_file(tmp_path):
     with pytest.raises(CallError, match=r"FAILED_PRECONDITION: .*Is a directory"):
-        serve_files.read(str(tmp_path))
+        proto_files.read(str(tmp_path))

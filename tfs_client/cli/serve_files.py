@@ -5,46 +5,15 @@ All raise CallError with the code and text that the model server would give at i
 
 from __future__ import annotations
 
-import logging
 import re
-from typing import TYPE_CHECKING, TypeVar
 
 from tfs_client.errors import ConfigError, InvalidArgumentError
 from tfs_client.server.file_errors import file_error
+from tfs_client.server.proto_files import message
 from tfs_client.server.security import ServerTLS, checked_secret
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-    M = TypeVar("M", bound=Message)
-
-log = logging.getLogger("tfs_client.server")
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _INT32 = range(-(1 << 31), 1 << 31)
-
-
-def read(path: str) -> str:
-    """The content of a file."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise file_error(error, path) from None
-    except UnicodeDecodeError:
-        raise InvalidArgumentError(f"Invalid protobuf file: '{path}'") from None
-
-
-def message(path: str, kind: type[M]) -> M:
-    """The message in a file. The line where it is no such message goes to the log."""
-    from google.protobuf import text_format
-
-    text, proto = read(path), kind()
-    try:
-        return text_format.Parse(text, proto)
-    except text_format.ParseError as error:
-        log.error("Error parsing text-format %s: %s", proto.DESCRIPTOR.full_name, error)
-        raise InvalidArgumentError(f"Invalid protobuf file: '{path}'") from None
 
 
 def metrics_path(path: str) -> str | None:
@@ -74,7 +43,10 @@ def tls(path: str) -> ServerTLS:
 def token(path: str) -> str:
     """The token in a file; blanks and line ends around it do not count."""
     try:
-        return checked_secret(read(path).strip())
+        with open(path, encoding="latin-1") as file:  # any bytes are some text, and the check says what is wrong
+            return checked_secret(file.read().strip())
+    except OSError as error:
+        raise file_error(error, path) from None
     except ConfigError as error:
         raise InvalidArgumentError(f"{path}: {error}") from None
 

@@ -17,6 +17,7 @@ from tfs_client.server import ServerConfig
 from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.model_list import ListedModel, check_names_and_paths
 from tfs_client.server.platforms import PlatformOptions
+from tfs_client.server.proto_files import check_syntax
 
 log = logging.getLogger("tfs_client.server")
 
@@ -102,12 +103,13 @@ def _batching(flags: Any) -> BatchingParameters | None:
 
 
 def _check_unused_files(flags: Any) -> None:
-    """A file that cannot be read is told, also where what it says would change nothing."""
-    for path in (flags.tensorflow_session_config_file, flags.thread_pool_factory_config_file):
-        if path:
-            files.read(path)
+    """A file that is no protobuf text is told, also where what it says would change nothing."""
+    if flags.tensorflow_session_config_file:
+        check_syntax(flags.tensorflow_session_config_file, "tensorflow.ConfigProto")
+    if flags.thread_pool_factory_config_file:
+        check_syntax(flags.thread_pool_factory_config_file, "tensorflow.serving.ThreadPoolConfig")
     if flags.platform_config_file:
-        files.read(flags.platform_config_file)
+        check_syntax(flags.platform_config_file, "tensorflow.serving.PlatformConfigMap")
         raise UnimplementedError("platform_config_file is not supported; other flags say how models are loaded")
 
 
@@ -175,6 +177,7 @@ def _loading(flags: Any) -> dict[str, Any]:
         "load_retry_interval": flags.load_retry_interval_micros / 1e6,
         "allow_version_labels_for_unavailable_models": flags.allow_version_labels_for_unavailable_models,
         "reload_wait": flags.reload_wait_seconds,
+        "allow_python_reload": flags.allow_python_reload,
     }
 
 

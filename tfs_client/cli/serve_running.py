@@ -12,6 +12,7 @@ from tfs_client.errors import ConfigError, InvalidArgumentError
 from tfs_client.server import Server
 from tfs_client.server.measures import Measures
 from tfs_client.server.platforms import Platforms
+from tfs_client.server.server import rest_host
 
 log = logging.getLogger("tfs_client.server")
 
@@ -40,6 +41,8 @@ STARTED = object()  # the event of a start that is done; that of one that failed
 
 def _start(server: Server, setup: Setup, signals: StopSignals) -> None:
     try:
+        if setup.rest_port is not None:
+            rest_host()  # before anything answers, since nothing would if it were not installed
         _start_grpc(server)
         if setup.rest_port is not None:
             _start_rest(server, setup.rest_port)
