@@ -8,7 +8,7 @@ import pytest
 
 from tfs_client.errors import StatusCode
 from tfs_client.server.batching import BatchRun
-from tfs_client.server.measures import LATENCY, Measures
+from tfs_client.server.measures import LATENCY, MAX_STRANGERS, Measures
 from tfs_client.server.metrics import Counter, Histogram, page
 from tfs_client.server.served import ServedCall
 
@@ -28,6 +28,13 @@ def test_a_sample_that_equals_a_limit_belongs_to_the_next_bucket():
     assert [line.rpartition(" ")[2] for line in lines[1:4]] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize(("value", "shown"), [("a\nb 1", "a\\nb 1"), ("\udcff", "?"), ("\\n", "\\\\n")])
+def test_a_label_cannot_break_the_page(value, shown):
+    counter = Counter("/c", ("x",))
+    counter.add(value)
+    assert page([counter]).encode().decode() == f'# TYPE :c counter\n:c{{x="{shown}"}} 1\n'
+
+
 def test_limits_have_six_digits_at_most():
     histogram = Histogram("/h", (), LATENCY)
     histogram.add(5)
@@ -36,6 +43,22 @@ def test_limits_have_six_digits_at_most():
     assert 'le="18"' in text
     assert 'le="1.05756e+08"' in text or 'le="1.0576e+08"' in text or "e+0" in text
     assert text.count("_bucket") == 34
+
+
+def test_what_this_server_never_counts_is_on_the_page_all_the_same():
+    lines = Measures().page().splitlines()
+    assert "# TYPE :tensorflow:serving:request_log_count counter" in lines
+    assert "# TYPE :tensorflow:serving:mlmd_map gauge" in lines
+
+
+def test_a_name_that_a_model_has_answered_to_takes_no_strangers_place():
+    measures = Measures()
+    for number in range(MAX_STRANGERS + 1):
+        measures.ended(ServedCall("Predict", f"m{number}", code=StatusCode.NOT_FOUND))
+        measures.ended(ServedCall("Predict", f"m{number}", 1))
+    measures.ended(ServedCall("Predict", "stranger", code=StatusCode.NOT_FOUND))
+    assert 'request_count{model_name="stranger",status="NOT_FOUND"} 1\n' in measures.page()
+    assert 'model_name=""' not in measures.page()
 
 
 def call(method, code=StatusCode.OK, transport="grpc"):
@@ -75,7 +98,7 @@ def test_threads_do_not_lose_counts():
         thread.start()
     for thread in threads:
         thread.join()
-    assert counter.value("a") == 8000
+    assert counter.first() == 8000
 
 
 def test_runs_of_the_model_are_timed_also_when_the_call_fails_later():

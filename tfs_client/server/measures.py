@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tfs_client.errors import StatusCode
-from tfs_client.server.metrics import Counter, Histogram, Metric, page
+from tfs_client.server.metrics import Counter, Gauge, Histogram, Metric, page
 from tfs_client.server.served import ServedCall
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ LATENCY = [10 * 1.8**power for power in range(33)]  # microseconds
 QUEUING = [100 * 1.2**power for power in range(52)]  # microseconds
 EXAMPLES = [2.0**power for power in range(15)]
 SIZES = [2.0**power for power in range(14)]
+
+MAX_STRANGERS = 100  # names that no model has answered to and that have series of their own; others share one without
+MAX_STRANGER = 200  # characters of such a name
 
 COUNTED = {"Predict": "predict", "Classify": "classify", "Regress": "regress"}  # and what REST calls them
 
@@ -31,14 +34,18 @@ class Measures:
         self.runtime = Histogram(f"{serving}/runtime_latency", ("model_name", "API", "runtime"), LATENCY)
         self.example_counts = Histogram(f"{serving}/request_example_counts", ("model",), EXAMPLES)
         self.example_total = Counter(f"{serving}/request_example_count_total", ("model",))
+        self.logs = Counter(f"{serving}/request_log_count", ("model_name", "status_code"))  # no requests are logged
         self.warmup = Histogram(f"{serving}/model_warmup_latency", ("model_path", "status"), LATENCY)
         self.warmup_records = Counter(f"{serving}/model_warmup_records_read", ("model_path", "status"))
+        self.metadata = Gauge(f"{serving}/mlmd_map", ("model_name", "version"))  # no flag sets it
         self.queuing = Histogram(f"{batching}/queuing_latency", ("thread_pool_name",), QUEUING)
         self.batches = Counter(f"{batching}/wrapped_run_count")
         self.padding = Histogram(f"{batching}/padding_size", ("execution_batch_size",), SIZES)
         self.input_sizes = Histogram(f"{batching}/input_batch_size", (), SIZES)
         self.processed_sizes = Histogram(f"{batching}/processed_batch_size", (), SIZES)
         self.loads = Counter("/tensorflow/cc/saved_model/load_attempt_count", ("model_path", "status"))
+        self._known: set[str] = set()
+        self._strangers: set[str] = set()
 
     @property
     def all(self) -> tuple[Metric, ...]:
@@ -59,10 +66,26 @@ class Measures:
         rest = call.transport == "rest"
         if call.method not in COUNTED and not rest:
             return
-        self.requests.add(call.model, call.code.name)
+        self.requests.add(self._counted_as(call), call.code.name)
         if call.code is StatusCode.OK:
             api = COUNTED.get(call.method, "") if rest else call.method
             self.latency.add(call.seconds * 1e6, call.model, api, "REST" if rest else "GRPC")
+
+    def _counted_as(self, call: ServedCall) -> str:
+        """The model's name, or "" for one too many that callers have made up: each costs memory for ever."""
+        name = call.model
+        if name in self._known:
+            return name
+        if call.version is not None or call.code is StatusCode.OK:
+            self._known.add(name)
+            self._strangers.discard(name)
+            return name
+        if name in self._strangers:
+            return name
+        if len(self._strangers) >= MAX_STRANGERS or len(name) > MAX_STRANGER or not name.isprintable():
+            return ""
+        self._strangers.add(name)
+        return name
 
     def ran(self, model: str, method: str, seconds: float) -> None:
         """A model has run for a call of this method."""

@@ -1,7 +1,8 @@
 """Metrics: counters, gauges and histograms by label, and the page that shows them.
 
 The page is TensorFlow Serving's own kind of Prometheus text (util/prometheus_exporter.cc): names with colons, counters
-without a suffix, no help lines, samples that equal a limit counted in the next bucket. No library writes that.
+without a suffix, no help lines, samples that equal a limit counted in the next bucket. No library writes that. Line
+feeds in labels are escaped, though: theirs would let whoever names a model write lines of the page.
 """
 
 from __future__ import annotations
@@ -65,11 +66,6 @@ class Counter(Metric):
         """Count for these label values."""
         with self._lock:
             self._values[values] = self._values.get(values, 0) + by
-
-    def value(self, *values: str) -> int:
-        """The count for these label values."""
-        with self._lock:
-            return self._values.get(values, 0)
 
     def first(self) -> int:
         """The count of the first series."""
@@ -146,4 +142,6 @@ def exported_label(label: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
+    """A label's value. One that UTF-8 cannot hold would make the whole page unreadable, and a line feed two lines."""
+    text = value.encode("utf-8", "replace").decode()
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
