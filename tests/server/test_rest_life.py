@@ -19,6 +19,7 @@ import pytest
 
 import tfs_client
 from tfs_client import ClosedError, ConfigError, StatusCode, TensorSpec
+from tfs_client.errors import CancelledError, DeadlineExceededError, NotFoundError, ResourceExhaustedError
 from tfs_client.server import FunctionSignature, Server, ServerConfig
 from tfs_client.testing import FakeServer
 
@@ -152,7 +153,7 @@ def test_the_grace_is_a_limit(gate):
 
 
 def test_half_a_request_does_not_hold_the_server_up():
-    with rest_server(shutdown_grace=0.05) as server, ExitStack() as stack:
+    with rest_server(shutdown_grace=60) as server, ExitStack() as stack:
         body, head = (stack.enter_context(socket.create_connection(address(server.rest_url))) for _ in range(2))
         body.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{")
         head.sendall(b"GET /v1/mod")
@@ -222,7 +223,8 @@ def test_logs_are_left_alone(caplog):
 
 
 @pytest.mark.parametrize(
-    "request_line", [b"nonsense", b"GET /v1/%zz HTTP/1.1\r\nHost: h", b"GET /v1/[ HTTP/1.1\r\nHost: h"]
+    "request_line",
+    [b"nonsense", b"GET /v1/models/m HTTP/2.0", b"GET /v1/%zz HTTP/1.1\r\nHost: h", b"GET /v1/[ HTTP/1.1\r\nHost: h"],
 )
 def test_what_is_no_http_gets_a_page(request_line):
     with rest_server() as server, socket.create_connection(address(server.rest_url)) as connection:
@@ -230,6 +232,35 @@ def test_what_is_no_http_gets_a_page(request_line):
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert received.endswith(b"<H1>Bad Request</H1>\n</BODY></HTML>\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ResourceExhaustedError, b"429 Client Error"),
+        (CancelledError, b"499 Client Error"),
+        (DeadlineExceededError, b"504 Gateway Time-out"),
+        (NotFoundError, b"404 Not Found"),
+    ],
+)
+def test_an_answer_comes_at_once_and_has_the_model_servers_phrase(error, line):
+    def fail(x):
+        raise error("no")
+
+    with rest_server() as server, socket.create_connection(address(server.rest_url)) as connection:
+        server.add_model("f", {"serving_default": FunctionSignature(fail, {"x": VECTOR}, {"y": VECTOR})})
+        body = b'{"instances": [1]}'
+        connection.sendall(b"POST /v1/models/f:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 18\r\n\r\n" + body)
+        received = connection.recv(65536)
+    assert received.startswith(b"HTTP/1.1 " + line + b"\r\n")
+    assert received.endswith(b'"error": "no"\n}')
+
+
+def test_an_upgrade_is_passed_over_and_no_reason_for_a_log(caplog):
+    with rest_server() as server:
+        headers = {"connection": "upgrade", "upgrade": "websocket"}
+        assert httpx.get(f"{server.rest_url}/v1/models/m", headers=headers).status_code == 404
+    assert not caplog.records
 
 
 def test_requests_may_follow_each_other_without_waiting():

@@ -259,8 +259,8 @@ def test_metadata_is_laid_out_by_hand(http, fake_server):
     assert response.text == (
         '{\n"model_spec":{\n "name": "a\\u003cb\\u003e",\n "signature_name": "",\n "version": "123"\n}\n,\n'
         '"metadata": {"signature_def": {\n "signature_def": {\n  "serving_default": {\n   "inputs": {},\n'
-        '   "outputs": {\n    "y": {\n     "dtype": "DT_INT32",\n     "tensor_shape": {\n      "dim": [],\n'
-        '      "unknown_rank": true\n     },\n     "name": "serving_default_out_y:0"\n    }\n   },\n'
+        '   "outputs": {\n    "y": {\n     "name": "serving_default_out_y:0",\n     "dtype": "DT_INT32",\n'
+        '     "tensor_shape": {\n      "unknown_rank": true,\n      "dim": []\n     }\n    }\n   },\n'
         '   "method_name": "tensorflow/serving/predict",\n   "defaults": {}\n  }\n }\n}\n}\n}\n'
     )
 
@@ -624,7 +624,7 @@ def test_who_must_bring_a_token_must_bring_it_for_the_page(connect):
         assert http.get("/metrics").status_code == 401
         assert http.get("/v1/models/m").status_code == 401
         page = http.get("/metrics", headers={"Authorization": "Bearer secret"})
-        assert 'request_count{model_name="m",status="UNAUTHENTICATED"} 1\n' in page.text
+        assert 'request_count{model_name="",status="UNAUTHENTICATED"} 1\n' in page.text
 
 
 def test_calls_over_grpc_are_on_the_page_too(measured):

@@ -338,7 +338,8 @@ def path_seen(rest_url, path):
 
 def page_at(registered, target):
     """Status and text of what a server with a page of its own at ``registered`` answers for ``target``."""
-    app = RestApp(Methods(Manager({}), ServerConfig()), ServerConfig(), None, None, {registered: lambda _: (200, "OK")})
+    pages = {registered: lambda _: (200, "OK")}
+    app = RestApp(Methods(Manager({}), ServerConfig()), ServerConfig(), None, None, None, pages)
 
     async def get():
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:

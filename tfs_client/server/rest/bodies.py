@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from tfs_client.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
 
 INFLATED_LIMIT = 104857600  # bytes, as the gzip trailer tells them (util/net_http/compression/gzip_zlib.h)
+
+
+class ClientGone(Exception):
+    """The client has left before its body was here."""
 
 
 def inflated(data: bytes, encoding: str, limit: int = INFLATED_LIMIT) -> bytes:
@@ -16,7 +25,7 @@ def inflated(data: bytes, encoding: str, limit: int = INFLATED_LIMIT) -> bytes:
     """
     if "gzip" not in encoding or not data:
         return data
-    size = int.from_bytes(data[-4:], "little")
+    size = _inflated_size(data)
     if len(data) < 18 or size > limit:
         return b""
     reader = zlib.decompressobj(wbits=31)
@@ -28,13 +37,31 @@ def inflated(data: bytes, encoding: str, limit: int = INFLATED_LIMIT) -> bytes:
     return found if whole else b""
 
 
-async def body_of(parts: AsyncIterator[bytes], limit: int) -> bytes | None:
-    """The whole body, or None as soon as it has more than ``limit`` bytes; uvicorn passes over the rest."""
+def check_inflated(data: bytes, encoding: str, limit: int) -> None:
+    """Refuse what inflates to more than ``limit`` bytes. Raises InvalidArgumentError."""
+    if "gzip" in encoding and limit < _inflated_size(data) <= INFLATED_LIMIT:
+        raise InvalidArgumentError(f"the inflated body has more than {limit} bytes")
+
+
+def _inflated_size(data: bytes) -> int:
+    """What a compressed body claims; whether that is true shows later."""
+    return int.from_bytes(data[-4:], "little")
+
+
+async def body_of(receive: Receive, limit: int) -> bytes | None:
+    """The whole body, or None as soon as it has more than ``limit`` bytes; uvicorn passes over the rest.
+
+    Raises ClientGone.
+    """
     kept: list[bytes] = []
-    size = 0
-    async for part in parts:
-        kept.append(part)
-        size += len(part)
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        kept.append(message.get("body", b""))
+        size += len(kept[-1])
         if size > limit:
             return None
+        more = message.get("more_body", False)
     return b"".join(kept)

@@ -7,11 +7,13 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -28,7 +30,9 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE = 86400  # seconds that a connection may be idle; the model server knows no limit
 MAX_HEADERS = 1 << 20  # bytes; the model server knows no limit
 TURNS = 5  # of the event loop, in which a connection that has been accepted is made
+LAST_BYTES = 0.5  # seconds for the rest of requests that have begun when the server stops
 LAST_WORDS = 0.5  # seconds for answers that are on their way when the grace is over
+PHRASES = {429: b"Client Error", 499: b"Client Error", 504: b"Gateway Time-out"}
 
 
 class RestHost:
@@ -49,7 +53,8 @@ class RestHost:
         self._socket = listening(config.host, port)
         self.port: int = self._socket.getsockname()[1]
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="tfs-serve-rest")
-        self._app = RestApp(methods, config, self._executor, observer, pages)
+        self._lookups = ThreadPoolExecutor(1, thread_name_prefix="tfs-serve-rest-lookups")
+        self._app = RestApp(methods, config, self._executor, self._lookups, observer, pages)
         self._options = uvicorn.Config(
             self._app,
             http=_Connection,
@@ -60,7 +65,6 @@ class RestHost:
             lifespan="off",
             ws="none",
             timeout_keep_alive=KEEP_ALIVE,
-            h11_max_incomplete_event_size=MAX_HEADERS,
         )
         self._state = ServerState()
         self._loop = asyncio.new_event_loop()
@@ -79,7 +83,8 @@ class RestHost:
         self._grace = grace
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._executor, self._lookups):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -114,7 +119,7 @@ class RestHost:
         for open_connection in list(self._state.connections):
             open_connection.shutdown()
         if tasks := set(self._state.tasks):
-            _, late = await asyncio.wait(tasks, timeout=self._grace)
+            late = await self._without_unread(tasks)
             for task in late:
                 task.cancel()
             if late:
@@ -125,6 +130,14 @@ class RestHost:
         await asyncio.gather(*self._state.tasks, return_exceptions=True)
         await self._until_closed()
 
+    async def _without_unread(self, tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
+        """Wait as long as the grace is; the tasks that are not done then. What has not all come by now is no call."""
+        end = self._loop.time() + self._grace
+        _, late = await asyncio.wait(tasks, timeout=min(self._grace, LAST_BYTES))
+        for task in late & self._app.reading:
+            task.cancel()
+        return (await asyncio.wait(late, timeout=end - self._loop.time()))[1] if late else late
+
     async def _until_closed(self) -> None:
         """Wait for the ends of all connections, but not long."""
         connections: list[Any] = list(self._state.connections)
@@ -134,13 +147,17 @@ class RestHost:
 
 
 class _Connection(H11Protocol):
-    """uvicorn's HTTP/1.1, without a log of requests, and with the model server's page for what is no HTTP."""
+    """uvicorn's HTTP/1.1, without a log of requests, and with the model server's page for what is no HTTP.
+
+    Requests have in their state when the connection has "ended".
+    """
 
     def __init__(self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]) -> None:
-        super().__init__(config, state, app_state)
+        self.ended = asyncio.Event()
+        super().__init__(config, state, app_state | {"ended": self.ended})
+        self.conn = _Answers(h11.SERVER, MAX_HEADERS)
         self.logger = log
         self.access_log = False
-        self.ended = asyncio.Event()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -150,11 +167,29 @@ class _Connection(H11Protocol):
         if not self.transport.is_closing():
             super().shutdown()
 
+    def _should_upgrade(self) -> bool:
+        return False  # there is nothing to upgrade to, which uvicorn would say in the log each time
+
     def send_400_response(self, msg: str) -> None:
         page = page_text(400)
         head = [f"{name}: {value}\r\n" for name, value in {**HEADERS, "content-length": str(len(page))}.items()]
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{''.join(head)}\r\n".encode() + page)
         self.transport.close()
+
+
+class _Answers(h11.Connection):
+    """h11's side of a connection. An answer's head and body leave in one piece, and have the model server's phrases."""
+
+    _head: Sequence[bytes] = ()
+
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        if isinstance(event, h11.Response):
+            phrase = PHRASES.get(event.status_code)
+            self._head = super().send_with_data_passthrough(replace(event, reason=phrase) if phrase else event) or ()
+            return []
+        parts = super().send_with_data_passthrough(event)
+        head, self._head = self._head, ()
+        return None if parts is None else [*head, *parts]
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ from tfs_client.server.rest.json_text import members
 GLIMPSE = 256  # bytes after which nothing more is begun
 INDENT = "    "
 
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of a surrogate pair, and no byte of a text that is no UTF-8
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -23,6 +24,14 @@ _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r":
 def quoted(text: str) -> str:
     """A JSON string. Slashes, DEL and whatever is no ASCII stay as they are."""
     return f'"{_ESCAPED.sub(_escape, text)}"'
+
+
+def utf8(text: str) -> bytes:
+    """Text as bytes. Bytes that are no UTF-8 go out as they came; what no bytes stand for is U+FFFD."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a model's own text: no request brings any
+        return _HALF.sub("\ufffd", text).encode("utf-8", "surrogateescape")
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec import wire
 from tfs_client.codec.dtypes import row_of
 from tfs_client.errors import InvalidArgumentError
 from tfs_client.server.rest.json_debug import quoted
 from tfs_client.server.servable import Array
 
+FEW = 64  # values of which a second look at each takes less time than finding out which need one
 DIGITS = {"float": 9, "double": 17}  # with which every value of the type reads back as itself
 
 
@@ -32,7 +34,7 @@ def tokens(array: Array) -> list[str]:
 def decimals(array: Array) -> list[str]:
     """A vector of floats or doubles. Only what is whole or short is looked at one by one."""
     shown = _printed(array, DIGITS[row_of(array.dtype).name])
-    candidates = np.flatnonzero(_may_be_short(array))
+    candidates = np.flatnonzero(_may_be_short(array)) if len(array) > FEW else np.arange(len(array))
     if not candidates.size:
         return shown
     some = array[candidates]
@@ -88,8 +90,8 @@ def encoded(array: Array) -> list[str]:
 
 
 def raw(value: Any) -> bytes:
-    """The bytes of a string, which a function may have given as text."""
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    """The bytes of a string, which a function may have given as text. Raises EncodeError for text that has none."""
+    return value if isinstance(value, bytes) else wire.utf8(str(value), "text")
 
 
 Writer = Callable[[Array], list[str]]

@@ -6,30 +6,35 @@ Source: the contract's section on answers produced below the application; libeve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from tfs_client.server.rest import routes
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Scope
 
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
+Headers = Mapping[str, str]
+"""By their names in lower case."""
+
 Page = Callable[[str], "tuple[int, str]"]
 """Gets the path with the query, and gives a status and plain text."""
 
 HEADERS = {"content-type": "text/html", "connection": "close"}
 
 
-def page_below(request: Request, target: str, paths: Container[str] = ()) -> Response | None:
+def page_below(scope: Scope, headers: Headers, target: str, paths: Container[str] = ()) -> Response | None:
     """The page, for a request that reaches neither the API nor one of these paths; None for one that does."""
-    if request.method not in KNOWN_METHODS:
+    if scope["http_version"] not in ("1.0", "1.1"):
+        return _page(400)
+    if scope["method"] not in KNOWN_METHODS:
         return _page(501)
     if not routes.is_clean(target):
         return _page(400)
-    if request.headers.get("expect", "100-continue").lower() != "100-continue":
+    if headers.get("expect", "100-continue").lower() != "100-continue":
         return _page(417)
     return None if routes.is_api(target) or path_of(target) in paths else _page(404)
 

@@ -12,7 +12,7 @@ from itertools import chain
 from tfs_client.codec.dtypes import STRING, row_of
 from tfs_client.errors import InvalidArgumentError
 from tfs_client.server.rest import numbers
-from tfs_client.server.rest.json_debug import INDENT, quoted
+from tfs_client.server.rest.json_debug import INDENT, quoted, utf8
 from tfs_client.server.rest.requests import ROW
 from tfs_client.server.servable import Array
 
@@ -28,7 +28,7 @@ def predictions(outputs: Mapping[str, Array], form: str) -> bytes:
 
 def error(details: str) -> bytes:
     """The reply to a call that failed."""
-    return _encoded(f'{{\n{INDENT}"error": {quoted(details)}\n}}')
+    return utf8(f'{{\n{INDENT}"error": {quoted(details)}\n}}')
 
 
 def classes(rows: Sequence[Sequence[tuple[str, float]]]) -> bytes:
@@ -132,8 +132,4 @@ def _leaves(name: str, array: Array, level: int) -> list[str]:
 
 
 def _whole(key: str, value: str) -> bytes:
-    return _encoded(f'{{\n{INDENT}"{key}": {value}\n}}')
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    return utf8(f'{{\n{INDENT}"{key}": {value}\n}}')

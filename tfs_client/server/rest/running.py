@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,52 +20,72 @@ Reply = tuple[StatusCode, bytes]
 
 
 class Running:
-    """One call. It is recorded once: when its thread is done, or when it was answered early, whichever comes first."""
+    """One call. It is recorded once: when its thread is done, or when it was answered early, whichever comes first.
 
-    def __init__(self, call: ServedCall, work: Callable[[], bytes], observer: Observer | None) -> None:
+    Args:
+        call: its record.
+        work: makes the body of its reply.
+        observer: told of it.
+        gone: whether the client is.
+        limit: the seconds that it has, those that it waits for a thread included; 0 or less, or infinity: no limit.
+    """
+
+    def __init__(
+        self,
+        call: ServedCall,
+        work: Callable[[], bytes],
+        observer: Observer | None,
+        gone: Callable[[], bool],
+        limit: float,
+    ) -> None:
         self._call = call
         self._work = work
         self._observer = observer
+        self._gone = gone
+        self._limit = limit if 0 < limit < math.inf else None
+        self._end = math.inf if self._limit is None else time.monotonic() + self._limit
         self._answered = threading.Lock()  # whoever gets it answers; it is never given back
-        self._left = False
+        self._loop = asyncio.get_running_loop()
+        self._done = asyncio.Event()
 
-    async def reply(self, executor: ThreadPoolExecutor, limit: float) -> Reply:
-        """The reply. An error once the call has run for ``limit`` seconds, or when the server stops; 0 is no limit."""
-        loop, started = asyncio.get_running_loop(), asyncio.Event()
-
-        def run() -> Reply:
-            with suppress(RuntimeError):  # the loop is gone: the server stopped without waiting for this call
-                loop.call_soon_threadsafe(started.set)
-            with time_limit(limit):
-                return self._run()
-
-        running = loop.run_in_executor(executor, run)
+    async def reply(self, executor: ThreadPoolExecutor) -> Reply:
+        """The reply. An error once the call has taken too long, or when the server stops."""
+        timer = None
+        if self._limit is not None:
+            late = StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification"
+            timer = self._loop.call_later(self._limit, self._early, *late)
+        executor.submit(self._run)
         try:
-            if not 0 < limit < math.inf:
-                return await asyncio.shield(running)
-            await started.wait()  # the time in the queue does not count
-            return await asyncio.wait_for(asyncio.shield(running), limit)
-        except asyncio.TimeoutError:
-            return self._early(StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification") or await running
+            await self._done.wait()
         except asyncio.CancelledError:
-            return self._early(StatusCode.UNAVAILABLE, "the server has stopped") or await running
+            self._early(StatusCode.UNAVAILABLE, "the server has stopped")
+            await self._done.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self._reply
 
-    def left(self) -> None:
-        """The client has gone."""
-        self._left = True
-
-    def _run(self) -> Reply:
-        content = settle(self._call, self._work)
-        if self._left:
+    def _run(self) -> None:
+        left = self._end - time.monotonic()
+        if left <= 0 or self._answered.locked():
+            return  # it has waited for a thread for too long, and the loop answers it
+        with time_limit(left if self._limit else None):
+            content = settle(self._call, self._work)
+        if self._gone():
             self._call.gave_up()
+        reply = self._call.code, replies.error(self._call.details) if content is None else content
         if self._answered.acquire(blocking=False):
             observe(self._observer, self._call)
-        return self._call.code, replies.error(self._call.details) if content is None else content
+            with suppress(RuntimeError):  # the loop is gone: the server stopped without waiting for this call
+                self._loop.call_soon_threadsafe(self._deliver, reply)
 
-    def _early(self, code: StatusCode, details: str) -> Reply | None:
-        """The reply before the thread is done; None when it just was."""
-        if not self._answered.acquire(blocking=False):
-            return None
-        # The thread goes on with the record it has; what becomes of that is nobody's business any more.
-        observe(self._observer, replace(self._call, code=code, details=details))
-        return code, replies.error(details)
+    def _early(self, code: StatusCode, details: str) -> None:
+        """Answer before the thread is done, unless it just was."""
+        if self._answered.acquire(blocking=False):
+            # The thread goes on with the record it has; what becomes of that is nobody's business any more.
+            observe(self._observer, replace(self._call, code=code, details=details))
+            self._deliver((code, replies.error(details)))
+
+    def _deliver(self, reply: Reply) -> None:
+        self._reply = reply
+        self._done.set()
