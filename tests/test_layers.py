@@ -1,6 +1,6 @@
 """The layers: imports go downwards only, also those inside functions.
 
-    cli, testing -> client, aio, batching, images, server -> settings, flows, exchanges
+    cli, testing -> client, aio, images, server -> batching -> settings, flows, exchanges
         -> calls, transports, defaults, retries, futures -> codec, signatures, results, options, errors, … -> protos
 
 Read from the source, not from what happens to be imported.
@@ -24,7 +24,8 @@ LAYERS = (
     {"model_config"},
     {"calls", "transports", "defaults", "retries", "futures"},
     {"exchanges", "flows", "settings"},
-    {"client", "aio", "batching", "images", "server"},
+    {"batching"},
+    {"client", "aio", "images", "server"},
     {"cli", "testing"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -13,6 +13,8 @@ from tfs_client._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from tfs_client.aio import AsyncPredictClient as AsyncPredictClient
+    from tfs_client.batching.micro import MicroBatcher as MicroBatcher
+    from tfs_client.batching.micro_aio import AsyncMicroBatcher as AsyncMicroBatcher
     from tfs_client.client import PredictClient as PredictClient
     from tfs_client.codec.tensor_proto import make_ndarray as make_ndarray
     from tfs_client.codec.tensor_proto import make_tensor_proto as make_tensor_proto
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "aio": ("AsyncPredictClient",),
+    "batching.micro": ("MicroBatcher",),
+    "batching.micro_aio": ("AsyncMicroBatcher",),
     "model_config": ("ModelConfig", "ModelServerConfig"),
     "version_policy": ("AllVersions", "Latest", "SpecificVersions"),
     "options": ("Keepalive", "RetryPolicy", "TLS"),

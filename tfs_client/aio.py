@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client import forks
+from tfs_client.batching.calls import AsyncBatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
@@ -39,7 +40,7 @@ Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
 
 
-class AsyncPredictClient:
+class AsyncPredictClient(AsyncBatchedCalls):
     """Calls models in TensorFlow Serving from asyncio, over gRPC or REST.
 
     Arguments, calls and errors are those of ``PredictClient``; ``token`` may also be a coroutine function, and

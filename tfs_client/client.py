@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client import forks
+from tfs_client.batching.calls import BatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
@@ -44,7 +45,7 @@ Inputs = Any  # a mapping from alias to array-like, or one array-like for a mode
 REST_FUTURES = 32  # calls of predict_future that are under way at once over REST; gRPC has no such limit
 
 
-class PredictClient:
+class PredictClient(BatchedCalls):
     """Calls models in TensorFlow Serving, over gRPC or REST.
 
     Args:

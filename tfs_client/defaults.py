@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import ConfigError
@@ -21,6 +21,20 @@ from tfs_client.options import (
 )
 
 REQUEST_ID = "x-request-id"
+
+
+class CallOptions(TypedDict, total=False):
+    """What a call of predict may be told by name; see ``PredictClient.predict``."""
+
+    model: str
+    version: int | None
+    label: str | None
+    signature: str | None
+    outputs: Iterable[str]
+    timeout: float | None
+    metadata: Metadata | None
+    compression: str | None
+    validate: bool
 
 
 class Asked(NamedTuple):
@@ -112,6 +126,16 @@ class Defaults:
         elif not isinstance(validate, bool):
             raise ConfigError(f"expected validate=True or False, got {validate!r}")
         return Asked(spec, deadline, pairs, compression, validate, request_id)
+
+    def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options for many calls: those that are there make sense. Raises ConfigError, TypeError for unknown ones."""
+        for name in options:
+            if name not in CallOptions.__annotations__:
+                raise TypeError(f"unexpected option {name!r}; there are: {', '.join(CallOptions.__annotations__)}")
+        found = dict(options)
+        found["outputs"] = aliases(options.get("outputs", ()))
+        replace(self, request_id=False).asked(**{name: found[name] for name in found if name != "outputs"})
+        return found
 
     def of_server(self, timeout: float | Unset | None = UNSET, metadata: Metadata | Unset | None = UNSET) -> Asked:
         """What a call is to do that is for the server, and for no model of it."""

@@ -93,6 +93,10 @@ class Prediction(Mapping[str, Array]):
         began, written, arrived, read = self._clock
         return Timing(written - began, arrived - written, read - arrived)
 
+    def with_outputs(self, outputs: Mapping[str, Array]) -> Prediction:
+        """What the same call says of something else: of one row, say."""
+        return Prediction(outputs, answered=self._answered, asked=self._asked, clock=self._clock)
+
     def __getitem__(self, alias: str) -> Array:
         try:
             return self._outputs[alias]

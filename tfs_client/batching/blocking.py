@@ -1,0 +1,163 @@
+"""Batch flows performed with futures, by the thread that asks for results."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from tfs_client.batching.batched import predict_batched
+from tfs_client.batching.many import Many, Outcome, Plan
+from tfs_client.batching.pace import Pace
+from tfs_client.batching.pipeline import Job
+from tfs_client.batching.rows import Rows
+from tfs_client.batching.steps import END, NOT_YET, Begin, Broken, Ended, Give, Inbox, Read
+from tfs_client.results import Prediction
+
+Call = Callable[[Any], Future[Prediction]]  # begins a call for inputs
+
+
+def batched(call: Call, rows: Rows, batch_size: int, pace: Pace) -> Prediction:
+    """Perform ``predict_batched``."""
+    calls = Calls(call)
+    flow = predict_batched(rows, batch_size, pace, calls.inbox, time.monotonic)
+    try:
+        while True:
+            step = next(flow)
+            if isinstance(step, Begin):
+                calls.begin(step)
+            else:
+                calls.wait(step.seconds)  # type: ignore[union-attr]  # a Wait, there are no others here
+    except StopIteration as end:
+        result: Prediction = end.value
+        return result
+    finally:
+        calls.cancel()
+
+
+def many(call: Call, examples: Iterable[Any], plan: Plan) -> Iterator[Outcome]:
+    """Perform ``predict_many``."""
+    calls = Calls(call)
+    source: _Source = _Source(examples) if plan.max_delay is None else _WatchedSource(examples, calls.news)
+    flow = Many(plan, calls.inbox, time.monotonic).flow()
+    answer: Any = None
+    try:
+        while True:
+            step = flow.send(answer)
+            answer = None
+            if isinstance(step, Read):
+                answer = source.read()
+            elif isinstance(step, Give):
+                yield step.result
+            elif isinstance(step, Begin):
+                calls.begin(step)
+            else:
+                calls.wait(step.seconds)
+    except StopIteration:
+        return
+    finally:
+        source.close()
+        calls.cancel()
+
+
+class Calls:
+    """Calls that are under way.
+
+    Attributes:
+        inbox: where they come to when they have ended.
+        news: set when there is something new, also in a source that is read in another thread.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.inbox: Inbox = deque()
+        self.news = threading.Event()
+        self._call = call
+        self._under_way: set[Future[Prediction]] = set()
+
+    def begin(self, step: Begin) -> None:
+        """Begin a call. What keeps it from being sent comes to the inbox too."""
+        try:
+            future = self._call(step.inputs)
+        except Exception as error:
+            self.inbox.append(Ended(step.job, None, error))
+            return
+        self._under_way.add(future)
+        future.add_done_callback(partial(self._ended, step.job))
+
+    def _ended(self, job: Job[Any], future: Future[Prediction]) -> None:
+        self._under_way.discard(future)
+        if future.cancelled():
+            return
+        error = future.exception()
+        self.inbox.append(Ended(job, None if error else future.result(), error))
+        self.news.set()
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until something has come, but not longer."""
+        if not self.inbox:
+            self.news.wait(seconds)
+        self.news.clear()
+
+    def cancel(self) -> None:
+        """Cancel what is under way."""
+        for future in list(self._under_way):
+            future.cancel()
+
+
+class _Source:
+    """Examples, read when they are asked for."""
+
+    def __init__(self, examples: Iterable[Any]) -> None:
+        self._examples = iter(examples)
+
+    def read(self) -> Any:
+        """The next example, ``END``, ``Broken``, or ``NOT_YET``."""
+        try:
+            return next(self._examples, END)
+        except Exception as error:
+            return Broken(error)
+
+    def close(self) -> None:
+        """Nothing more is asked for."""
+
+
+class _WatchedSource(_Source):
+    """Examples, read by a thread of its own, one each time one is asked for, so that nobody waits for them."""
+
+    def __init__(self, examples: Iterable[Any], news: threading.Event) -> None:
+        super().__init__(examples)
+        self._news = news
+        self._wanted = threading.Semaphore(0)
+        self._asked = self._closed = False
+        self._there: deque[Any] = deque()
+        # A daemon: nobody can end a source that waits, and the program must not wait for it.
+        self._thread = threading.Thread(target=self._work, name="tfs-client-source", daemon=True)
+        self._thread.start()
+
+    def read(self) -> Any:
+        if self._there:
+            self._asked = False
+            return self._there.popleft()
+        if not self._asked:
+            self._asked = True
+            self._wanted.release()
+        return NOT_YET
+
+    def _work(self) -> None:
+        while True:
+            self._wanted.acquire()
+            if self._closed:
+                return
+            found = super().read()
+            self._there.append(found)
+            self._news.set()
+            if found is END or isinstance(found, Broken):
+                return
+
+    def close(self) -> None:
+        self._closed = True
+        self._wanted.release()

@@ -1,0 +1,212 @@
+"""MicroBatcher: single calls from many threads share requests."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tfs_client import forks
+from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
+from tfs_client.batching.collecting import Caller, Collector, Request
+from tfs_client.batching.examples import example_of
+from tfs_client.batching.pace import pace_of
+from tfs_client.batching.pipeline import Job
+from tfs_client.batching.rows import arrays_of
+from tfs_client.batching.steps import Ended
+from tfs_client.defaults import CallOptions
+from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError
+from tfs_client.options import UNSET, Unset, checked_timeout
+from tfs_client.results import Prediction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+IN_FLIGHT = 8
+IDLE = 5.0  # seconds after which the thread that watches the clock ends if nobody calls; the next call starts another
+
+
+class MicroBatcher:
+    """Lets calls from many threads, an example each, share requests.
+
+    A call waits at most ``max_delay`` for others; a full request goes at once. Examples of different shapes or dtypes
+    do not share a request.
+
+    Args:
+        client: a PredictClient. It stays open when the batcher is closed.
+        max_batch_size: examples in a request, at the most. When the server says that it takes fewer, fewer are sent.
+        max_delay: seconds that a call waits for others, at the most, as long as fewer than ``in_flight`` requests are
+            under way.
+        in_flight: requests that are under way at once, at the most; "auto" finds out how many the server works on.
+        shared: inputs that go whole with every request.
+        options: those of ``PredictClient.predict``, for all calls.
+
+    May be used from any thread. Use it as a context manager, or call ``close()``.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        max_batch_size: int = 32,
+        max_delay: float = 0.002,
+        in_flight: InFlight = IN_FLIGHT,
+        shared: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> None:
+        if inspect.iscoroutinefunction(client.predict):
+            raise ConfigError("expected a PredictClient; for an AsyncPredictClient there is AsyncMicroBatcher")
+        self._client = client
+        self._options = client._settings.defaults.checked(options)
+        self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
+        shared_arrays = arrays_of(shared or {}, "shared input")
+        size, delay = checked_batch_size(max_batch_size), checked_delay(max_delay)
+        self._collectors: Callable[[], Collector] = lambda: Collector(size, delay, pace_of(in_flight), shared_arrays)
+        self._closed = False
+        self._start_afresh()
+        forks.watch(self)
+
+    def predict(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Prediction:
+        """The model's outputs for one example, without the batch axis.
+
+        Args:
+            example: a mapping from input alias to array-like, or one array-like for a model with one input, without
+                the batch axis.
+            timeout: seconds the call may take, waiting for others included.
+
+        Raises what ``PredictClient.predict`` does. An example that the model refuses fails alone.
+        """
+        limit = self._limit(timeout)
+        future = self._submitted(example, limit)
+        try:
+            return future.result(limit)
+        except FutureTimeoutError:
+            if future.done() and not future.cancelled():  # it came at the last moment, or failed with such an error
+                return future.result()
+            future.cancel()
+            raise DeadlineExceededError(f"no answer within {limit:g} s", "Predict") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def submit(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Future[Prediction]:
+        """Like ``predict``, but returns at once with a ``concurrent.futures.Future``.
+
+        ``cancel()`` takes the example out as long as it has not been sent. Callbacks should be short.
+        """
+        return self._submitted(example, self._limit(timeout))
+
+    def close(self, timeout: float | None = None) -> None:
+        """Take no more calls, send what waits at once, and return when all have their outcome.
+
+        Args:
+            timeout: seconds to wait for that; then calls that have not been sent fail with ClosedError.
+        """
+        with self._changed:
+            self._closed = self._collector.closing = True
+        self._turn()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._collector.idle, checked_timeout(timeout)):
+                self._collector.give_up(ClosedError(f"{self!r} was closed"))
+            self._changed.notify_all()
+
+    def __enter__(self) -> MicroBatcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<MicroBatcher of {self._client!r}>"
+
+    # --- what happens between threads ----------------------------------------------------------------------------
+
+    def _start_afresh(self) -> None:
+        self._collector = self._collectors()
+        self._changed = threading.Condition()
+        self._watch: threading.Thread | None = None
+        self._alarm = math.inf  # when the watching thread looks for something to send
+
+    def _abandon(self) -> tuple[Any, ...]:
+        """In a forked process: what the parent's threads wait for is theirs."""
+        left = self._collector, self._changed, self._watch
+        self._start_afresh()
+        return left
+
+    def _limit(self, timeout: float | Unset | None) -> float | None:
+        return self._timeout if timeout is UNSET else checked_timeout(timeout)
+
+    def _submitted(self, example: Any, limit: float | None) -> Future[Prediction]:
+        row = example_of(example)
+        now = time.monotonic()
+        future: Future[Prediction] = Future()
+        caller = Caller(row, future, math.inf if limit is None else now + limit, limit)
+        with self._changed:
+            if self._closed:
+                raise ClosedError(f"{self!r} was closed")
+            self._collector.add(caller, now)
+        self._turn()
+        return future
+
+    def _turn(self) -> None:
+        """Send what is to be sent now. Whoever changed something calls this: callers, ended requests, the watch."""
+        now = time.monotonic()
+        with self._changed:
+            requests = list(self._collector.requests(now))
+            wait = self._collector.wait(now)
+            if wait is not None:
+                self._look_at(now + wait)
+            if self._closed and self._collector.idle:
+                self._changed.notify_all()
+        for request in requests:
+            self._send(request)
+
+    def _send(self, request: Request) -> None:
+        try:
+            future = self._client.predict_future(request.inputs, timeout=request.timeout, **self._options)
+        except Exception as error:
+            self._ended(Ended(request.job, None, error))
+        else:
+            future.add_done_callback(lambda future: self._came(request.job, future))
+
+    def _came(self, job: Job[Any], future: Future[Prediction]) -> None:
+        error = ClosedError("the client was closed") if future.cancelled() else future.exception()
+        self._ended(Ended(job, None if error else future.result(), error))
+
+    def _ended(self, end: Ended) -> None:
+        with self._changed:
+            self._collector.ended(end, time.monotonic())
+        self._turn()
+
+    def _look_at(self, when: float) -> None:
+        """See to it that somebody looks for something to send at that time."""
+        if self._watch is None:
+            self._alarm = when
+            self._watch = threading.Thread(target=self._watching, name="tfs-client-batches", daemon=True)
+            self._watch.start()
+        elif when < self._alarm:
+            self._alarm = when
+            self._changed.notify_all()
+
+    def _watching(self) -> None:
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                if self._alarm > now:
+                    idle = self._alarm == math.inf
+                    self._changed.wait(IDLE if idle else self._alarm - now)
+                    if idle and self._alarm == math.inf:
+                        self._watch = None
+                        return
+                    if self._alarm > time.monotonic():
+                        continue
+                self._alarm = math.inf
+            self._turn()

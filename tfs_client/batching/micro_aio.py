@@ -1,0 +1,138 @@
+"""AsyncMicroBatcher: single calls from many tasks share requests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
+from tfs_client.batching.collecting import Caller, Collector, Request
+from tfs_client.batching.examples import example_of
+from tfs_client.batching.micro import IN_FLIGHT
+from tfs_client.batching.pace import pace_of
+from tfs_client.batching.rows import arrays_of
+from tfs_client.batching.steps import Ended
+from tfs_client.defaults import CallOptions
+from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError
+from tfs_client.options import UNSET, Unset, checked_timeout
+from tfs_client.results import Prediction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class AsyncMicroBatcher:
+    """The asyncio twin of MicroBatcher: calls from many tasks, an example each, share requests.
+
+    Arguments are those of MicroBatcher, with an AsyncPredictClient. It belongs to the loop of its first call. Use it
+    with ``async with``, or await ``close()``.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        max_batch_size: int = 32,
+        max_delay: float = 0.002,
+        in_flight: InFlight = IN_FLIGHT,
+        shared: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> None:
+        if not inspect.iscoroutinefunction(client.predict):
+            raise ConfigError("expected an AsyncPredictClient; for a PredictClient there is MicroBatcher")
+        self._client = client
+        self._options = client._settings.defaults.checked(options)
+        self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
+        self._collector = Collector(
+            checked_batch_size(max_batch_size),
+            checked_delay(max_delay),
+            pace_of(in_flight),
+            arrays_of(shared or {}, "shared input"),
+        )
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._requests: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+
+    async def predict(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Prediction:
+        """Awaited twin of ``MicroBatcher.predict``. Cancelling it takes the example out if it has not been sent."""
+        limit = self._limit(timeout)
+        future = self._submitted(example, limit)
+        try:
+            return await asyncio.wait_for(future, limit)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise DeadlineExceededError(f"no answer within {limit:g} s", "Predict") from None
+
+    def submit(self, example: Any, *, timeout: float | Unset | None = UNSET) -> asyncio.Future[Prediction]:
+        """Like ``predict``, but returns at once with a future of the running loop."""
+        return self._submitted(example, self._limit(timeout))
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Awaited twin of ``MicroBatcher.close``."""
+        self._closed = self._collector.closing = True
+        self._turn()
+        if not self._collector.idle:
+            try:
+                await asyncio.wait_for(self._idle.wait(), checked_timeout(timeout))
+            except (asyncio.TimeoutError, TimeoutError):
+                self._collector.give_up(ClosedError(f"{self!r} was closed"))
+
+    async def __aenter__(self) -> AsyncMicroBatcher:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncMicroBatcher of {self._client!r}>"
+
+    def _limit(self, timeout: float | Unset | None) -> float | None:
+        return self._timeout if timeout is UNSET else checked_timeout(timeout)
+
+    def _submitted(self, example: Any, limit: float | None) -> asyncio.Future[Prediction]:
+        row = example_of(example)
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClosedError(f"{self!r} was closed")
+        if self._loop is not loop:
+            if self._loop is not None and not self._collector.idle:
+                raise ConfigError(f"{self!r} has calls of another event loop; make one for each loop")
+            self._loop = loop
+        now = loop.time()
+        future: asyncio.Future[Prediction] = loop.create_future()
+        self._collector.add(Caller(row, future, math.inf if limit is None else now + limit, limit), now)
+        self._turn()
+        return future
+
+    def _turn(self) -> None:
+        """Send what is to be sent now, and set the alarm for what comes later."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for request in self._collector.requests(now):
+            task = loop.create_task(self._send(request))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        wait = self._collector.wait(now)
+        self._alarm = None if wait is None else loop.call_later(wait, self._turn)
+        if self._closed and self._collector.idle:
+            self._idle.set()
+
+    async def _send(self, request: Request) -> None:
+        end = Ended(request.job, None, ClosedError("the loop came to its end"))
+        try:
+            prediction = await self._client.predict(request.inputs, timeout=request.timeout, **self._options)
+            end = Ended(request.job, prediction, None)
+        except Exception as error:
+            end = Ended(request.job, None, error)
+        finally:
+            self._collector.ended(end, asyncio.get_running_loop().time())
+            self._turn()

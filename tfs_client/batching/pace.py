@@ -1,0 +1,98 @@
+"""Pace: how many requests may be under way at once. Times are passed in; nothing here waits or looks at a clock."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tfs_client.errors import ConfigError
+
+MOST = 32  # requests that ``Adaptive`` has under way at the most; over REST no more are made at once either
+ROUND = 4  # answers that are looked at together, at the least
+SLOW = 2.0  # times the best round: a slower one says that requests wait for each other
+AGE = 50  # rounds for which the best one counts; then the pace halves for a look at what is the best now
+
+
+class Pace(Protocol):
+    """Decides how many requests are under way."""
+
+    @property
+    def limit(self) -> int:
+        """How many may be under way now, one at the least."""
+
+    def answered(self, began: float, ended: float) -> None:
+        """A request that was sent at ``began`` has its answer."""
+
+    def refused(self, began: float, ended: float) -> None:
+        """A request that was sent at ``began`` was refused because the server has too many of them."""
+
+
+class Fixed:
+    """Always the same."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def answered(self, began: float, ended: float) -> None:
+        """Makes no difference."""
+
+    def refused(self, began: float, ended: float) -> None:
+        """Makes no difference."""
+
+
+class Adaptive:
+    """As many as the server works on at once, found by trying: additive increase, multiplicative decrease.
+
+    It doubles the limit until answers come slower, then adds one for every round of answers. A round that takes twice
+    as long as the best one means that requests wait for each other: the limit falls by a quarter. A refusal halves it.
+    So it settles where more requests bring no more answers. Every now and then it halves to learn how fast answers
+    come without waiting, for models and machines change.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self.limit = 1
+        self._most = most
+        self._doubling = True
+        self._round: list[float] = []
+        self._best: float | None = None
+        self._age = 0
+        self._changed = float("-inf")  # when the limit last fell: what was sent before says nothing about the new one
+
+    def answered(self, began: float, ended: float) -> None:
+        """The round is judged once it is full."""
+        if began < self._changed:
+            return
+        self._round.append(ended - began)
+        if len(self._round) < max(self.limit, ROUND):
+            return
+        seconds = sorted(self._round)[len(self._round) // 2]
+        self._round.clear()
+        self._age += 1
+        if self._best is None or seconds < self._best:
+            self._best = seconds
+        if self._age >= AGE:
+            self._age, self._best = 0, None
+            self._fall(0.5, ended, least=1)
+        elif seconds > SLOW * self._best:
+            self._fall(0.75, ended, least=min(2, self.limit))  # two keep a server busy while an answer travels
+        else:
+            self.limit = min(self._most, 2 * self.limit if self._doubling else self.limit + 1)
+
+    def refused(self, began: float, ended: float) -> None:
+        """Several refusals of what was sent together count as one."""
+        if began >= self._changed:
+            self._fall(0.5, ended, least=1)
+
+    def _fall(self, share: float, now: float, least: int) -> None:
+        self.limit = max(least, int(self.limit * share))
+        self._doubling = False
+        self._round.clear()
+        self._changed = now
+
+
+def pace_of(in_flight: object) -> Pace:
+    """The pace for ``in_flight``: a number of requests, or "auto". Raises ConfigError."""
+    if in_flight == "auto":
+        return Adaptive()
+    if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
+        raise ConfigError(f"expected in_flight as a number of requests, at least 1, or 'auto', got {in_flight!r}")
+    return Fixed(in_flight)

@@ -1,0 +1,90 @@
+"""Verdicts: what the failure of a request means for the rows in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tfs_client.errors import (
+    CallError,
+    DataLossError,
+    DecodeError,
+    EncodeError,
+    InternalError,
+    InvalidArgumentError,
+    OutOfRangeError,
+    ResourceExhaustedError,
+    SignatureError,
+    TFServingError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownError,
+)
+
+# The batching server's texts (batching/streaming_batch_scheduler.h, shared_batch_scheduler.h in TensorFlow).
+_TOO_MANY_ROWS = re.compile(r"Task size \d+ is larger than maximum input batch size (\d+)")
+_QUEUE_FULL = "The batch scheduling queue to which this task was submitted is full"
+
+# Whatever row it is that brings these about, the others in the request need not share its fate.
+_BLAMES_A_ROW = (
+    InvalidArgumentError,
+    InternalError,
+    UnknownError,
+    OutOfRangeError,
+    DataLossError,
+    UnimplementedError,
+    EncodeError,
+    DecodeError,
+    SignatureError,
+)
+
+
+@dataclass(frozen=True)
+class TooLarge:
+    """The request has more rows than the server takes; ``most`` are welcome."""
+
+    most: int
+
+
+@dataclass(frozen=True)
+class Busy:
+    """The server has too many requests. It wants to be left alone for ``seconds``; None when it does not say."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Blamed:
+    """A row is at fault, and perhaps only one."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """It concerns the request as a whole."""
+
+
+Verdict = TooLarge | Busy | Blamed | Lost
+
+
+def judge(error: BaseException, rows: int) -> Verdict:
+    """What an error means for a request of so many rows."""
+    if isinstance(error, InvalidArgumentError) and (limit := _TOO_MANY_ROWS.search(error.details)):
+        most = int(limit[1])
+        return TooLarge(most) if 0 < most < rows else Lost()
+    if isinstance(error, UnavailableError) and _QUEUE_FULL in error.details:
+        return Busy(error.retry_after)
+    if isinstance(error, (UnavailableError, ResourceExhaustedError)) and error.retry_after is not None:
+        return Busy(error.retry_after)
+    if isinstance(error, ResourceExhaustedError):  # of memory, or of the bytes that a message may have
+        return TooLarge(rows // 2) if rows > 1 else Lost()
+    if isinstance(error, _BLAMES_A_ROW):
+        return Blamed()
+    return Lost()
+
+
+def with_place(error: TFServingError, place: str) -> TFServingError:
+    """The error, telling which rows it is about."""
+    if isinstance(error, CallError):
+        error.hint = f"{error.hint}\n{place}".strip()
+        return error
+    return type(error)(f"{error} ({place})")
