@@ -64,6 +64,7 @@ OF_THE_MODEL_SERVER = {
 OURS = {
     "host": ("string", "127.0.0.1"),
     "token_file": ("string", ""),
+    "rest_api_max_body_bytes": ("int64", 1 << 30),
     "embedded": ("bool", False),
     "allow_python_reload": ("bool", False),
     "reload_wait_seconds": ("float", 60),

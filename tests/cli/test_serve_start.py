@@ -378,6 +378,7 @@ def test_what_the_server_is_told():
         "--host=::1",
         "--rest_api_timeout_in_ms=1500",
         "--rest_api_enable_cors_support",
+        "--rest_api_max_body_bytes=5000000000",
         "--num_load_threads=2",
         "--num_unload_threads=3",
         "--max_num_load_retries=0",
@@ -395,7 +396,7 @@ def test_what_the_server_is_told():
         "--shutdown_grace_seconds=3",
     ).config
     assert (config.port, config.grpc_socket_path, config.host) == (None, "rel.sock", "::1")
-    assert (config.rest_timeout, config.rest_cors) == (1.5, True)
+    assert (config.rest_timeout, config.rest_cors, config.rest_max_body) == (1.5, True, 5_000_000_000)
     assert (config.num_load_threads, config.num_unload_threads) == (2, 3)
     assert (config.max_num_load_retries, config.load_retry_interval) == (0, 0.0005)
     assert config.file_system_poll_wait_seconds == -1

@@ -142,6 +142,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("enable_serialization_as_tensor_content", "bool", False, "answer with tensor content, not typed fields"),
     Flag("host", "string", "127.0.0.1", "address to listen at; 0.0.0.0: everybody may call", Use.OWN),
     Flag("token_file", "string", "", "file with the token that callers must bring; empty: no token", Use.OWN),
+    Flag("rest_api_max_body_bytes", "int64", 1 << 30, "how large a REST body may be, also once inflated", Use.OWN),
     Flag("embedded", "bool", False, "serve the models that come with the package", Use.OWN),
     Flag("allow_python_reload", "bool", False, "let reloads bring code: python models from any base path", Use.OWN),
     Flag("reload_wait_seconds", "float", 60.0, "how long a reload waits for versions of new models", Use.OWN),

@@ -163,6 +163,7 @@ def _listening(flags: Any, rest_port: int | None) -> dict[str, Any]:
         "enable_grpc_healthcheck_service": flags.enable_grpc_healthcheck_service,
         "channel_arguments": files.channel_arguments(flags.grpc_channel_arguments),
         "rest_timeout": flags.rest_api_timeout_in_ms / 1e3,
+        "rest_max_body": flags.rest_api_max_body_bytes,
         "rest_cors": flags.rest_api_enable_cors_support,
         "metrics_path": files.metrics_path(monitoring) if monitoring else None,
     }

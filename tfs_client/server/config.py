@@ -44,9 +44,11 @@ class ServerConfig:
         channel_arguments: gRPC arguments of the listening side; messages may be of any size unless these limit them.
         rest_port: the REST port; 0 picks a free one, which ``Server.rest_url`` tells. None: no REST, which needs the
             packages of the extra ``server``.
-        rest_timeout: seconds that a call over REST may run; 0 or less for no limit (``--rest_api_timeout_in_ms``).
+        rest_timeout: seconds that a call over REST may take from when its body is there, the time included in which it
+            waits for a thread; 0 or less for no limit (``--rest_api_timeout_in_ms``).
         rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
-        rest_max_body: bytes that the body of a REST request may have.
+        rest_max_body: bytes that the body of a REST request may have, also once inflated
+            (``--rest_api_max_body_bytes``).
         metrics_path: where the REST port has the page of metrics; None: nowhere (``--monitoring_config_file``).
 
     Models from the file system:
