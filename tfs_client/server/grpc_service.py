@@ -195,7 +195,7 @@ class GrpcService:
             )
             return served(request, context)
 
-        # For years experimental, and what grpcio-health-checking does. A grpc without it would let reloads that wait take
+        # For years experimental, and what grpcio-health-checking does. In a grpc without it waiting reloads would have
         # the threads of predictions; nothing else would change.
         handle.experimental_thread_pool = threads  # type: ignore[attr-defined]
         return grpc.unary_unary_rpc_method_handler(handle)
