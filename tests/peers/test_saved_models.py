@@ -23,6 +23,8 @@ from tfs_client.codec.values import as_array
 from tfs_client.protos.tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tfs_client.server import Server, ServerConfig
 from tfs_client.server.backends import meta_graphs, saved_model
+from tfs_client.server.batching import BatchingServable, time_limit
+from tfs_client.server.metadata import signature_def_map
 from tfs_client.server.warmup import FILE as WARMUP
 from tfs_client.server.warmup import warm_up
 
@@ -466,8 +468,77 @@ def test_many_threads(models):
     servable.close()
 
 
+def test_a_run_ends_at_the_deadline_of_its_call(tf, tmp_path):
+    v1 = tf.compat.v1
+    with quiet(), v1.Session(graph=tf.Graph()) as session:
+        turns = v1.placeholder(tf.int32, [], name="turns")
+        [done] = tf.while_loop(lambda i: i < turns, lambda i: i + 1, [tf.constant(0)])
+        v1.saved_model.simple_save(session, str(tmp_path / "1"), {"turns": turns}, {"done": tf.identity(done)})
+    servable = saved_model.load(str(tmp_path / "1"))
+
+    def count(turns):
+        return servable.run("serving_default", {"turns": np.int32(turns)}, ["done"])["done"].tolist()
+
+    with time_limit(0.1):
+        late = error_of(count, 50_000_000)  # a minute of counting
+    assert late == (StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+    for limit in (60, 1e300, None):
+        with time_limit(limit):
+            assert count(3) == 3
+    servable.close()
+
+
+@pytest.mark.parametrize("kind", ["alone", "batched"])
+def test_multi_inference_runs_the_graph_once(tf, tmp_path, kind):
+    v1 = tf.compat.v1
+    with quiet(), v1.Session(graph=tf.Graph()) as session:
+        words = v1.placeholder(tf.string, [None], name="words")
+        runs = v1.get_variable("runs", initializer=0.0, use_resource=True)
+        count = tf.ones_like(words, tf.float32) * runs.assign_add(1.0)
+        regress = v1.saved_model.regression_signature_def(words, count)
+        classify = v1.saved_model.classification_signature_def(words, None, tf.expand_dims(count, 1))
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(tmp_path / "1"))
+        builder.add_meta_graph_and_variables(session, ["serve"], {"r": regress, "c": classify})
+        builder.save()
+    servable = saved_model.load(str(tmp_path / "1"))
+    with ExitStack() as stack:
+        stack.callback(servable.close)
+        if kind == "batched":
+            servable = stack.enter_context(BatchingServable(servable))
+        server = stack.enter_context(Server())
+        server.add_model("m", servable)
+        client = stack.enter_context(PredictClient(server.target, model="m", timeout=30))
+        for number in (1, 2):
+            found = client.multi_inference([{}, {}], tasks={"r": "regress", "c": "classify"})
+            assert found["r"].values == (number, number)
+            assert [row[0].score for row in found["c"].classes] == [number, number]
+
+
+def test_the_signatures_of_the_file_are_the_metadata(tf, copy, models):
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    file = copy / "saved_model.pb"
+    proto = SavedModel.FromString(file.read_bytes())
+    odd = proto.meta_graphs[0].signature_def["odd"]
+    odd.inputs["x"].name, odd.inputs["x"].dtype = "x:0", 1
+    odd.inputs["x"].tensor_shape.dim.add(size=-1, name="batch")
+    odd.outputs["plain"].name, odd.outputs["plain"].dtype = "y:0", 1
+    odd.outputs["sparse"].coo_sparse.values_tensor_name = "y:0"
+    odd.outputs["composite"].composite_tensor.components.add(name="y:0", dtype=1)
+    file.write_bytes(proto.SerializeToString())
+    for path in (copy, models / "tf2" / "1"):
+        servable = saved_model.load(str(path))
+        written = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0].signature_def
+        found = signature_def_map(servable).signature_def
+        assert set(found) == set(written)
+        for name, each in written.items():
+            assert type(each).FromString(found[name].SerializeToString()) == each
+        servable.close()
+
+
 def test_more_choices_of_outputs_than_are_kept_ready(models, monkeypatch):
-    monkeypatch.setattr(saved_model, "MAX_CALLABLES", 2)
+    monkeypatch.setattr(saved_model, "MAX_PREPARED", 2)
     servable = saved_model.load(str(models / "many" / "1"))
     x = np.ones((1, 2), np.float32)
     for outputs in (["y"], ["size"], ["y", "size"], ["size", "y"]) * 3:

@@ -2,6 +2,9 @@
 
 Source: servables/tensorflow/classifier.cc, regressor.cc and multi_inference.cc. Every method feeds the serialized
 examples, as one vector of strings, to the signature's only input.
+
+Their texts for a run that gives fewer tensors than it was asked for, or a row too many once the shape is right, are not
+here: a run gives all outputs or fails, here as there, so nothing leads to them.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 from tfs_client.codec.dtypes import STRING, row_of
 from tfs_client.errors import InvalidArgumentError, UnimplementedError
 from tfs_client.server.predict import check_dtypes
-from tfs_client.server.servable import Array, Servable
+from tfs_client.server.servable import Array, Run, Servable, run_together
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Signature
 
 INPUT, CLASSES, SCORES, OUTPUT = "inputs", "classes", "scores", "outputs"
@@ -69,13 +72,24 @@ def check_regress(signature: Signature, *, method_name_check: bool) -> list[str]
 
 def run(servable: Servable, name: str, examples: Sequence[bytes], outputs: Sequence[str]) -> Mapping[str, Array]:
     """Feed the examples to the signature's input."""
+    return run_all(servable, {name or DEFAULT_SIGNATURE: outputs}, examples)[0]
+
+
+def run_all(
+    servable: Servable, wanted: Mapping[str, Sequence[str]], examples: Sequence[bytes]
+) -> Sequence[Mapping[str, Array]]:
+    """Feed the same examples to the inputs of several signatures, each with the outputs to fetch, in one execution.
+
+    Servables that run one signature at a time have one for each.
+    """
     if not examples:
         raise InvalidArgumentError("Input is empty.")
     vector = np.empty(len(examples), object)
     vector[:] = examples
-    name = name or DEFAULT_SIGNATURE
-    check_dtypes(servable.signatures[name], {INPUT: vector})
-    return servable.run(name, {INPUT: vector}, outputs)
+    specs = {name: servable.signatures[name].inputs[INPUT] for name in wanted}
+    fed = {spec.tensor_name or name: spec for name, spec in specs.items()}
+    check_dtypes(Signature(fed, {}), dict.fromkeys(fed, vector))
+    return run_together(servable, [Run(name, {INPUT: vector}, outputs) for name, outputs in wanted.items()])
 
 
 def classes_of(answer: Mapping[str, Array], count: int) -> list[list[tuple[str, float]]]:

@@ -13,8 +13,13 @@ from tfs_client.signatures import Signature, TensorSpec
 
 
 def signature_def_map(servable: Servable) -> SignatureDefMap:
-    """Every signature of a servable."""
+    """Every signature of a servable: as the model has it, if it has ``signature_defs``; else made of what is known."""
     found = SignatureDefMap()
+    kept: Mapping[str, bytes] | None = getattr(servable, "signature_defs", None)
+    if kept is not None:
+        for name, data in kept.items():
+            found.signature_def[name].ParseFromString(data)
+        return found
     for name, signature in servable.signatures.items():
         proto = found.signature_def[name]
         proto.CopyFrom(signature_def(signature))

@@ -75,16 +75,16 @@ class Methods:
     ) -> list[tuple[Classes | None, Values, ModelSpec]]:
         """For every task (model, signature, method) its classes, or None and its values, and who answered.
 
-        The examples are read once the tasks are found good.
+        The examples are read once the tasks are found good, and all tasks run before an answer is looked at.
         """
         results: list[tuple[Classes | None, Values, ModelSpec]] = []
         with self.found(spec, call) as handle:
             checked = inference.checked_tasks(handle.servable, tasks, **self._checks)
             examples = read()
             call.examples = len(examples)
-            for name, method, outputs in checked:
-                with call.running():
-                    answer = inference.run(handle.servable, name, examples, outputs)
+            with call.running():
+                answers = inference.run_all(handle.servable, {name: each for name, _, each in checked}, examples)
+            for (name, method, _), answer in zip(checked, answers, strict=True):
                 who = ModelSpec(spec.name, handle.version, None, name)
                 if method == CLASSIFY:
                     results.append((inference.classes_of(answer, len(examples)), [], who))

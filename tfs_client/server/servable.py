@@ -23,8 +23,9 @@ class Run(NamedTuple):
 class Servable(Protocol):
     """What the server needs of a model version.
 
-    Two more methods are asked for where there are any: ``run_together``, see below, and ``signature_defs``, a mapping
-    from the signatures' names to their serialized SignatureDefs, where the model has them; see metadata.py.
+    Two things more count where a servable has them: a method ``run_together``, see the function of this name, and an
+    attribute ``signature_defs``, with the serialized SignatureDefs by name. Those say more than ``signatures`` can, and
+    are the metadata then, unmodified; None is as good as nothing.
     """
 
     @property

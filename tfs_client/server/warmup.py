@@ -158,9 +158,9 @@ def _regress(servable: Servable, request: Any, call: ServedCall, checks: Checks)
 def _multi_inference(servable: Servable, request: Any, call: ServedCall, checks: Checks) -> None:
     tasks = [(task.model_spec.name, task.model_spec.signature_name, task.method_name) for task in request.tasks]
     checked, examples = inference.checked_tasks(servable, tasks, **checks), _examples(request)
-    for name, method, outputs in checked:
-        with call.running():
-            answer = inference.run(servable, name, examples, outputs)
+    with call.running():
+        answers = inference.run_all(servable, {name: outputs for name, _, outputs in checked}, examples)
+    for (_, method, _), answer in zip(checked, answers, strict=True):
         (inference.classes_of if method == CLASSIFY else inference.values_of)(answer, len(examples))
 
 

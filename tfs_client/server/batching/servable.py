@@ -75,6 +75,11 @@ class BatchingServable:
         """The signatures of the servable, by name."""
         return self._servable.signatures
 
+    @property
+    def signature_defs(self) -> Mapping[str, bytes] | None:
+        """The signatures as the model has them, if it has; see ``Servable``."""
+        return getattr(self._servable, "signature_defs", None)
+
     def defaults(self, signature: str) -> Mapping[str, Array]:
         """Values of the inputs that a request may leave out. They too need as many rows as the request's."""
         return self._servable.defaults(signature)
