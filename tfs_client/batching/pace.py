@@ -7,6 +7,7 @@ from typing import Protocol
 from tfs_client.errors import ConfigError
 
 MOST = 32  # requests that ``Adaptive`` has under way at the most; over REST no more are made at once either
+START = 2  # requests to begin with: one while the answer to the other travels
 ROUND = 4  # answers that are looked at together, at the least
 SLOW = 2.0  # times the best round: a slower one says that requests wait for each other
 AGE = 50  # rounds for which the best one counts; then the pace halves for a look at what is the best now
@@ -42,19 +43,20 @@ class Fixed:
 class Adaptive:
     """As many as the server works on at once, found by trying: additive increase, multiplicative decrease.
 
-    It doubles the limit until answers come slower, then adds one for every round of answers. A round that takes twice
-    as long as the best one means that requests wait for each other: the limit falls by a quarter. A refusal halves it.
+    It doubles the limit until answers come slower, then adds one for every round of answers. Rounds that take twice as
+    long as the best one mean that requests wait for each other: the limit falls by a quarter. A refusal halves it.
     So it settles where more requests bring no more answers. Every now and then it halves to learn how fast answers
     come without waiting, for models and machines change.
     """
 
     def __init__(self, most: int = MOST) -> None:
-        self.limit = 1
+        self.limit = START
         self._most = most
         self._doubling = True
         self._round: list[float] = []
         self._best: float | None = None
         self._age = 0
+        self._slow = 0  # slow rounds in a row
         self._changed = float("-inf")  # when the limit last fell: what was sent before says nothing about the new one
 
     def answered(self, began: float, ended: float) -> None:
@@ -62,7 +64,7 @@ class Adaptive:
         if began < self._changed:
             return
         self._round.append(ended - began)
-        if len(self._round) < max(self.limit, ROUND):
+        if len(self._round) < (self.limit if self._doubling else max(self.limit, ROUND)):
             return
         seconds = sorted(self._round)[len(self._round) // 2]
         self._round.clear()
@@ -73,8 +75,12 @@ class Adaptive:
             self._age, self._best = 0, None
             self._fall(0.5, ended, least=1)
         elif seconds > SLOW * self._best:
-            self._fall(0.75, ended, least=min(2, self.limit))  # two keep a server busy while an answer travels
+            self._doubling = False
+            self._slow += 1
+            if self._slow == 2:  # one slow round may be anybody's fault
+                self._fall(0.75, ended, least=min(START, self.limit))
         else:
+            self._slow = 0
             self.limit = min(self._most, 2 * self.limit if self._doubling else self.limit + 1)
 
     def refused(self, began: float, ended: float) -> None:
@@ -85,6 +91,7 @@ class Adaptive:
     def _fall(self, share: float, now: float, least: int) -> None:
         self.limit = max(least, int(self.limit * share))
         self._doubling = False
+        self._slow = 0
         self._round.clear()
         self._changed = now
 
