@@ -1,6 +1,6 @@
 """The layers: imports go downwards only, also those inside functions.
 
-    cli, testing -> client, aio, images, server -> batching -> settings, flows, exchanges
+    cli, testing -> ray -> client, aio, columns, images, server -> batching -> settings, flows, exchanges
         -> calls, transports, defaults, retries, futures -> codec, signatures, results, options, errors, … -> protos
 
 Read from the source, not from what happens to be imported.
@@ -25,7 +25,8 @@ LAYERS = (
     {"calls", "transports", "defaults", "retries", "futures"},
     {"exchanges", "flows", "settings"},
     {"batching"},
-    {"client", "aio", "images", "server"},
+    {"client", "aio", "images", "server", "columns"},
+    {"ray"},
     {"cli", "testing"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
