@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from functools import partial
 from typing import Any
@@ -15,7 +16,11 @@ from tfs_client.errors import ConfigError
 
 DEFAULT_SERVER = "localhost:8500"
 DEFAULT_EMBEDDED = "colors"
+ENGINES = ("local",)  # those of tfs_client.cli.bulk.engines, which need not be imported for one picture
 MAX_PIXELS = 1 << 28  # of --size; more is a slip of the finger
+
+_BULK = ("input_list", "output", "resume", "overwrite", "failures", "batch_size", "in_flight", "engine", "quiet")
+_MAGIC = re.compile(r"[*?[]")  # what makes a pattern of a path, for the module glob too
 
 EXAMPLES = """examples:
   tfs-predict --image pupper.jpg --embedded
@@ -24,7 +29,14 @@ EXAMPLES = """examples:
   tfs-predict --model deeplab --image street.png --save-mask overlay.png
   tfs-predict --model bert --input 'ids=[[101, 2023, 102]]' --input mask=@mask.npy --json
   TFS_SERVER=tfs:8500 TFS_MODEL=resnet tfs-predict --image pupper.jpg
+  tfs-predict --model resnet --image photos/ --output results.jsonl
+      a folder; --resume goes on where a run was ended, by whatever
+  find /data -name '*.jpg' | tfs-predict --model resnet --input-list - --batch-size 64 --in-flight auto --output r.npz
 
+"""
+
+TABLE = f"""{exits.TABLE}  8  in bulk: done, and some pictures failed
+  130  interrupted
 """
 
 
@@ -34,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         prog="tfs-predict",
         description="Send a picture, or any tensors, to a model in TensorFlow Serving and print what it says. "
         "What you leave out comes from the model's signature: input names, dtypes, sizes.",
-        epilog=EXAMPLES + exits.TABLE,
+        epilog=EXAMPLES + TABLE,
         # A fixed width, for argparse would import shutil and what hangs on it to find out the terminal's.
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=110),
     )
@@ -56,12 +68,24 @@ def parser() -> argparse.ArgumentParser:
         help="serve the package's own demo models inside this process: colors, digits, half_plus_two, segment "
         f"(default: {DEFAULT_EMBEDDED})",
     )
-    which.add_argument("--timeout", type=float, metavar="S", default=30.0, help="seconds in all (default 30)")
+    which.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        default=30.0,
+        help="seconds in all; in bulk for each request (default 30)",
+    )
 
     credentials.add_arguments(parser.add_argument_group("how to reach it"))
 
     what = parser.add_argument_group("what to send")
-    what.add_argument("--image", metavar="FILE", help="a picture: JPEG, PNG, WebP")
+    what.add_argument(
+        "--image",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        help="a picture: JPEG, PNG, WebP; or several, folders, and patterns such as 'photos/**/*.jpg'",
+    )
     what.add_argument("--image-input", metavar="NAME", help="the input that takes the picture")
     what.add_argument(
         "--input",
@@ -80,6 +104,31 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--layout", choices=("nhwc", "nchw"), type=str.lower, help="order of the picture's axes")
     what.add_argument("--dtype", metavar="DTYPE", help="numbers to send the picture as, e.g. float32")
     what.add_argument("--encoded", action="store_true", help="send the file's own bytes as a string tensor")
+
+    bulk = parser.add_argument_group("in bulk: several pictures, a row of results for each")
+    bulk.add_argument(
+        "--input-list",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a file with the path of a picture in each line; - is standard input",
+    )
+    bulk.add_argument(
+        "--output",
+        metavar="FILE",
+        help="where the rows go: .jsonl, .csv, .npz, .parquet (default: JSON lines on standard output)",
+    )
+    bulk.add_argument("--resume", action="store_true", help="go on with --output; what it has is not done again")
+    bulk.add_argument("--overwrite", action="store_true", help="begin --output anew")
+    bulk.add_argument(
+        "--failures", metavar="FILE", help="lists pictures that failed, and why (default: OUTPUT.failed.jsonl)"
+    )
+    bulk.add_argument("--batch-size", type=_positive, metavar="N", help="pictures in a request (default 32)")
+    bulk.add_argument(
+        "--in-flight", type=_in_flight, metavar="N", help="requests at a time, or auto for what suits (default 4)"
+    )
+    bulk.add_argument("--engine", choices=ENGINES, help="what does the work (default: local)")
+    bulk.add_argument("--quiet", action="store_true", help="neither progress nor summary")
 
     show = parser.add_argument_group("what to show")
     show.add_argument("--top", type=_positive, metavar="K", default=5, help="how many labels (default 5)")
@@ -103,6 +152,20 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)
+
+
+def _in_flight(text: str) -> int | str:
+    if text != "auto" and not (text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, or auto, got {text!r}")
+    return text if text == "auto" else int(text)
+
+
+def is_bulk(options: argparse.Namespace) -> bool:
+    """Whether a command line is about several pictures, or wants what only goes with those."""
+    images = options.image or ()
+    if len(images) > 1 or any(getattr(options, name) for name in _BULK):
+        return True
+    return any(os.path.isdir(image) or (_MAGIC.search(image) and not os.path.lexists(image)) for image in images)
 
 
 def read_input(argument: str) -> tuple[str, Any]:

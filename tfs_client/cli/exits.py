@@ -22,6 +22,7 @@ REFUSED = 4
 DEADLINE = 5
 NOT_READY = 6  # of tfs-admin: the server answered, and what was asked about does not serve
 DECLINED = 7  # of tfs-admin: somebody was asked, and said no
+INCOMPLETE = 8  # of tfs-predict in bulk: the run came to its end, and some pictures failed
 
 TABLE = """exit codes:
   0  done

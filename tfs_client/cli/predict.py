@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from tfs_client.cli import exits, report
-from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, parser, read_input, read_labels
+from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, is_bulk, parser, read_input, read_labels
 from tfs_client.cli.credentials import WORDS, credentials
 from tfs_client.cli.inputs import Picture, make_inputs, open_picture
 from tfs_client.client import PredictClient
@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: Any) -> int:
     """Ask for the signature, make the inputs fit it, predict, print."""
+    if is_bulk(options):
+        return _run_bulk(options)
     if options.image is None and not options.input:
         raise ConfigError("nothing to send: give --image FILE or --input NAME=VALUE (--help shows examples)")
     if options.save_mask and options.image is None:
@@ -33,9 +35,9 @@ def run(options: Any) -> int:
     deadline = Deadline.after(checked_timeout(options.timeout))
     labels = read_labels(options.labels) if options.labels else []
     given = dict(map(read_input, options.input))
-    picture = (
-        open_picture(options.image, needed=not options.encoded or bool(options.save_mask)) if options.image else None
-    )
+    picture = None
+    if options.image is not None:
+        picture = open_picture(options.image[0], needed=not options.encoded or bool(options.save_mask))
     secured = {} if options.embedded else credentials(options)
     with _target(options) as (target, model), PredictClient(target, model=model, **secured) as client:
         wanted = {"version": options.version, "label": options.label}
@@ -55,6 +57,19 @@ def run(options: Any) -> int:
         if options.save_mask:
             print(f"overlay saved as {options.save_mask}")
     return exits.OK
+
+
+def _run_bulk(options: Any) -> int:
+    """Do that for each of several pictures."""
+    from tfs_client.cli.bulk import running
+
+    if options.image is None and not options.input_list:
+        raise ConfigError("which pictures? Give --image or --input-list (--help shows examples)")
+    labels = read_labels(options.labels) if options.labels else []
+    given = dict(map(read_input, options.input))
+    secured = {} if options.embedded else credentials(options)
+    with _target(options) as (target, model):
+        return running.run(options, given, labels, target=target, model=model, secured=secured)
 
 
 @contextmanager

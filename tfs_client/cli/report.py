@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 MAP_SIDE = 8  # pixels; a smaller array of integers is no segmentation map
 
 
-def top(prediction: Prediction, count: int, labels: Sequence[str]) -> list[tuple[str, float]]:
+def top(prediction: Mapping[str, Array], count: int, labels: Sequence[str]) -> list[tuple[str, float]]:
     """The best labels with their scores; empty when the outputs are not of that kind.
 
     A classification is a pair of outputs of one shape, strings and floats, or one row of floats, whose positions
@@ -110,20 +110,32 @@ def for_machines(prediction: Prediction, *, count: int, labels: Sequence[str]) -
         "version": model.version,
         "signature": model.signature or "serving_default",
         "top": [{"label": label, "score": score} for label, score in top(prediction, count, labels)],
-        "outputs": {
-            alias: {
-                "dtype": "string" if array.dtype.kind == "O" else str(array.dtype),
-                "shape": list(array.shape),
-                "values": _plain(array.tolist()),
-            }
-            for alias, array in prediction.items()
-        },
+        "outputs": outputs_for_machines(prediction),
         "milliseconds": {
             "encode": timing.encode * 1e3,
             "wait": timing.wait * 1e3,
             "decode": timing.decode * 1e3,
         },
     }
+
+
+def outputs_for_machines(outputs: Mapping[str, Array]) -> dict[str, Any]:
+    """Outputs as values for JSON."""
+    return {
+        alias: {
+            "dtype": "string" if array.dtype.kind == "O" else str(array.dtype),
+            "shape": list(array.shape),
+            "values": plain(array),
+        }
+        for alias, array in outputs.items()
+    }
+
+
+def plain(array: Array) -> Any:
+    """An array as a value for JSON."""
+    if array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.isfinite(array).all())):
+        return array.tolist()  # most are of this kind, and some are large
+    return _plain(array.tolist())
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from tfs_client.cli.bulk.outcomes import Outcome
 from tfs_client.cli.bulk.preparing import Preparation
@@ -56,7 +56,7 @@ class Job:
     options: Any
     given: Mapping[str, Any]
     batch_size: int
-    in_flight: int | str
+    in_flight: int | Literal["auto"]
 
     def client(self) -> PredictClient:
         """A client for it. It waits for a server that is away for a moment."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 from tfs_client.cli.bulk.engines import Job
 from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row, fails_alone
@@ -33,8 +33,7 @@ def outcomes(job: Job, names: Iterable[str]) -> Iterator[Outcome]:
         with job.client() as client:
             preparation = job.preparation(client)
             reading = _Reading(preparation, ahead(preparation, names, pool, max(job.batch_size, 2 * DECODERS)))
-            answers = _answers(client, job, preparation, reading.examples())
-            with closing(answers):
+            with closing(_answers(client, job, preparation, reading.examples())) as answers:
                 yield from reading.joined(answers)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -96,14 +95,15 @@ def _answers(
     client: PredictClient, job: Job, preparation: Preparation, examples: Iterator[Inputs]
 ) -> Generator[Answer, None, None]:
     if not preparation.together:
-        return _one_by_one(client, examples, ONE_BY_ONE if isinstance(job.in_flight, str) else job.in_flight)
-    return client.predict_many(  # type: ignore
+        return _one_by_one(client, examples, ONE_BY_ONE if job.in_flight == "auto" else job.in_flight)
+    answers = client.predict_many(
         examples,
         batch_size=job.batch_size,
         in_flight=job.in_flight,
         on_error="return",
         shared=preparation.shared,
     )
+    return cast("Generator[Answer, None, None]", answers)
 
 
 def _one_by_one(client: PredictClient, examples: Iterator[Inputs], in_flight: int) -> Generator[Answer, None, None]:

@@ -35,11 +35,6 @@ def listed(images: Iterable[str], input_lists: Iterable[str]) -> list[str]:
     return list(names)
 
 
-def is_bulk(source: str) -> bool:
-    """Whether a source may be several pictures."""
-    return os.path.isdir(source) or _is_pattern(source)
-
-
 def _plain(path: str) -> str:
     """A path without detours such as ``./``, so that a file has one name."""
     return str(PurePath(path))

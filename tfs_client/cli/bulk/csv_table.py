@@ -1,0 +1,127 @@
+"""CSV: a row has the picture, who answered, the best labels with their scores, and outputs that fit in a cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from tfs_client.cli import report
+from tfs_client.cli.bulk.best import Best
+from tfs_client.cli.bulk.growing import GrowingFile
+from tfs_client.cli.bulk.outcomes import Array, Row
+from tfs_client.errors import ConfigError, EncodeError
+
+CELL = 64  # values of an output that a cell holds, as JSON; more belongs in another kind of file
+FIRST = ["image", "model", "version"]
+
+_TAKEN = re.compile(r"image|model|version|(label|score)_\d+|output\..*")
+
+
+class CsvTable:
+    """Rows in a file; see ``outputs.Output``. The first row decides about the columns."""
+
+    def __init__(self, path: str, best: Best) -> None:
+        self._best = best
+        self._header: list[str] = []
+        self._file = GrowingFile(path)
+        try:
+            self.held, end = self._read()
+            self._file.keep(end)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read(self) -> tuple[set[str], int]:
+        """The names in it, and where its last whole row ends."""
+        held: set[str] = set()
+        end = 0
+        with self._file.content() as content:
+            for text in _whole_rows(content):
+                cells = next(csv.reader([_decoded(text)]))
+                if not self._header:
+                    if cells[:3] != FIRST:
+                        raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: it begins with {cells[:3]}")
+                    self._header = cells
+                else:
+                    held.add(cells[0])
+                end += len(text)
+        return held, end
+
+    def add(self, row: Row) -> None:
+        """Add its line."""
+        best = self._best.of(row.outputs)
+        begin = ""
+        if not self._header:
+            self._header = self._columns(row, len(best))
+            begin = _line(self._header)
+        values: dict[str, Any] = {"image": row.image, "model": row.model.name, "version": row.model.version}
+        for number, (label, score) in enumerate(best, 1):
+            values |= {f"label_{number}": label, f"score_{number}": score}
+        columns = {_column(alias): alias for alias in row.outputs}
+        for column in self._header:
+            if column in columns:
+                values[column] = _cell(columns[column], row.outputs[columns[column]])
+        text = begin + _line([values.get(column) for column in self._header])
+        self._file.add(text.encode("utf-8", "surrogateescape"))
+
+    def _columns(self, row: Row, labels: int) -> list[str]:
+        """The header for rows like this one. Raises ConfigError when nothing of them fits in cells."""
+        columns = [*FIRST, *(f"{what}_{n}" for n in range(1, labels + 1) for what in ("label", "score"))]
+        fitting = [alias for alias, array in row.outputs.items() if array.size <= CELL]
+        large = _listed({alias: array for alias, array in row.outputs.items() if alias not in fitting})
+        if not fitting and not labels:
+            raise ConfigError(
+                f"--output: a cell of a table takes {CELL} values, and this model gives {large} for a picture; "
+                "use .npz, .parquet or .jsonl"
+            )
+        if large and not labels:
+            print(f"tfs-predict: the table leaves out {large}: a cell takes {CELL} values", file=sys.stderr)
+        return columns + [_column(alias) for alias in fitting]
+
+    def finish(self) -> None:
+        """The file is whole after every row."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _whole_rows(content: BinaryIO) -> Iterator[bytes]:
+    """Rows with their ends, without what was cut off. A line within quotes goes on in the next one."""
+    row = b""
+    for text in content:
+        row += text
+        if row.endswith(b"\n") and row.count(b'"') % 2 == 0:
+            yield row
+            row = b""
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _line(cells: list[Any]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()
+
+
+def _column(alias: str) -> str:
+    """The column of an output; one that has the name of another column gets a prefix."""
+    return f"output.{alias}" if _TAKEN.fullmatch(alias) else alias
+
+
+def _cell(alias: str, array: Array) -> Any:
+    if array.size > CELL:
+        raise EncodeError(f"output {alias!r} has {array.size} values, and a cell takes {CELL}; use .jsonl")
+    value = report.plain(array)
+    return value if not array.ndim and isinstance(value, (int, float, str)) else json.dumps(value)
+
+
+def _listed(outputs: Mapping[str, Array]) -> str:
+    return ", ".join(f"{alias} {array.shape}" for alias, array in outputs.items())

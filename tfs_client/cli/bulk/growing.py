@@ -1,0 +1,73 @@
+"""Files that grow by whole pieces, whatever ends the process."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import BinaryIO
+
+from tfs_client.errors import ConfigError
+
+
+class GrowingFile:
+    """A file that pieces are added to, and that no other run adds to at the same time.
+
+    A piece is written by one call to the system. What is not whole when the file is closed, or was cut off by the end
+    of a process or of the power, is taken away by ``keep`` and ``close``.
+
+    Raises ConfigError for a file that another run holds, OSError for one that cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._end = 0
+        try:
+            self._lock()
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{self.path!r}: another run is writing it") from None
+        except OSError:  # a file system without locks
+            return
+
+    def content(self) -> BinaryIO:
+        """What is in it, from the start. To be closed before anything is added."""
+        return open(self.path, "rb")
+
+    def keep(self, end: int) -> None:
+        """Keep so many bytes and add after them."""
+        os.ftruncate(self._file, end)
+        os.lseek(self._file, end, io.SEEK_SET)
+        self._end = end
+
+    def add(self, piece: bytes) -> None:
+        """Add a piece. Raises OSError, and then the file does not hold it."""
+        try:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except BaseException:
+            self.keep(self._end)
+            raise
+        self._end += len(piece)
+
+    def close(self) -> None:
+        """Close it. May be called again."""
+        if self._file < 0:
+            return
+        file, self._file = self._file, -1
+        try:
+            if os.fstat(file).st_size != self._end:
+                os.ftruncate(file, self._end)
+        finally:
+            os.close(file)
