@@ -6,7 +6,6 @@ It ends when its standard input does.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from processes import started
 
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
@@ -37,14 +37,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg, unused-ignore
 @contextmanager
 def running() -> Iterator[str]:
     """The server in a process of its own; yields its target."""
-    command = [sys.executable, __file__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield f"127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
+    with started(__file__) as (_, (port,)):
+        yield f"127.0.0.1:{port}"
 
 
 def main() -> None:

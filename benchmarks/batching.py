@@ -11,7 +11,6 @@ are medians of the rounds.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from time import perf_counter
 
 import numpy as np
 from measure import machine, median
+from processes import started
 
 from tfs_client import MicroBatcher, PredictClient, TensorSpec
 from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
@@ -67,14 +67,8 @@ def serve() -> None:
 @contextmanager
 def running() -> Iterator[str]:
     """The server in a process of its own, and its target."""
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield f"127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
+    with started(__file__, "--serve") as (_, (port,)):
+        yield f"127.0.0.1:{port}"
 
 
 def example(index: int) -> np.ndarray:

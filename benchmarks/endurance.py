@@ -9,7 +9,6 @@ caches are filled, and at the end.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from time import perf_counter
 
 import numpy as np
 from measure import machine
+from processes import started
 
 from tfs_client import PredictClient, TensorSpec
 from tfs_client.testing import FakeServer
@@ -37,15 +37,8 @@ def serve() -> None:
 @contextmanager
 def running() -> Iterator[tuple[str, str]]:
     """The server in a process of its own; yields its gRPC and REST addresses."""
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            target, url = process.stdout.readline().split()
-            yield target, url
-        finally:
-            process.stdin.close()
+    with started(__file__, "--serve") as (_, (target, url)):
+        yield target, url
 
 
 def resident() -> float:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import socket
-import subprocess
 import sys
 import threading
 import warnings
@@ -23,6 +22,7 @@ import httpx
 import numpy as np
 import orjson
 from measure import alternating, duration, machine, median
+from processes import started
 
 from tfs_client import PredictClient
 
@@ -80,14 +80,8 @@ def serve_tiny() -> None:
 @contextmanager
 def running(kind: str) -> Iterator[str]:
     """A server in a process of its own; yields its URL."""
-    command = [sys.executable, __file__, "--serve", kind]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
+    with started(__file__, "--serve", kind) as (_, (port,)):
+        yield f"http://127.0.0.1:{port}"
 
 
 def measure(kind: str, rounds: int) -> float:

@@ -20,8 +20,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -33,6 +33,7 @@ import grpc
 import numpy as np
 from bare_server import UNLIMITED
 from measure import duration, machine, median
+from processes import started
 
 from tfs_client import TensorSpec
 from tfs_client.calls.predict import Predict
@@ -78,19 +79,6 @@ def serve() -> None:
         sys.stdin.read()
 
 
-@contextmanager
-def started(script: str, *arguments: str) -> Iterator[tuple[int, list[int]]]:
-    """A server in a process of its own: its process id, and the ports it prints."""
-    command = [sys.executable, script, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process.pid, [int(port) for port in process.stdout.readline().split()]
-        finally:
-            process.stdin.close()
-
-
 def cpu_seconds(pid: int) -> float:
     """What a process has used so far, in user and system mode (proc(5), /proc/pid/stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -112,7 +100,7 @@ def from_threads(calls: list[Callable[[], Any]], total: int) -> None:
         thread.join()
 
 
-def grpc_calls(port: int) -> Callable[[ExitStack], Callable[[], bytes]]:
+def grpc_calls(port: str) -> Callable[[ExitStack], Callable[[], bytes]]:
     """Raw calls; all threads share a connection, as they do in a client."""
     channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED)
     raw = channel.unary_unary(Predict.path)
@@ -144,18 +132,18 @@ def exchange(connection: socket.socket, stream: Any) -> bytes:
 
 def contenders(stack: ExitStack) -> tuple[Contender, Contender, Contender]:
     """The bare server, and the tiny one over gRPC and over REST; what they answer has been checked."""
-    bare_pid, (bare_port,) = stack.enter_context(started(bare_server.__file__))
-    tiny_pid, (tiny_port, rest_port) = stack.enter_context(started(__file__, "--serve"))
+    bare_process, (bare_port,) = stack.enter_context(started(bare_server.__file__))
+    tiny_process, (tiny_port, rest_port) = stack.enter_context(started(__file__, "--serve"))
     with grpc.insecure_channel(f"127.0.0.1:{bare_port}") as channel:
         channel.unary_unary("/bench/Reply")(REPLY)
-    bare, tiny, rest = grpc_calls(bare_port), grpc_calls(tiny_port), rest_calls(rest_port)
+    bare, tiny, rest = grpc_calls(bare_port), grpc_calls(tiny_port), rest_calls(int(rest_port))
     for calls in (bare, tiny):
         assert calls(stack)() == REPLY
     assert b'"predictions": [0.0, 2.0, 4.0' in rest(stack)()
     return (
-        Contender("bare gRPC", bare_pid, bare),
-        Contender("tiny gRPC", tiny_pid, tiny),
-        Contender("tiny REST", tiny_pid, rest),
+        Contender("bare gRPC", bare_process.pid, bare),
+        Contender("tiny gRPC", tiny_process.pid, tiny),
+        Contender("tiny REST", tiny_process.pid, rest),
     )
 
 

@@ -24,6 +24,7 @@ from time import perf_counter
 
 import numpy as np
 from measure import machine, median
+from processes import started
 
 from tfs_client import PredictClient, Prediction, TensorSpec
 from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
@@ -78,14 +79,8 @@ def serve(timeout: int) -> None:
 @contextmanager
 def running(timeout: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The server in a process of its own, and its target."""
-    command = [sys.executable, __file__, "--serve", "--timeout", str(timeout)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process, f"127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
+    with started(__file__, "--serve", "--timeout", str(timeout)) as (process, (port,)):
+        yield process, f"127.0.0.1:{port}"
 
 
 def rate(client: PredictClient, name: str, calls: int) -> float:
