@@ -76,19 +76,23 @@ def test_a_server_that_starts_again_is_healthy_again():
             assert client.health() is Health.SERVING
 
 
-def test_it_answers_while_every_model_is_busy():
-    busy, leave = threading.Event(), threading.Event()
+def test_a_server_whose_threads_are_all_busy_still_tells_its_state():
+    busy, leave = threading.Semaphore(0), threading.Event()
 
     def wait():
-        busy.set()
+        busy.release()
         assert leave.wait(20)
         return 1
 
     with Server(ServerConfig(enable_grpc_healthcheck_service=True, threads=2)) as server:
         server.add_model("m", {"serving_default": FunctionSignature(wait, {}, {"y": TensorSpec("int32", ())})})
         with PredictClient(server.target, model="m", timeout=20) as client:
-            running = client.predict_future({})
-            assert busy.wait(10)
+            running = [client.predict_future({}) for _ in range(3)]  # the third one waits for a thread
+            for _ in range(2):
+                assert busy.acquire(timeout=10)
             assert client.health() is Health.SERVING
+            assert client.status().available
+            assert "serving_default" in client.signatures()
             leave.set()
-            running.result(10)
+            for each in running:
+                each.result(10)

@@ -12,6 +12,7 @@ from model_dirs import put
 from served_models import Starter, until
 
 from tfs_client import (
+    AbortedError,
     AllVersions,
     CallError,
     ConfigError,
@@ -437,6 +438,51 @@ def test_a_config_file_is_read_again_and_again(serve, tmp_path, caplog):
     file.unlink()
     until(lambda: f"Failed to read ModelServerConfig file: {file}; No such file or directory" in caplog.messages)
     assert (served.said("m"), served.said("n")) == ("1", "5")
+
+
+def test_a_config_file_that_was_wrong_is_corrected_while_its_models_are_still_waited_for(serve, tmp_path):
+    file = tmp_path / "models.config"
+    config = ModelServerConfig([serve.model("m", 1)])
+    replace(file, config.to_text())
+    served = serve(
+        model_config=None,
+        model_config_file=file,
+        model_config_file_poll_wait_seconds=0.01,
+        max_num_load_retries=5,
+        load_retry_interval=3600,
+    )
+    replace(file, config.add(serve.model("bad", 1, text="broken")).add(ModelConfig("ghost", "/nowhere")).to_text())
+    served.until({1: "LOADING"}, "bad")
+    replace(file, config.add(serve.model("good", 5)).to_text())
+    served.until_available(5, model="good")
+    served.until({1: "END"}, "bad")
+    assert not served.watches("ghost")
+
+
+def test_a_polled_model_that_cannot_be_loaded_is_told_once_that_is_known(serve, tmp_path, caplog):
+    file = tmp_path / "models.config"
+    config = ModelServerConfig([serve.model("m", 1)])
+    replace(file, config.to_text())
+    served = serve(model_config=None, model_config_file=file, model_config_file_poll_wait_seconds=0.01)
+    replace(file, config.add(serve.model("bad", 1, text="broken")).to_text())
+    failed = (
+        "PollFilesystemAndReloadConfig failed to ReloadConfig: 1 model(s) did not become available: "
+        "{{{name: bad version: 1} due to error: INVALID_ARGUMENT: the model is broken}, }"
+    )
+    until(lambda: failed in caplog.messages)
+    assert served.said() == "1"
+
+
+def test_a_reload_whose_models_a_newer_configuration_leaves_out_waits_no_longer(serve):
+    served = serve(serve.model("m", 1), reload_wait=300)
+    other = served.config.add(serve.model("n", 1))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(served.reload, other.add(ModelConfig("ghost", "/nowhere")))
+        until(lambda: served.watches("ghost"))
+        served.server.core.reload(other)
+        with pytest.raises(AbortedError, match="left out what was waited for: {name: ghost base_path: /nowhere}"):
+            waiting.result(10)
+    assert served.said("n") == "1"
 
 
 def test_a_config_file_is_read_once_unless_it_is_to_be_polled(serve, tmp_path):

@@ -20,7 +20,7 @@ from tfs_client.server import model_list
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.loader import Load, Loader, Warmup
 from tfs_client.server.manager import Manager
-from tfs_client.server.model_list import Models
+from tfs_client.server.model_list import ListedModel, Models
 from tfs_client.server.periodic import Periodic
 from tfs_client.server.serving_map import LabelTable
 from tfs_client.server.source import Source, VersionPath, Watched
@@ -54,9 +54,9 @@ class ServerCore:
         self._manager = manager
         self._platforms = dict(platforms or {})
         self._warmup = warmup
-        self._lock = (
-            threading.RLock()
-        )  # one configuration at a time; reentrant for a server that is collected meanwhile
+        # One configuration at a time is put in force; reentrant for a server that is collected meanwhile. Nobody waits
+        # for models with it: a configuration that is wrong would hold up the one that corrects it.
+        self._lock = threading.RLock()
         self._models: Models = ()
         self._arrived: frozenset[str] = frozenset()  # the models that need not be waited for again
         self._code_paths: frozenset[str] = frozenset()  # the base paths that code may come from
@@ -87,7 +87,8 @@ class ServerCore:
         ``look_again`` called, nobody waits any longer.
 
         Raises CallError with the model server's code and text. DEADLINE_EXCEEDED when a new model has had no version
-        for ``reload_wait`` seconds, where the model server would wait for ever; the configuration stays.
+        for ``reload_wait`` seconds, where the model server would wait for ever; the configuration stays. ABORTED when
+        another configuration has taken its place, and left out a model that is waited for.
         """
         proto = config.to_proto() if isinstance(config, ModelServerConfig) else config
         self._apply(proto, self._config.reload_wait, gone)
@@ -131,11 +132,23 @@ class ServerCore:
     def _apply(
         self, config: schema.ModelServerConfig, patience: float, gone: Event | None = None, *, own: bool = False
     ) -> None:
-        """Check a configuration, put it in force, and wait for its models; ``own`` is one that the server has itself.
+        """Put a configuration in force, and wait for its models; ``own`` is one that the server has itself."""
+        gone = gone or Event()
+        models, first = self._put_in_force(config, gone, own)
+        if models is None:
+            return
+        source = self._source
+        patient = patience if source is None or source.polls else None
+        self._awaited(models, gone).wait(patient, "servable" if first else "model")
+        self._arrive(models)
+        model_list.check_not_logged(models)
+        log.info("Finished adding/updating models")
+
+    def _put_in_force(self, config: schema.ModelServerConfig, gone: Event, own: bool) -> tuple[Models | None, bool]:
+        """Check a configuration and do what it says; its models, None for none, and whether they are the first ones.
 
         What is refused leaves everything as it was. Once it is in force it stays, whatever becomes of its models.
         """
-        gone = gone or Event()
         with self._lock:
             if self._stopping.is_set():
                 raise UnavailableError("the server is stopping")
@@ -144,7 +157,7 @@ class ServerCore:
             models = model_list.read(config)
             if models is None:
                 log.info("Taking no action for empty config.")
-                return
+                return None, False
             labels = self._checked(models, own)
             self._manager.claim([model.name for model in models])
             self._models = models
@@ -152,9 +165,7 @@ class ServerCore:
             self._loads |= {model.name: self._platforms[model_list.platform_of(model)] for model in models}
             if own:
                 self._code_paths = model_list.code_paths(models)
-            self._connect(models, patience, gone)
-            model_list.check_not_logged(models)
-            log.info("Finished adding/updating models")
+            return models, self._watch(models)
 
     def _checked(self, models: Models, own: bool) -> LabelTable:
         """The labels of a list in which every model is good. The model server's checks come first, in its order."""
@@ -175,20 +186,30 @@ class ServerCore:
             model_list.check_code(models, self._code_paths)
         return labels
 
-    def _connect(self, models: Models, patience: float, gone: Event) -> None:
-        """Let the source watch these models, and wait for those that were not waited for with success before."""
+    def _watch(self, models: Models) -> bool:
+        """Let the source watch these models; whether there was none before."""
         source, first = self._source, self._source is None
         if source is None:
             source = self._source = Source(self._aspire, self._config.file_system_poll_wait_seconds)
-        new = [model for model in models if model.name not in self._arrived]
-        names = frozenset(model.name for model in models)
-        self._arrived &= names
+        self._arrived &= {model.name for model in models}
         source.update(Watched(model.name, model.base_path, model.versions) for model in models)
         if first:
             source.start()
-        awaited = Awaited(self._manager, new, self._stopping, gone)
-        awaited.wait(patience if source.polls else None, "servable" if first else "model")
-        self._arrived = names
+        self._manager.look_again()  # for those who wait for models of the configuration before
+        return first
+
+    def _awaited(self, models: Models, gone: Event | None = None) -> Awaited:
+        """Those models that were not waited for with success before."""
+        new = [model for model in models if model.name not in self._arrived]
+        return Awaited(self._manager, new, self._is_in_force, self._stopping, gone or Event())
+
+    def _arrive(self, models: Models) -> None:
+        """These models need not be waited for again, unless they are gone already."""
+        with self._lock:
+            self._arrived |= {model.name for model in models if self._is_in_force(model)}
+
+    def _is_in_force(self, model: ListedModel) -> bool:
+        return any((known.name, known.base_path) == (model.name, model.base_path) for known in self._models)
 
     def _aspire(self, name: str, versions: Sequence[VersionPath]) -> None:
         """What the source found becomes what the manager is to have."""
@@ -197,7 +218,11 @@ class ServerCore:
         )
 
     def _reload_file(self) -> None:
-        """Apply the model config file once more; what goes wrong is logged."""
+        """Apply the model config file once more; what goes wrong is logged.
+
+        Nobody waits for its models here, where the next file would have to wait, too. Each time the file is applied
+        those that have failed since are told.
+        """
         assert self._config.model_config_file is not None
         try:
             config = model_list.read_file(self._config.model_config_file)
@@ -205,6 +230,12 @@ class ServerCore:
             log.error("Failed to read ModelServerConfig file: %s", error.details)
             return
         try:
-            self._apply(config, self._config.reload_wait, own=True)
+            models, first = self._put_in_force(config, Event(), own=True)
+            if models is None:
+                return
+            if self._awaited(models).are_served("servable" if first else "model"):
+                self._arrive(models)
+            model_list.check_not_logged(models)
+            log.info("Finished adding/updating models")
         except CallError as error:
             log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.details)

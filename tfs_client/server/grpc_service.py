@@ -21,6 +21,7 @@ from tfs_client.server.core import ServerCore
 from tfs_client.server.deadlines import time_limit
 from tfs_client.server.messages import parse
 from tfs_client.server.methods import Methods
+from tfs_client.server.own_threads import Behavior, in_threads
 from tfs_client.server.security import check_caller
 from tfs_client.server.served import Observer, ServedCall, observe, settle
 
@@ -50,33 +51,36 @@ class GrpcService:
         self._core = core
         self._metrics = metrics or reload.no_metrics
 
-    def handlers(self, reloads: ThreadPoolExecutor | None = None) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
-        """What a grpc.Server takes. Reloads run in the threads ``reloads``; without, in those of the server."""
-        services = {
+    def handlers(
+        self, *, reloads: ThreadPoolExecutor | None = None, lookups: ThreadPoolExecutor | None = None
+    ) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
+        """What a grpc.Server takes. Without threads of their own methods run in those of the server.
+
+        Args:
+            reloads: the threads of HandleReloadConfigRequest, which waits.
+            lookups: those of what runs no model: a busy server shall still tell its state.
+        """
+        services: dict[str, dict[str, Behavior]] = {
             "tensorflow.serving.PredictionService": {
-                "Predict": self._predict,
-                "Classify": self._classify,
-                "Regress": self._regress,
-                "MultiInference": self._multi_inference,
-                "GetModelMetadata": self._get_model_metadata,
+                "Predict": self._served("Predict", self._predict),
+                "Classify": self._served("Classify", self._classify),
+                "Regress": self._served("Regress", self._regress),
+                "MultiInference": self._served("MultiInference", self._multi_inference),
+                "GetModelMetadata": in_threads(lookups, self._served("GetModelMetadata", self._get_model_metadata)),
             },
             "tensorflow.serving.ModelService": {
-                "GetModelStatus": self._get_model_status,
+                "GetModelStatus": in_threads(lookups, self._served("GetModelStatus", self._get_model_status)),
+                "HandleReloadConfigRequest": in_threads(reloads, self._reload),
             },
         }
-        handlers = {
-            service: {
-                name: grpc.unary_unary_rpc_method_handler(self._served(name, method))
-                for name, method in methods.items()
-            }
+        return tuple(
+            grpc.method_handlers_generic_handler(
+                service, {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
+            )
             for service, methods in services.items()
-        }
-        handlers["tensorflow.serving.ModelService"]["HandleReloadConfigRequest"] = self._reload_handler(reloads)
-        return tuple(grpc.method_handlers_generic_handler(*handler) for handler in handlers.items())
+        )
 
-    def _served(
-        self, name: str, method: Callable[[bytes, ServedCall], bytes]
-    ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    def _served(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> Behavior:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             call = ServedCall(name, metadata=dict(context.invocation_metadata()))
             with self.admission, time_limit(context.time_remaining()):
@@ -179,26 +183,20 @@ class GrpcService:
             entry.status.SetInParent()  # present even when it says OK
         return response.SerializeToString()
 
-    def _reload_handler(self, threads: ThreadPoolExecutor | None) -> grpc.RpcMethodHandler[Any, Any]:
-        def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
-            gone = Event()
+    def _reload(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        gone = Event()
 
-            def left() -> None:
-                gone.set()
-                self._core.look_again()
+        def left() -> None:
+            gone.set()
+            self._core.look_again()
 
-            if not context.add_callback(left):
-                gone.set()
-            served = self._served(
-                "HandleReloadConfigRequest",
-                lambda data, call: reload.handle(data, self._core, self._metrics, gone),
-            )
-            return served(request, context)
-
-        # For years experimental, and what grpcio-health-checking does. In a grpc without it waiting reloads would have
-        # the threads of predictions; nothing else would change.
-        handle.experimental_thread_pool = threads  # type: ignore[attr-defined]
-        return grpc.unary_unary_rpc_method_handler(handle)
+        if not context.add_callback(left):
+            gone.set()
+        served = self._served(
+            "HandleReloadConfigRequest",
+            lambda data, call: reload.handle(data, self._core, self._metrics, gone),
+        )
+        return served(request, context)
 
 
 _GRPC_CODES = {StatusCode(code.value[0]): code for code in grpc.StatusCode}

@@ -7,6 +7,7 @@ take UNIMPLEMENTED for "healthy as long as there is a connection".
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ import grpc
 from tfs_client.codec import wire
 from tfs_client.errors import DecodeError
 from tfs_client.results import Health
+from tfs_client.server.own_threads import in_threads
 
 SERVICES = frozenset({"", "ModelService", "PredictionService"})  # not package-qualified (model_servers/server.cc)
 
@@ -33,9 +35,9 @@ class HealthService:
         else:
             self._serving.clear()
 
-    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
-        """What a grpc.Server takes."""
-        check = grpc.unary_unary_rpc_method_handler(self._check)
+    def handlers(self, threads: ThreadPoolExecutor | None = None) -> grpc.GenericRpcHandler[Any, Any]:
+        """What a grpc.Server takes. The service runs in ``threads``; without, in those of the server."""
+        check = grpc.unary_unary_rpc_method_handler(in_threads(threads, self._check))
         return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
 
     def _check(self, request: bytes, context: grpc.ServicerContext) -> bytes:

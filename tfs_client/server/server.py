@@ -96,7 +96,7 @@ class Server:
         self._server: grpc.Server | None = None
         self._address = bracketed(self.config.host)
         self._port: int | None = None
-        self._reloads: ThreadPoolExecutor | None = None
+        self._own_threads: list[ThreadPoolExecutor] = []
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
 
@@ -132,10 +132,12 @@ class Server:
             ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve"), options=list(options.items())
         )
         self._service.admission.open()
-        self._reloads = ThreadPoolExecutor(1, thread_name_prefix="tfs-serve-reload")
-        server.add_generic_rpc_handlers(self._service.handlers(self._reloads))
+        reloads, lookups, health = self._own_threads = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"tfs-serve-{name}") for name in ("reload", "lookup", "health")
+        ]
+        server.add_generic_rpc_handlers(self._service.handlers(reloads=reloads, lookups=lookups))
         if self.config.enable_grpc_healthcheck_service:
-            server.add_generic_rpc_handlers((self._health.handlers(),))
+            server.add_generic_rpc_handlers((self._health.handlers(health),))
         self._port = listen(server, self.config)
         server.start()
         self._health.set(True)
@@ -176,7 +178,7 @@ class Server:
         grace = min(self.config.shutdown_grace if grace is None else grace, LONGEST)
         with self._rest_lock:
             server, self._server = self._server, None
-            reloads, self._reloads = self._reloads, None
+            own_threads, self._own_threads = self._own_threads, []
             rest, self._rest = self._rest, None
         self._health.set(False)
         self.core.give_up()
@@ -190,8 +192,8 @@ class Server:
             rest.stop(grace)
         if stopped is not None:
             stopped.wait()
-        if reloads is not None:
-            reloads.shutdown(wait=False)
+        for threads in own_threads:
+            threads.shutdown(wait=False)
         if not self.core.stop(max(grace, LEAST_UNLOAD_SECONDS)):
             log.warning("Some models could not be unloaded in time")
 

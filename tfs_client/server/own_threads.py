@@ -1,0 +1,22 @@
+"""Methods that have threads of their own, so that they need not wait behind predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+Behavior = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+def in_threads(threads: ThreadPoolExecutor | None, behavior: Behavior) -> Behavior:
+    """The behavior of a method, run in these threads; without, in those of the server."""
+
+    def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+        return behavior(request, context)
+
+    # For years experimental, and what grpcio-health-checking does. In a grpc without it these methods would have the
+    # threads of predictions; nothing else would change.
+    handle.experimental_thread_pool = threads  # type: ignore[attr-defined]
+    return handle
