@@ -19,6 +19,7 @@ from tfs_client.errors import ConfigError, EncodeError
 CELL = 64  # values of an output that a cell holds, as JSON; more belongs in another kind of file
 FIRST = ["image", "model", "version"]
 
+_BEGIN = ",".join(FIRST).encode()
 _TAKEN = re.compile(r"image|model|version|(label|score)_\d+|output\..*")
 
 
@@ -50,6 +51,9 @@ class CsvTable:
                 else:
                     held.add(cells[0])
                 end += len(text)
+            content.seek(end)
+            if not self._header and not _BEGIN.startswith(rest := content.read(len(_BEGIN))) and rest.strip(b"\0"):
+                raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: it begins with {_decoded(rest)!r}")
         return held, end
 
     def add(self, row: Row) -> None:

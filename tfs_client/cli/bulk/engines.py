@@ -27,7 +27,7 @@ from tfs_client.client import PredictClient
 from tfs_client.options import RetryPolicy
 from tfs_client.signatures import DEFAULT_SIGNATURE
 
-ENGINES = {"local": "tfs_client.cli.bulk.local"}
+ENGINES = {"local": "tfs_client.cli.bulk.local", "ray": "tfs_client.cli.bulk.ray"}
 
 
 @dataclass(frozen=True)

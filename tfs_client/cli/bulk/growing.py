@@ -21,7 +21,7 @@ class GrowingFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._end = 0
+        self._end: int | None = None  # nothing is taken away before it is known what is to be kept
         try:
             self._lock()
         except BaseException:
@@ -52,6 +52,7 @@ class GrowingFile:
 
     def add(self, piece: bytes) -> None:
         """Add a piece. Raises OSError, and then the file does not hold it."""
+        assert self._end is not None, "keep comes first"
         try:
             rest = memoryview(piece)
             while rest:
@@ -67,7 +68,7 @@ class GrowingFile:
             return
         file, self._file = self._file, -1
         try:
-            if os.fstat(file).st_size != self._end:
+            if self._end is not None and os.fstat(file).st_size != self._end:
                 os.ftruncate(file, self._end)
         finally:
             os.close(file)

@@ -44,6 +44,14 @@ class Printed:
         """It is not ours."""
 
 
+BEGIN = b'{"image": '
+
+
+def _torn(text: bytes) -> bool:
+    """Whether it is the beginning of a row that was being written, or what a file system makes of one."""
+    return text[: len(BEGIN)] == BEGIN[: len(text)] or not text.strip(b"\0")
+
+
 class JsonLines:
     """Rows in a file; see ``outputs.Output``."""
 
@@ -63,8 +71,8 @@ class JsonLines:
         end = 0
         with self._file.content() as content:
             for number, text in enumerate(content, 1):
-                if not text.endswith(b"\n"):
-                    break  # torn: the line of a row that was being written
+                if not text.endswith(b"\n") and _torn(text):
+                    break
                 try:
                     held.add(str(json.loads(text)["image"]))
                 except (ValueError, KeyError, TypeError):

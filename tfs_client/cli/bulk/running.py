@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any, cast
 
 from tfs_client.cli import exits
@@ -14,15 +15,17 @@ from tfs_client.cli.bulk import asked, progress
 from tfs_client.cli.bulk.best import Best
 from tfs_client.cli.bulk.engines import Job, engine
 from tfs_client.cli.bulk.failures import Failures
+from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row
 from tfs_client.cli.bulk.outputs import Output, files_of, open_output
 from tfs_client.cli.bulk.sources import listed
 from tfs_client.client import PredictClient
-from tfs_client.errors import ConfigError, EncodeError
+from tfs_client.errors import ConfigError, DeadlineExceededError, EncodeError, TFServingError, UnavailableError
 from tfs_client.options import checked_timeout
 
 BATCH_SIZE = 32
 IN_FLIGHT = 4
+LOOK = 5.0  # seconds for a look at whether a server that did not answer is there at all
 
 
 def run(
@@ -59,7 +62,10 @@ def run(
             todo = [name for name in names if name not in held]
             counts = progress.Counts(len(names), skipped=len(names) - len(todo))
             begun = outcomes(job, iter(todo)) if todo else _nothing()
-            return _Run(options, counts, output, failures).through(begun)
+            try:
+                return _Run(options, counts, output, failures).through(begun)
+            except DeadlineExceededError as error:
+                raise _reason(job, error) from None
 
 
 def _check(options: Any) -> None:
@@ -93,7 +99,10 @@ def _has_content(path: str) -> bool:
 def _make_room(options: Any, wanted: Mapping[str, Any]) -> None:
     """Take away what is to be overwritten; check that what is to be resumed is of this kind."""
     if options.overwrite:
-        for path in files_of(options.output):
+        *whole, growing = files_of(options.output)
+        with closing(GrowingFile(growing)) as file:  # unless another run is writing it
+            file.keep(0)
+        for path in whole:
             with suppress(FileNotFoundError):
                 os.unlink(path)
     elif any(_has_content(path) for path in files_of(options.output)):
@@ -130,6 +139,17 @@ def _try_out(job: Job) -> None:
 
 def _nothing() -> Iterator[Outcome]:
     yield from ()
+
+
+def _reason(job: Job, error: DeadlineExceededError) -> TFServingError:
+    """Why no answer came in time: the client of a run waits for a server that is away, and does not say that it is."""
+    try:
+        _try_out(replace(job, timeout=min(LOOK, job.timeout or LOOK)))
+    except UnavailableError as gone:
+        return gone
+    except TFServingError:
+        pass
+    return error
 
 
 class _Run:
