@@ -216,6 +216,12 @@ def test_a_numpy_scalar_is_an_array_too():
         bound("float32", np.float64(1))
 
 
+def test_nobody_is_told_to_ask_for_a_cast_to_text():
+    with pytest.raises(SignatureError) as caught:
+        TensorSpec("string").cast([1, 2], "x")
+    assert "cast" not in str(caught.value)
+
+
 def test_text_arrays_and_numbers_do_not_mix():
     with pytest.raises(SignatureError, match="input 'x' takes float32"):
         bound("float32", np.array(["a"]))

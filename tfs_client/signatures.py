@@ -59,7 +59,8 @@ class TensorSpec:
             try:
                 return as_array(values, self.row)
             except EncodeError as error:
-                hint = f"; ask for a cast with numpy.array(values, {self.dtype_name!r})" if self.row.spec else ""
+                hint = f"; ask for a cast with numpy.array(values, {self.dtype_name!r})"
+                hint = hint if self.row.spec and self.row is not STRING else ""  # numpy knows no other numbers
                 raise SignatureError(f"input {alias!r} takes {self}: {error}{hint}") from None
         array = as_array(values)
         own = row_of(array.dtype)

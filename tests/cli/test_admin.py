@@ -240,7 +240,8 @@ def test_wait_does_not_outlast_a_refusal(run: Any, raw_server: Any) -> None:
     began = time.monotonic()
     ran = run("wait", "--server", raw_server(GetModelStatus=refuse), "--model", "a", "--model", "b", "--timeout", 20)
     assert ran.code == 4
-    assert "UNAUTHENTICATED: who are you?" in ran.line
+    assert ran.line.endswith("wants a token that it knows: --token sends one.\n")
+    assert "UNAUTHENTICATED: who are you? The server" in ran.line
     assert time.monotonic() - began < 10
 
 
@@ -396,7 +397,7 @@ def test_a_server_that_does_not_answer_in_time_ends_with_5(run: Any, raw_server:
     ran = run("status", "--server", target, "--model", "m", "--timeout", 0.2)
     release.set()
     assert ran.code == 5
-    assert ran.line.endswith("--timeout S sets another limit.\n")
+    assert ran.line.endswith("; --timeout S sets another limit.\n")
 
 
 def test_tls_to_a_server_without_is_explained_in_the_commands_words(run: Any, double: FakeServer) -> None:

@@ -163,6 +163,7 @@ def test_an_empty_configuration_unloads_everything(reload: Any, server: ModelSer
         (["--serve", "old@versions:3,4"], "~ old: latest 1 by default -> versions 3, 4"),
         (["--label", "resnet:stable=2"], "~ resnet: label stable 1 -> 2"),
         (["--unlabel", "resnet:stable"], "~ resnet: label stable 1 -> none"),
+        (["--add", "b=/m/b", "--platform", "b=python"], "+ b: /m/b, latest 1, platform python"),
         # In the order given: what was added can be labelled, what was removed can be added anew.
         (["--add", "b=/m/b", "--label", "b:x=1"], "+ b: /m/b, latest 1, label x 1"),
         (["--remove", "old", "--add", "old=/m/new@latest:2"], "~ old: latest 1 by default -> latest 2"),
@@ -189,6 +190,8 @@ def test_changes_that_cannot_be_made_end_with_2(reload: Any, server: ModelServer
         (("--add", "b=/m@versions:1,"), "expected version numbers, got ''"),
         (("--add", "b=/m@latest"), "expected latest:N"),
         (("--add", "old=/m"), "there is a model 'old' already; --serve gives it other versions"),
+        (("--platform", "old"), "expected NAME=PLATFORM"),
+        (("--platform", "b=python"), "there is no model 'b'; --add b=PATH comes before its platform"),
         (("--remove", "none"), "--remove none: no model 'none'; there are: resnet, old"),
         (("--serve", "old"), "expected NAME@latest:N"),
         (("--serve", "none@all"), "no model 'none'"),

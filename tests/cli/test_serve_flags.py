@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tfs_client.cli.serve_flags import FLAGS, Use, read, usage
+from tfs_client.cli.serve_flags import FLAGS, Use, complaint, read, usage
 
 CPUS = os.cpu_count()
 
@@ -63,6 +63,7 @@ OF_THE_MODEL_SERVER = {
 }
 OURS = {
     "host": ("string", "127.0.0.1"),
+    "model_platform": ("string", "tensorflow"),
     "token_file": ("string", ""),
     "rest_api_max_body_bytes": ("int64", 1 << 30),
     "embedded": ("bool", False),
@@ -143,7 +144,7 @@ def test_values_that_cannot_be_read(argument):
 @pytest.mark.parametrize(
     "unknown", ["--port", "--model_name", "--no_such=1", "--ports=1", "-port=1", "port=1", "7", ""]
 )
-def test_what_is_no_flag_is_passed_over(unknown):
+def test_what_is_no_flag_is_noted(unknown):
     arguments = read([unknown, "--port=1"])
     assert arguments.unknown == [unknown]
     assert arguments.values.port == 1
@@ -161,9 +162,24 @@ def test_two_dashes_end_the_flags():
     assert arguments.usable
 
 
-def test_help_is_asked_for_by_the_first_argument_that_is_left():
-    assert not read(["--port=1", "--help"]).usable
-    assert read(["rest", "--help"]).usable
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--port=1", "rest", "--help"]])
+def test_help(arguments):
+    assert not read(arguments).usable
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("--token-file=tok", " (did you mean --token_file=tok?)"),
+        ("--ssl_config_fil=", " (did you mean --ssl_config_file=?)"),
+        ("--port", " (did you mean --port=VALUE?)"),
+        ("-enable-batching", " (did you mean --enable_batching?)"),
+        ("8522", " (a flag and its value are one argument: --name=value)"),
+        ("--xyz", ""),
+    ],
+)
+def test_what_may_have_been_meant(argument, said):
+    assert complaint(argument) == f"unknown argument: {argument}{said}"
 
 
 def test_the_usage_lists_every_flag_as_the_model_server_does():

@@ -241,10 +241,19 @@ def test_batching_parameters_that_are_not_good(failure, tmp_path):
     assert status == "INVALID_ARGUMENT: num_batch_threads must be positive; was 0"
 
 
-@pytest.mark.parametrize("text", ["", "server_key: 'x' server_cert: 'y'", "client_verify: true"])
-def test_an_ssl_config_without_certificates(failure, tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("", "server_key"),
+        ("server_key: '-----BEGIN ' server_cert: '/etc/tls.crt'", "server_cert"),
+        ("server_key: '-----BEGIN ' server_cert: '-----BEGIN ' custom_ca: 'ca.pem'", "custom_ca"),
+        ("server_key: '-----BEGIN ' server_cert: '-----BEGIN ' client_verify: true", "custom_ca"),
+    ],
+)
+def test_an_ssl_config_without_certificates(failure, tmp_path, text, field):
     (tmp_path / "ssl").write_text(text)
-    assert failure("--embedded", "--ssl_config_file={}/ssl").startswith("INVALID_ARGUMENT: {}/ssl: expected ")
+    status = failure("--embedded", "--ssl_config_file={}/ssl")
+    assert status.startswith(f"INVALID_ARGUMENT: {{}}/ssl: expected {field}")
 
 
 @pytest.mark.parametrize("content", [b"two words", b"\xff\xfe", b"\n"])
@@ -275,14 +284,27 @@ def test_a_saved_model_names_the_extra_that_it_needs(failure, tmp_path, monkeypa
 def test_a_taken_port(failure, taken_port, caplog, health):
     status = failure("--embedded", f"--port={taken_port}", *health)
     assert status == "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
-    assert f"cannot listen at 127.0.0.1:{taken_port}: the port is taken" in caplog.text
+    assert f"cannot listen at 127.0.0.1:{taken_port}: Address already in use" in caplog.text
 
 
-def test_certificate_and_key_that_do_not_belong_together(failure, tmp_path, free_port):
+def test_a_taken_rest_port(failure, taken_port, free_port, caplog):
+    status = failure("--embedded", f"--port={free_port}", f"--rest_api_port={taken_port}")
+    assert status == f"INVALID_ARGUMENT: Failed to start HTTP Server at localhost:{taken_port}"
+    assert f"cannot listen at 127.0.0.1:{taken_port} for REST" in caplog.text
+
+
+def test_a_host_that_nobody_knows(failure, free_port, caplog):
+    failure("--embedded", f"--port={free_port}", "--host=no-such-host.invalid")
+    assert f"cannot listen at no-such-host.invalid:{free_port}: " in caplog.text
+    assert "certificate" not in caplog.text
+
+
+def test_certificate_and_key_that_do_not_belong_together(failure, tmp_path, free_port, caplog):
     known = certificates()
     write_ssl(tmp_path / "ssl", known.server.certificate, known.client.key)
     status = failure("--embedded", f"--port={free_port}", "--ssl_config_file={}/ssl")
     assert status == "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+    assert f"cannot listen at 127.0.0.1:{free_port}: certificate and key do not belong together" in caplog.text
 
 
 def test_rest_that_is_not_installed(failure, monkeypatch, free_port, caplog):
@@ -322,11 +344,13 @@ def test_a_value_that_cannot_be_read(capsys, caplog):
     assert "Couldn't interpret value x for flag port." in caplog.text
 
 
-def test_an_unknown_argument_is_told_and_passed_over(capsys):
-    assert serve.main(["--no_such=1", "more", "--port=0"]) == 255
-    out = capsys.readouterr().out
-    assert out.startswith("unknown argument: --no_such=1\nusage: tfs-serve\nFlags:\n")
-    assert out.splitlines()[-1].startswith(FAILED)
+def test_a_server_with_flags_that_it_does_not_know_is_not_started(capsys):
+    assert serve.main(["--embedded", "--token-file=tok", "more"]) == 255
+    assert capsys.readouterr().out.splitlines() == [
+        "unknown argument: --token-file=tok (did you mean --token_file=tok?)",
+        "unknown argument: more (a flag and its value are one argument: --name=value)",
+        "The server was not started. tfs-serve --help lists all flags",
+    ]
 
 
 def test_flags_without_effect_are_told_once_each(failure, caplog):
@@ -364,10 +388,21 @@ def test_the_only_model(caplog):
     assert line in caplog.messages
 
 
-def test_a_config_file_comes_before_the_only_model():
+def test_the_only_model_may_be_of_another_platform():
+    (model,) = made("--model_base_path=/models/m", "--model_platform=python").config.model_config
+    assert (model.name, model.platform) == ("default", "python")
+
+
+def test_a_platform_that_there_is_not(failure):
+    status = failure("--model_name=m", "--model_base_path=/m", "--model_platform=pyton")
+    assert status == "INVALID_ARGUMENT: Model m requests unsupported platform pyton"
+
+
+def test_a_config_file_comes_before_the_only_model(caplog):
     config = made("--model_base_path=/m", "--model_config_file=/c", "--model_config_file_poll_wait_seconds=7").config
     assert (config.model_config, config.model_config_file) == (None, "/c")
     assert config.model_config_file_poll_wait_seconds == 7
+    assert "--model_name and --model_base_path count for nothing beside --model_config_file" in caplog.messages
 
 
 def test_what_the_server_is_told():
@@ -463,16 +498,18 @@ def test_where_the_metrics_are(tmp_path, text, path):
     assert made(*arguments).config.metrics_path is None
 
 
-def test_without_rest_nobody_looks_at_the_monitoring_file():
+def test_without_rest_nobody_looks_at_the_monitoring_file(caplog):
     assert made("--embedded", "--monitoring_config_file=/none").config.metrics_path is None
-
-
-def test_rest_at_grpcs_port_is_skipped(caplog):
-    assert made("--embedded", "--port=5000", "--rest_api_port=5000").rest_port is None
     assert caplog.messages == [
-        "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
-        "Skipped exporting HTTP/REST API."
+        "--monitoring_config_file has no effect: metrics are at the port that --rest_api_port opens"
     ]
+
+
+def test_rest_needs_a_port_of_its_own(failure):
+    assert failure("--embedded", "--port=5000", "--rest_api_port=5000") == (
+        "INVALID_ARGUMENT: server_options.http_port cannot be same as grpc_port. "
+        "Please use a different port for HTTP/REST API."
+    )
 
 
 def write_ssl(path: Path, certificate: bytes, key: bytes, *, ca: bytes = b"", verify: bool = False) -> None:
@@ -485,6 +522,14 @@ def write_ssl(path: Path, certificate: bytes, key: bytes, *, ca: bytes = b"", ve
         f"server_key: {quoted(key)}\nserver_cert: {quoted(certificate)}\n"
         f"custom_ca: {quoted(ca)}\nclient_verify: {str(verify).lower()}\n"
     )
+
+
+def test_rest_beside_tls_is_told_to_be_in_the_clear(tmp_path, caplog):
+    write_ssl(tmp_path / "ssl", certificates().server.certificate, certificates().server.key)
+    made("--embedded", "--rest_api_port=1", f"--ssl_config_file={tmp_path}/ssl")
+    assert caplog.messages == [
+        "--ssl_config_file secures gRPC alone: at --rest_api_port all goes in the clear, tokens too"
+    ]
 
 
 @pytest.mark.parametrize("verify", [False, True])

@@ -251,7 +251,12 @@ def test_the_start_returns_when_every_model_serves(cores, caplog):
         core = cores(cores.model("a", 1, 2), cores.model("b", 7))
         core.start()
     assert (serving(core, "a"), serving(core, "b")) == (2, 7)
-    assert caplog.messages[:3] == ["Adding/updating models.", " (Re-)adding model: a", " (Re-)adding model: b"]
+    assert caplog.messages[:4] == [
+        "The ports open once every model of the configuration is served",
+        "Adding/updating models.",
+        " (Re-)adding model: a",
+        " (Re-)adding model: b",
+    ]
     assert caplog.messages[-1] == "Finished adding/updating models"
 
 
@@ -363,6 +368,7 @@ def test_no_models_are_no_trouble(cores, text, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         core.start()
     assert ("Taking no action for empty config." in caplog.messages) == (not text)
+    assert ("The configuration is empty" in caplog.text) == (not text)
     core.reload(ModelServerConfig([cores.model("m", 1)]))
     assert serving(core, "m") == 1
 
@@ -375,9 +381,10 @@ def test_the_first_models_of_a_server_that_began_without_are_called_servables(co
         assert refusal(core.reload, ModelServerConfig([bad])).startswith(f"UNKNOWN: 1 {what}(s) did not become")
 
 
-def test_labels_at_the_start_are_refused_unless_they_are_allowed_in_advance(cores):
+def test_labels_at_the_start_are_refused_unless_they_are_allowed_in_advance(cores, caplog):
     model = cores.model("m", 1, labels={"stable": 1})
     assert refusal(cores(model).start).startswith("FAILED_PRECONDITION: Request to assign label to version 1")
+    assert caplog.messages[-1].startswith("With --allow_version_labels_for_unavailable_models labels may wait ")
     core = cores(model, allow_version_labels_for_unavailable_models=True)
     core.start()
     with core.manager.handle(ModelSpec("m", label="stable")) as handle:

@@ -115,7 +115,7 @@ TWO = {"y": VECTOR, "z": VECTOR}
         ({"y": [1.0]}, TWO, "the model promises the output 'z' and returned y"),
         ({}, {"y": VECTOR}, "the model promises the output 'y' and returned none"),
         ([1.0], TWO, "the model promises the outputs y, z and returned one list"),
-        (None, {"y": VECTOR}, "the model's output 'y' is not float32 (?,): None is no tensor"),
+        (None, {"y": VECTOR}, "the model's output 'y' is not float32 (?,): the function returned None"),
         ("text", {"y": VECTOR}, "the model's output 'y' is not float32 (?,): expected values for float, got"),
         ([1.0, [2.0]], {"y": VECTOR}, "the model's output 'y' is not float32 (?,): expected a rectangular array"),
         ([1.5], {"y": TensorSpec("int32")}, "the model's output 'y' is not int32 any shape: expected values for int32"),

@@ -12,8 +12,8 @@ import pytest
 from model_dirs import TextPlatform, put
 
 from tfs_client import ConfigError, InvalidArgumentError, StatusCode
-from tfs_client.errors import CallError, CancelledError, NotFoundError, UnavailableError
-from tfs_client.server.file_errors import file_error, load_error, status_text
+from tfs_client.errors import CallError, CancelledError, FailedPreconditionError, NotFoundError, UnavailableError
+from tfs_client.server.file_errors import MissingPackageError, file_error, load_error, status_text
 from tfs_client.server.loader import Loader, Retries, attempts, reserve
 
 WHO = "{name: m version: 1}"
@@ -160,6 +160,20 @@ def test_after_the_last_attempt_its_error_is_raised_and_everything_logged(caplog
         f"Loading servable: {WHO} failed: UNAVAILABLE: failure 3",
         f"Retrying of Loading servable: {WHO} exhausted max_num_retries: 2",
     ]
+
+
+def test_a_pause_is_announced(caplog):
+    attempts("It", Failing(1), Retries(5, 0.02), threading.Event())
+    assert "It: retry 1 of 5 in 0.02 s" in caplog.messages
+
+
+def test_a_missing_package_is_told_at_once(caplog):
+    def attempt():
+        raise MissingPackageError("install it")
+
+    with pytest.raises(FailedPreconditionError, match="install it"):
+        attempts("It", attempt, Retries(5, 3600), threading.Event())
+    assert caplog.messages == ["It failed: FAILED_PRECONDITION: install it"]
 
 
 def test_a_pause_lies_between_attempts():

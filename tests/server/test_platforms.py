@@ -170,6 +170,12 @@ def warmup_file(version, *values):
         tfrecord.write(file, [log.SerializeToString()])
 
 
+def test_a_model_written_in_python_that_is_taken_for_a_saved_model(platforms, version, caplog):
+    with pytest.raises(CallError, match="does not appear to contain a SavedModel"):
+        platforms().loads["tensorflow"](str(version))
+    assert caplog.messages == [f"{version} has a servable.py: models of that kind are of the platform python"]
+
+
 def test_warmup_runs_through_batching_and_is_counted_under_the_recorded_name(platforms, version):
     warmup_file(version, 1.0, 2.0)
     made = platforms(batching=BatchingParameters(), warmup_iterations=3)

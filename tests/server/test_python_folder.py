@@ -183,7 +183,11 @@ def test_loads_in_several_threads_keep_apart(folder):
     ("text", "code", "line"),
     [
         ("import no_such_module", StatusCode.UNKNOWN, "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("def signatures(path):\n    return 1 +", StatusCode.UNKNOWN, "SyntaxError: invalid syntax"),
+        (
+            "def signatures(path):\n    return 1 +",
+            StatusCode.UNKNOWN,
+            "SyntaxError: invalid syntax (servable.py, line 2)",
+        ),
         ("raise ValueError('bad\\nweights')", StatusCode.INVALID_ARGUMENT, "ValueError: bad\nweights"),
         ("def signatures(path):\n    raise MemoryError('too big')", StatusCode.RESOURCE_EXHAUSTED, "too big"),
         ("import sys; sys.exit(3)", StatusCode.UNKNOWN, "SystemExit: 3"),

@@ -480,7 +480,7 @@ def test_a_reload_whose_models_a_newer_configuration_leaves_out_waits_no_longer(
         waiting = pool.submit(served.reload, other.add(ModelConfig("ghost", "/nowhere")))
         until(lambda: served.watches("ghost"))
         served.server.core.reload(other)
-        with pytest.raises(AbortedError, match="left out what was waited for: {name: ghost base_path: /nowhere}"):
+        with pytest.raises(AbortedError, match=r"left out what was waited for: {name: ghost base_path: /nowhere}"):
             waiting.result(10)
     assert served.said("n") == "1"
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tfs_client import PredictClient, StatusCode, TensorSpec
-from tfs_client.errors import BY_CODE
+from tfs_client.errors import BY_CODE, InvalidArgumentError
 from tfs_client.server import FunctionSignature, Server, ServerConfig
 from tfs_client.server.deadlines import deadline
 from tfs_client.server.rest.bodies import INFLATED_LIMIT, inflated
@@ -193,6 +193,14 @@ def test_the_method_name_check(connect):
         status, text = refused(connect(server.rest_url), "m:predict", {"instances": [1]})
     assert status == 500
     assert text.startswith("Expected prediction signature method_name to be one of {tensorflow/serving/predict, ")
+
+
+def test_inputs_are_read_only_as_over_grpc(http, fake_server):
+    fake_server.add_model("m", lambda x: np.add(x, 1, out=x), inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    with PredictClient(fake_server.target, model="m") as client, pytest.raises(InvalidArgumentError) as caught:
+        client.predict({"x": np.float32([1])})
+    for body in ({"instances": [1]}, {"inputs": [1]}, {"inputs": 1}):
+        assert refused(http, "m:predict", body) == (400, caught.value.details)
 
 
 # --- Classify and Regress --------------------------------------------------------------------------------------------

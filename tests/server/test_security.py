@@ -120,7 +120,7 @@ def test_a_socket_beside_the_port_or_instead_of_it(papers, tmp_path, caplog):
         with pytest.raises(ConfigError, match="the server has no port"):
             _ = server.port
     assert f"Running gRPC ModelServer at UNIX socket {socket} ..." in caplog.messages
-    with pytest.raises(ConfigError, match="cannot listen at unix:/nowhere/s"):
+    with pytest.raises(ConfigError, match="cannot listen at unix:/nowhere/s: No such file or directory"):
         served(port=None, grpc_socket_path="/nowhere/s").start()
 
 

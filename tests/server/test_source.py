@@ -55,6 +55,16 @@ NO_VERSIONS = (
     "No versions of servable m found under base path /models/m. "
     "Did you forget to name your leaf directory as a number (eg. '/1/')?"
 )
+ITSELF_A_VERSION = (
+    "Base path /models/m of servable m has a saved_model.pb, so it looks like a version itself; "
+    "a base path is the directory in which the numbered versions are"
+)
+
+
+def test_the_directory_of_a_version_is_no_base_path():
+    assert found(["variables", "saved_model.pb"], Latest()).warnings == (NO_VERSIONS, ITSELF_A_VERSION)
+
+
 CHILDREN = ["1", "README", "3", "2", "10", "tmp"]
 
 

@@ -35,8 +35,9 @@ TABLE = f"""{exits.TABLE}  6  status: no version is AVAILABLE; health: not SERVI
 
 RELOAD = """Give a server another configuration, in place of all it has.
 
-No server tells its configuration: --config FILE must hold what it has now, or what it is to have. What --add, --remove,
---serve, --label and --unlabel make of that, in the order given, is shown as a difference against FILE, and sent."""
+No server tells its configuration: --config FILE must hold what it has now, or what it is to have. What --add,
+--platform, --remove, --serve, --label and --unlabel make of that, in the order given, is shown as a difference against
+FILE, and sent."""
 
 RELOAD_EPILOG = f"""examples:
   tfs-admin reload --config models.config
@@ -149,6 +150,7 @@ def _reload(add: Any) -> None:
     change = parser.add_argument_group("what changes, in the order given")
     edits: tuple[tuple[str, str, str], ...] = (
         ("add", "NAME=PATH[@POLICY]", "one more model; POLICY is latest:N (default latest:1), all, or versions:1,2"),
+        ("platform", "NAME=PLATFORM", "what loads a model; tensorflow for one that was added, unless told otherwise"),
         ("remove", "NAME", "one model less"),
         ("serve", "NAME@POLICY", "other versions of a model"),
         ("label", "NAME:LABEL=VERSION", "a label, new or moved, for a version that is AVAILABLE already"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from tfs_client.errors import ConfigError
@@ -40,6 +41,13 @@ def _add(config: ModelServerConfig, text: str) -> ModelServerConfig:
     return config.add(ModelConfig(name, path, versions=_policy(policy)))
 
 
+def _platform(config: ModelServerConfig, text: str) -> ModelServerConfig:
+    name, platform = _cut(text, "=", "NAME=PLATFORM, as in scale=python")
+    if name not in config.names:
+        raise ConfigError(f"there is no model {name!r}; --add {name}=PATH comes before its platform")
+    return config.add(replace(config[name], platform=platform), replace=True)
+
+
 def _remove(config: ModelServerConfig, text: str) -> ModelServerConfig:
     return config.remove(text)
 
@@ -62,6 +70,7 @@ def _unlabel(config: ModelServerConfig, text: str) -> ModelServerConfig:
 
 _APPLY: dict[str, Callable[[ModelServerConfig, str], ModelServerConfig]] = {
     "add": _add,
+    "platform": _platform,
     "remove": _remove,
     "serve": _serve,
     "label": _label,

@@ -15,6 +15,8 @@ WORDS = (
     ("tls=True", "--tls"),
     ("leave tls out", "leave --tls out"),
     ("model= names", "--model names"),
+    ("token= sends one with every call", "--token sends one"),
+    ("retry=RetryPolicy() tries such calls again", "try again"),
 )
 """What the library's texts call an option, and what it is called here."""
 

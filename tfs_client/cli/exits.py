@@ -78,8 +78,15 @@ def show(text: str) -> None:
 def said(program: str, text: str, code: int) -> int:
     """Say a text, in one line, on standard error, after the command's name; returns the exit code that goes with it."""
     if sys.stderr is not None:
-        print(f"{program}: {' '.join(text.split())}", file=sys.stderr)
+        print(f"{program}: {_in_one_line(text)}", file=sys.stderr)
     return code
+
+
+def _in_one_line(text: str) -> str:
+    """The lines of a text one after the other, as sentences, whether or not they end like some."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    ended = [line if line[-1] in ".:;,?!" else f"{line};" for line in lines[:-1]]
+    return " ".join([*ended, *lines[-1:]])
 
 
 def _nobody_reads() -> None:

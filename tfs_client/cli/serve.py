@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tfs_client._version import __version__
 from tfs_client.cli import exits
-from tfs_client.cli.serve_flags import Arguments, Use, read, usage
+from tfs_client.cli.serve_flags import Arguments, Use, complaint, read, usage
 from tfs_client.errors import CallError, TFServingError
 
 PROGRAM = "tfs-serve"
@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         exits.show(f"TensorFlow ModelServer: {__version__} (tfs_client)\nTensorFlow Library: {_tensorflow_version()}")
         return exits.OK
     if arguments.unknown:
-        exits.show(f"unknown argument: {arguments.unknown[0]}\n{usage(PROGRAM)}")
+        exits.show("\n".join(map(complaint, arguments.unknown)))
+        exits.show(f"The server was not started. {PROGRAM} --help lists all flags")
+        return FAILED
     _tell_unused(arguments)
     return _serve(arguments)
 

@@ -29,6 +29,14 @@ def tls(path: str) -> ServerTLS:
     from tfs_client.protos.tensorflow_serving.config.ssl_config_pb2 import SSLConfig
 
     config = message(path, SSLConfig)
+    for field in ("server_key", "server_cert", "custom_ca"):
+        text = getattr(config, field)
+        if "-----BEGIN " not in text and (text or field != "custom_ca"):
+            got = f"a text of {len(text)} characters" if text else "nothing"
+            raise InvalidArgumentError(
+                f"{path}: expected {field} to be what is in a PEM file, which begins with '-----BEGIN', its lines "
+                f"ended by \\n, and not the path of one; got {got}"
+            )
     try:
         return ServerTLS(
             certificate=config.server_cert.encode(),
@@ -37,7 +45,7 @@ def tls(path: str) -> ServerTLS:
             client_verify=config.client_verify,
         )
     except ConfigError as error:
-        raise InvalidArgumentError(f"{path}: {error}") from None
+        raise InvalidArgumentError(f"{path}: {error}".replace("expected ca,", "expected custom_ca,")) from None
 
 
 def token(path: str) -> str:

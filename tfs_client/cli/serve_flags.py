@@ -1,7 +1,8 @@
 """The flags of tfs-serve: those of tensorflow_model_server under their own names, and a few of ours.
 
 They are read as the model server reads its own: ``--name=value``, for booleans also ``--name``; ``--`` ends them. What
-is no flag is told and passed over, what has a value that cannot be read ends the program.
+has a value that cannot be read ends the program, and so does what is no flag, where the model server goes on: of
+``--token-file=x`` it would make a server without a token.
 Source: model_servers/main.cc; tsl/util/command_line_flags.cc.
 """
 
@@ -141,6 +142,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("enable_grpc_healthcheck_service", "bool", False, "offer grpc.health.v1.Health"),
     Flag("enable_serialization_as_tensor_content", "bool", False, "answer with tensor content, not typed fields"),
     Flag("host", "string", "127.0.0.1", "address to listen at; 0.0.0.0: everybody may call", Use.OWN),
+    Flag("model_platform", "string", "tensorflow", "platform of the only model; python: servable.py", Use.OWN),
     Flag("token_file", "string", "", "file with the token that callers must bring; empty: no token", Use.OWN),
     Flag("rest_api_max_body_bytes", "int64", 1 << 30, "how large a REST body may be, also once inflated", Use.OWN),
     Flag("embedded", "bool", False, "serve the models that come with the package", Use.OWN),
@@ -169,8 +171,8 @@ class Arguments:
 
     @property
     def usable(self) -> bool:
-        """False where the model server shows its usage and ends."""
-        return not self.wrong and list(self.unknown[:1]) != ["--help"]
+        """False where the usage is to be shown."""
+        return not self.wrong and not {"--help", "-h"}.intersection(self.unknown)
 
 
 def read(argv: Sequence[str]) -> Arguments:
@@ -199,6 +201,24 @@ def _parts(argument: str) -> tuple[str, str | None]:
         return "", None
     name, equals, text = argument[2:].partition("=")
     return name, text if equals else None
+
+
+def complaint(argument: str) -> str:
+    """What to say of an argument that is no flag."""
+    return f"unknown argument: {argument}{_hint(argument)}"
+
+
+def _hint(argument: str) -> str:
+    from difflib import get_close_matches
+
+    if not argument.startswith("-"):
+        return " (a flag and its value are one argument: --name=value)"
+    name, equals, text = argument.lstrip("-").partition("=")
+    kinds = {flag.name: flag.kind for flag in FLAGS}
+    for close in get_close_matches(name.replace("-", "_"), kinds, n=1):
+        value = f"={text}" if equals else "" if kinds[close] == "bool" else "=VALUE"
+        return f" (did you mean --{close}{value}?)"
+    return ""
 
 
 def usage(program: str, flags: Iterable[Flag] = FLAGS) -> str:

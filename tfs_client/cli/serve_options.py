@@ -81,14 +81,16 @@ def _check(flags: Any) -> None:
 def _models(flags: Any) -> dict[str, Any]:
     """The models of a file, or else the only one."""
     if flags.model_config_file:
+        if flags.model_base_path:
+            log.warning("--model_name and --model_base_path count for nothing beside --model_config_file")
         polls = flags.model_config_file_poll_wait_seconds
         return {"model_config_file": flags.model_config_file, "model_config_file_poll_wait_seconds": polls}
     if not flags.model_base_path:
         return {}
-    name, path = flags.model_name, flags.model_base_path
+    name, path, platform = flags.model_name, flags.model_base_path, flags.model_platform
     log.info("Building single TensorFlow model file config:  model_name: %s model_base_path: %s", name, path)
     check_names_and_paths((ListedModel(name, path),))
-    return {"model_config": ModelServerConfig([ModelConfig(name, path)])}
+    return {"model_config": ModelServerConfig([ModelConfig(name, path, platform=platform)])}
 
 
 def _batching(flags: Any) -> BatchingParameters | None:
@@ -139,15 +141,17 @@ def _platforms(flags: Any, batching: BatchingParameters | None) -> PlatformOptio
 
 def _rest_port(flags: Any) -> int | None:
     if not flags.rest_api_port:
+        if flags.monitoring_config_file:
+            log.warning("--monitoring_config_file has no effect: metrics are at the port that --rest_api_port opens")
         return None
     if flags.rest_api_port == flags.port:
-        log.error(
-            "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
-            "Skipped exporting HTTP/REST API."
+        raise InvalidArgumentError(
+            "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API."
         )
-        return None
     if not 0 < flags.rest_api_port < 65536:
         raise InvalidArgumentError(f"rest_api_port must be a port, or 0 for none; was {flags.rest_api_port}")
+    if flags.ssl_config_file:
+        log.warning("--ssl_config_file secures gRPC alone: at --rest_api_port all goes in the clear, tokens too")
     port: int = flags.rest_api_port
     return port
 

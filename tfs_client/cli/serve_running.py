@@ -62,14 +62,11 @@ def _start_grpc(server: Server) -> None:
 
 
 def _start_rest(server: Server, port: int) -> None:
-    """Open the REST port; where that cannot be, gRPC has to do."""
     try:
         server.open_rest(port)
     except ConfigError as error:
-        if isinstance(error.__cause__, ImportError):  # not the port's fault: REST is not installed
-            raise
-        log.error("Failed to start HTTP Server at localhost:%d", port)
         log.error("%s", error)
+        raise InvalidArgumentError(f"Failed to start HTTP Server at localhost:{port}") from error
 
 
 def _add_embedded(server: Server) -> None:
@@ -77,6 +74,7 @@ def _add_embedded(server: Server) -> None:
 
     for name, signatures in MODELS.items():
         server.add_model(name, signatures())
+    log.info("Serving the embedded models: %s", ", ".join(MODELS))
 
 
 def _stop(server: Server, starting: threading.Thread, number: signal.Signals) -> None:

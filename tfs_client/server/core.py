@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
-from tfs_client.errors import CallError, CancelledError, UnavailableError
+from tfs_client.errors import CallError, CancelledError, FailedPreconditionError, UnavailableError
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.server import model_list
 from tfs_client.server.config import ServerConfig
@@ -72,6 +72,8 @@ class ServerCore:
         """
         self._stopping.clear()
         file, period = self._config.model_config_file, self._config.model_config_file_poll_wait_seconds
+        if file is not None or self._config.model_config is not None:
+            log.info("The ports open once every model of the configuration is served")
         if self._config.model_config is not None:
             self._apply(self._config.model_config.to_proto(), self._config.start_wait, own=True)
         elif file is not None:
@@ -157,6 +159,7 @@ class ServerCore:
             models = model_list.read(config)
             if models is None:
                 log.info("Taking no action for empty config.")
+                log.warning("The configuration is empty; no models at all are written model_config_list {}")
                 return None, False
             labels = self._checked(models, own)
             self._manager.claim([model.name for model in models])
@@ -171,12 +174,7 @@ class ServerCore:
         """The labels of a list in which every model is good. The model server's checks come first, in its order."""
         model_list.check_names_and_paths(models)
         model_list.check_platforms_kept(self._models, models)
-        labels = model_list.checked_labels(
-            models,
-            self._manager.is_available,
-            self._manager.labels(),
-            allow_unavailable=self._config.allow_version_labels_for_unavailable_models,
-        )
+        labels = self._labels(models)
         log.info("Adding/updating models.")
         for model in models:
             log.info(" (Re-)adding model: %s", model.name)
@@ -185,6 +183,20 @@ class ServerCore:
         if not own and not self._config.allow_python_reload:
             model_list.check_code(models, self._code_paths)
         return labels
+
+    def _labels(self, models: Models) -> LabelTable:
+        ahead = self._config.allow_version_labels_for_unavailable_models
+        try:
+            return model_list.checked_labels(
+                models, self._manager.is_available, self._manager.labels(), allow_unavailable=ahead
+            )
+        except FailedPreconditionError:
+            if not ahead:
+                log.error(
+                    "With --allow_version_labels_for_unavailable_models labels may wait for their versions, which a "
+                    "server that starts with labels needs"
+                )
+            raise
 
     def _watch(self, models: Models) -> bool:
         """Let the source watch these models; whether there was none before."""

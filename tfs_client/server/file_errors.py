@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from tfs_client.errors import CallError, StatusCode, TFServingError, call_error
+from tfs_client.errors import CallError, FailedPreconditionError, StatusCode, TFServingError, call_error
 
 # TensorFlow's table of system errors (tensorflow/core/platform/errors.cc), as far as files know them.
 BY_ERRNO = {
@@ -19,6 +19,10 @@ BY_ERRNO = {
     errno.EMFILE: StatusCode.RESOURCE_EXHAUSTED,
     errno.ENOMEM: StatusCode.RESOURCE_EXHAUSTED,
 }
+
+
+class MissingPackageError(FailedPreconditionError):
+    """A load that needs a package which is not installed, so that trying again is of no use."""
 
 
 def file_error(error: OSError, path: str) -> CallError:

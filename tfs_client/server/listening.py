@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+from typing import Any
 
 import grpc
 
@@ -41,8 +43,34 @@ def _bind(server: grpc.Server, where: str, config: ServerConfig) -> int:
     except RuntimeError:
         port = 0
     if not port:
-        raise ConfigError(
-            f"cannot listen at {where}: the port is taken or not ours to use, or the host is no address of this "
-            "machine" + ("" if config.tls is None else ", or certificate and key do not belong together")
-        )
+        raise ConfigError(f"cannot listen at {where}: {_trouble(where, config)}")
     return port
+
+
+def _trouble(where: str, config: ServerConfig) -> str:
+    """Why gRPC cannot bind an address, of which it says nothing: what the system tells when we try it ourselves."""
+    try:
+        if where.startswith("unix:"):
+            _try_socket(socket.AF_UNIX, where.removeprefix("unix:"))
+        else:
+            for family, _, _, _, address in socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM):
+                _try_socket(family, address)
+    except OSError as error:
+        return error.strerror or str(error)
+    return (
+        "the port is not ours to use, or the host is no address of this machine"
+        if config.tls is None
+        else "certificate and key do not belong together"
+    )
+
+
+def _try_socket(family: int, address: Any) -> None:
+    """Bind and listen as gRPC does. Raises OSError."""
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        try:
+            sock.listen()
+        finally:
+            if family == socket.AF_UNIX:
+                os.unlink(address)

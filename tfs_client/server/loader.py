@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tfs_client.errors import CallError, CancelledError, ConfigError, call_error
-from tfs_client.server.file_errors import file_error, load_error, status_text
+from tfs_client.server.file_errors import MissingPackageError, file_error, load_error, status_text
 from tfs_client.server.servable import Servable
 
 log = logging.getLogger("tfs_client.server")
@@ -135,12 +135,16 @@ def load(who: str, loader: Loader, retries: Retries, cancelled: threading.Event)
 def attempts(what: str, attempt: Callable[[], T], retries: Retries, cancelled: threading.Event) -> T:
     """The result of the first attempt that succeeds. Raises CallError, that of the last one.
 
-    Once ``cancelled`` is set there are no more attempts, and a pause ends at once.
+    Once ``cancelled`` is set there are no more attempts, and a pause ends at once. What a missing package has ended is
+    not tried again.
     """
     failed: CallError = CancelledError("Loading of servable cancelled")
     for retry in range(retries.count + 1):
         if retry:
-            cancelled.wait(min(max(0.0, retries.pause), threading.TIMEOUT_MAX))
+            pause = min(max(0.0, retries.pause), threading.TIMEOUT_MAX)
+            if pause:
+                log.warning("%s: retry %d of %d in %g s", what, retry, retries.count, pause)
+            cancelled.wait(pause)
         if cancelled.is_set():
             log.info("Retrying of %s was cancelled.", what)
             raise failed
@@ -151,5 +155,7 @@ def attempts(what: str, attempt: Callable[[], T], retries: Retries, cancelled: t
         except CallError as error:
             failed = error
             log.error("%s failed: %s", what, status_text(error))
+            if isinstance(error, MissingPackageError):
+                raise
     log.info("Retrying of %s exhausted max_num_retries: %d", what, retries.count)
     raise failed

@@ -7,6 +7,7 @@ Source: servables/tensorflow/saved_model_bundle_source_adapter.cc, saved_model_b
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +15,15 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from tfs_client.errors import NotFoundError
 from tfs_client.server.loader import Load, Warmup
 from tfs_client.server.measures import Measures
 from tfs_client.server.servable import Servable
 
 if TYPE_CHECKING:
     from tfs_client.server.batching import BatchingParameters, BatchScheduler
+
+log = logging.getLogger("tfs_client.server")
 
 PER_MODEL_FILE = "batching_params.pbtxt"
 
@@ -133,11 +137,18 @@ class Platforms:
 
 def load_tensorflow(path: str, *, options: PlatformOptions) -> Servable:
     """Load a model that TensorFlow runs. Raises CallError, FAILED_PRECONDITION without TensorFlow."""
-    from tfs_client.server.backends import saved_model, tflite
+    from tfs_client.server.backends import python_folder, saved_model, tflite
 
     if options.prefer_tflite_model and os.path.exists(os.path.join(path, tflite.FILE)):
         return tflite.load(path)
-    return saved_model.load(path, tags=options.saved_model_tags, intra_op=options.intra_op, inter_op=options.inter_op)
+    try:
+        return saved_model.load(
+            path, tags=options.saved_model_tags, intra_op=options.intra_op, inter_op=options.inter_op
+        )
+    except NotFoundError:
+        if os.path.exists(os.path.join(path, python_folder.FILE)):
+            log.warning("%s has a %s: models of that kind are of the platform python", path, python_folder.FILE)
+        raise
 
 
 def load_python(path: str) -> Servable:

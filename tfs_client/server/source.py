@@ -24,6 +24,7 @@ log = logging.getLogger("tfs_client.server")
 # What strings::safe_strto64 takes: blanks around, a sign, leading zeros.
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
 _URI = re.compile(r"([A-Za-z][0-9A-Za-z.]+)://(.*)", re.DOTALL)
+_OF_VERSIONS = frozenset({"saved_model.pb", "saved_model.pbtxt", "servable.py"})  # files that only versions have
 _INT64 = range(-(1 << 63), 1 << 63)
 
 Choice = Latest | AllVersions | tuple[int, ...]
@@ -62,9 +63,10 @@ def version_of(child: str) -> int | None:
 
 def find(model: Watched, children: Iterable[str]) -> Found:
     """The wanted versions among the children of the base path."""
+    children = [*children]
     names = _names_by_version(children)
     if not names:
-        return Found({}, (_none_found(model),))
+        return Found({}, (_none_found(model), *_itself_a_version(model, children)))
     if isinstance(model.versions, Latest):
         return _largest_names(names, sorted(names, reverse=True)[: model.versions.count])
     if isinstance(model.versions, AllVersions):
@@ -125,6 +127,16 @@ def _none_found(model: Watched) -> str:
         f"No versions of servable {model.name} found under base path {model.base_path}. "
         "Did you forget to name your leaf directory as a number (eg. '/1/')?"
     )
+
+
+def _itself_a_version(model: Watched, children: Iterable[str]) -> list[str]:
+    """A word to those who gave the directory of a version."""
+    return [
+        f"Base path {model.base_path} of servable {model.name} has a {child}, so it looks like a version itself; "
+        "a base path is the directory in which the numbered versions are"
+        for child in children
+        if child in _OF_VERSIONS
+    ]
 
 
 def directory_of(base_path: str) -> str:

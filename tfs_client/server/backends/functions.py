@@ -108,6 +108,8 @@ def _output(answer: Mapping[str, Any], alias: str, spec: TensorSpec) -> Array:
     try:
         if type(values) is np.ndarray and row_of(values.dtype) is spec.row is not STRING:  # as it nearly always is
             return values
+        if values is None:
+            raise EncodeError("the function returned None for it")
         if isinstance(values, np.ndarray) and not _keeps_kind(values, spec):
             raise EncodeError(f"expected values for {spec.row.name}, got an array of {values.dtype}")
         return as_array(values, spec.row)

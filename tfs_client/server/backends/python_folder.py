@@ -79,7 +79,14 @@ def load(path: str) -> PythonServable:
         package.forget()
         log.exception("%s cannot be loaded", os.path.join(path, FILE))
         code = next(code for kind, code in CODES if isinstance(error, kind))
-        raise code(f"{path}: {traceback.format_exception_only(error)[-1].strip()}") from error
+        raise code(f"{path}: {_last_line(error)}") from error
+
+
+def _last_line(error: BaseException) -> str:
+    """What a traceback ends with; a SyntaxError says where it is only further up."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error}"
+    return traceback.format_exception_only(error)[-1].strip()
 
 
 def _signatures(package: _Package, path: str) -> Mapping[str, FunctionSignature]:

@@ -23,9 +23,10 @@ import numpy as np
 
 from tfs_client.codec import tensors, wire
 from tfs_client.codec.dtypes import BY_NUMBER
-from tfs_client.errors import FailedPreconditionError, StatusCode, call_error
+from tfs_client.errors import StatusCode, call_error
 from tfs_client.server.backends import meta_graphs
 from tfs_client.server.deadlines import deadline
+from tfs_client.server.file_errors import MissingPackageError
 from tfs_client.server.servable import Array, Run
 from tfs_client.signatures import Signature, TensorSpec
 
@@ -60,11 +61,11 @@ def load(path: str, *, tags: Iterable[str] = ("serve",), intra_op: int = 0, inte
 
 
 def tensorflow() -> Any:
-    """The package. Raises FailedPreconditionError that tells how to install it."""
+    """The package. Raises MissingPackageError that tells how to install it."""
     try:
         return import_module("tensorflow")
     except ImportError as error:
-        raise FailedPreconditionError(
+        raise MissingPackageError(
             f"running this model needs TensorFlow: pip install 'tfs-client[tensorflow]' ({error})"
         ) from error
 

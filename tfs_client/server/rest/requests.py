@@ -70,7 +70,10 @@ def predict_request(root: dict[str, Any], spec: ModelSpec, servable: Servable) -
         raise InvalidArgumentError(f'Serving signature name: "{name}" not found in signature def')
     if not signature.inputs:
         raise InvalidArgumentError(f"Failed to get input map for signature: {spec.signature or 'DEFAULT'}")
-    return TensorRequest(spec, tensors_of(root, signature))
+    inputs = tensors_of(root, signature)
+    for array in inputs.values():  # as over gRPC, where they are views of the request
+        array.flags.writeable = False
+    return TensorRequest(spec, inputs)
 
 
 def form_of(root: dict[str, Any]) -> str:
