@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from tfs_client.batching.batched import predict_batched
@@ -15,6 +14,7 @@ from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job
 from tfs_client.batching.rows import Rows
 from tfs_client.batching.steps import END, NOT_YET, Begin, Broken, Ended, Give, Inbox, Read
+from tfs_client.errors import ClosedError
 from tfs_client.results import Prediction
 
 Call = Callable[[Any], Awaitable[Prediction]]  # makes a call for inputs
@@ -36,7 +36,7 @@ async def batched(call: Call, rows: Rows, batch_size: int, pace: Pace) -> Predic
             else:
                 await calls.wait(step.seconds)  # type: ignore[union-attr]  # a Wait, there are no others here
     finally:
-        await calls.cancel()
+        await _ended_early(calls.under_way)
 
 
 async def many(call: Call, examples: Iterable[Any] | AsyncIterable[Any], plan: Plan) -> AsyncIterator[Outcome]:
@@ -61,8 +61,7 @@ async def many(call: Call, examples: Iterable[Any] | AsyncIterable[Any], plan: P
             else:
                 await calls.wait(step.seconds)
     finally:
-        await source.close()
-        await calls.cancel()
+        await _ended_early({*calls.under_way, *source.reading})
 
 
 class Calls:
@@ -71,19 +70,20 @@ class Calls:
     Attributes:
         inbox: where they come to when they have ended.
         news: set when there is something new, also in the source.
+        under_way: the tasks that make them.
     """
 
     def __init__(self, call: Call) -> None:
         self.inbox: Inbox = deque()
         self.news = asyncio.Event()
         self._call = call
-        self._under_way: set[asyncio.Task[None]] = set()
+        self.under_way: set[asyncio.Task[Any]] = set()
 
     async def begin(self, step: Begin) -> None:
         """Begin a call."""
         task = asyncio.ensure_future(self._made(step))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
         await asyncio.sleep(0)  # so that it is sent now, however long results and examples come without a wait
 
     async def _made(self, step: Begin) -> None:
@@ -91,6 +91,9 @@ class Calls:
             self._ended(step.job, await self._call(step.inputs), None)
         except Exception as error:
             self._ended(step.job, None, error)
+        except asyncio.CancelledError:  # by this module, which does not look; or by a client's own doing
+            self._ended(step.job, None, ClosedError("the call was cancelled"))
+            raise
 
     def _ended(self, job: Job[Any], prediction: Prediction | None, error: Exception | None) -> None:
         self.inbox.append(Ended(job, prediction, error))
@@ -99,17 +102,24 @@ class Calls:
     async def wait(self, seconds: float | None) -> None:
         """Wait until something has come, but not longer."""
         if not self.inbox:
-            with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
-                await asyncio.wait_for(self.news.wait(), seconds)
+            # No wait_for: before Python 3.12 it may swallow the cancelling of this task.
+            timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self.news.set)
+            try:
+                await self.news.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
         self.news.clear()
-
-    async def cancel(self) -> None:
-        """Cancel what is under way, and see it end."""
-        await _ended_early(self._under_way)
 
 
 class _Source:
-    """Examples, read when they are asked for."""
+    """Examples, read when they are asked for.
+
+    Attributes:
+        reading: the task that reads them, if there is one.
+    """
+
+    reading: Sequence[asyncio.Task[Any]] = ()
 
     def __init__(self, examples: Iterable[Any]) -> None:
         self._examples = iter(examples)
@@ -121,41 +131,52 @@ class _Source:
         except Exception as error:
             return Broken(error)
 
-    async def close(self) -> None:
-        """Nothing more is asked for."""
-
 
 class _AsyncSource(_Source):
-    """Examples of an asynchronous source: a task reads one each time one is asked for."""
+    """Examples of an asynchronous source: a task reads one each time one is asked for.
+
+    It is one task for all of them, for a source may hold what belongs to a task: a timeout, or a group of tasks.
+    """
 
     def __init__(self, examples: AsyncIterable[Any], news: asyncio.Event) -> None:
         self._source = examples.__aiter__()
         self._news = news
-        self._reading: asyncio.Task[Any] | None = None
+        self._wanted = asyncio.Event()
+        self._asked = False
+        self._there: deque[Any] = deque()
+        self.reading = (asyncio.ensure_future(self._read()),)
 
     def read(self) -> Any:
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._next())
-            self._reading.add_done_callback(lambda _: self._news.set())
-        if not self._reading.done():
-            return NOT_YET
-        reading, self._reading = self._reading, None
-        return reading.result()
+        if self._there:
+            self._asked = False
+            return self._there.popleft()
+        if not self._asked:
+            self._asked = True
+            self._wanted.set()
+        return NOT_YET
 
-    async def _next(self) -> Any:
-        try:
-            return await self._source.__anext__()
-        except StopAsyncIteration:
-            return END
-        except Exception as error:
-            return Broken(error)
-
-    async def close(self) -> None:
-        if self._reading is not None:
-            await _ended_early({self._reading})
+    async def _read(self) -> None:
+        found: Any = None
+        while found is not END and not isinstance(found, Broken):
+            found = None  # nobody but the reader keeps it
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                found = await self._source.__anext__()
+            except StopAsyncIteration:
+                found = END
+            except Exception as error:
+                found = Broken(error)
+            except asyncio.CancelledError as error:
+                self._there.append(Broken(error))  # of the source's own making, or nobody looks any more
+                self._news.set()
+                raise
+            self._there.append(found)
+            self._news.set()
 
 
 async def _ended_early(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and see them end."""
     for task in list(tasks):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -33,6 +33,6 @@ def predict_batched(
                 result.put(job.rows, prediction)
             elif error is not None and pipeline.failed(job, error, clock()):
                 if len(job.rows) < rows.count and isinstance(error, TFServingError):
-                    error = with_place(error, f"It was about rows {job.rows.start} to {job.rows.stop - 1}.")
+                    raise with_place(error, f"It was about rows {job.rows.start} to {job.rows.stop - 1}.")
                 raise error
     return result.prediction(clock() - began)

@@ -16,6 +16,7 @@ from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job
 from tfs_client.batching.rows import Rows
 from tfs_client.batching.steps import END, NOT_YET, Begin, Broken, Ended, Give, Inbox, Read
+from tfs_client.errors import ClosedError
 from tfs_client.results import Prediction
 
 Call = Callable[[Any], Future[Prediction]]  # begins a call for inputs
@@ -90,9 +91,7 @@ class Calls:
 
     def _ended(self, job: Job[Any], future: Future[Prediction]) -> None:
         self._under_way.discard(future)
-        if future.cancelled():
-            return
-        error = future.exception()
+        error = ClosedError("the call was cancelled") if future.cancelled() else future.exception()
         self.inbox.append(Ended(job, None if error else future.result(), error))
         self.news.set()
 
@@ -148,15 +147,18 @@ class _WatchedSource(_Source):
         return NOT_YET
 
     def _work(self) -> None:
-        while True:
+        found: Any = None
+        while found is not END and not isinstance(found, Broken):
+            found = None  # nobody but the reader keeps it
             self._wanted.acquire()
             if self._closed:
                 return
-            found = super().read()
+            try:
+                found = super().read()
+            except BaseException as error:  # a thread cannot pass on an exit or an interrupt, but the reader can
+                found = Broken(error)
             self._there.append(found)
             self._news.set()
-            if found is END or isinstance(found, Broken):
-                return
 
     def close(self) -> None:
         self._closed = True

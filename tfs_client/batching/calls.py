@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -120,8 +121,11 @@ class BatchedCalls:
         Closing it cancels what is under way.
 
         An example that the model refuses fails alone: the others of its request are sent again without it. While the
-        server's queues are full, examples wait and are sent again, for half a minute at the most. What the source
-        raises comes after the results of the examples before.
+        server's queues are full, examples wait and are sent again, as long as it answers others of them, or half a
+        minute. What the source raises comes after the results of the examples before.
+
+        An example must not be changed until its result is there: a source that fills one array again and again gives
+        copies. The arrays of results are views of the reply to their batch and keep all of it alive.
         """
         from tfs_client.batching.blocking import many
 
@@ -227,9 +231,13 @@ def plan_of(
 
 def checked_batch_size(size: object) -> int:
     """A number of rows. Raises ConfigError."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    try:
+        rows = 0 if isinstance(size, bool) else operator.index(size)  # type: ignore[arg-type]  # numpy's integers too
+    except TypeError:
+        rows = 0
+    if rows < 1:
         raise ConfigError(f"expected a batch size of at least 1, got {size!r}")
-    return size
+    return rows
 
 
 def checked_delay(seconds: object) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from copy import copy
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
 from tfs_client.batching.steps import Ended
-from tfs_client.errors import DeadlineExceededError, TFServingError
+from tfs_client.batching.verdicts import own_copy
+from tfs_client.errors import DeadlineExceededError
 from tfs_client.results import Prediction
 
 
@@ -28,6 +29,7 @@ class Caller:
         deadline: when it must be done; infinity for no limit.
         limit: the same in seconds from its beginning, for error texts.
         sent: whether the row is, or has been, under way.
+        over: whether an outcome is on its way to the future, though no request has ended.
     """
 
     example: Example
@@ -35,30 +37,51 @@ class Caller:
     deadline: float
     limit: float | None
     sent: bool = False
+    over: bool = False
 
-    def goes(self, now: float) -> bool:
-        """Whether the row is to be sent: not when the caller gave up, or when its time is over."""
+    def goes(self) -> bool:
+        """Whether the row is to be sent: not when the caller gave up, or has an outcome already."""
+        if self.over:
+            return False
         if self.sent:
             return not self.future.done()
-        if self.future.cancelled():
-            return False
-        if now >= self.deadline:
-            self.fail(DeadlineExceededError(f"no request could be sent within {self.limit:g} s", "Predict"))
-            return False
         # From here on a caller of the threads' kind cannot cancel any more; one of asyncio's kind can.
         start = getattr(self.future, "set_running_or_notify_cancel", None)
-        self.sent = start is None or start()
+        self.sent = start() if start is not None else not self.future.cancelled()
         return self.sent
 
-    def fail(self, error: BaseException) -> None:
-        """The call has failed."""
-        if not self.future.done():
-            self.future.set_exception(error)
+    def late(self) -> DeadlineExceededError:
+        """What a caller is told when its time is over."""
+        what = "no answer" if self.sent else "no request could be sent"
+        return DeadlineExceededError(f"{what} within {self.limit:g} s", "Predict")
 
-    def answer(self, prediction: Prediction) -> None:
-        """The call has its answer."""
-        if not self.future.done():
-            self.future.set_result(prediction)
+
+class Outcome(NamedTuple):
+    """How calls ended, still to be told to the callers. That runs code of theirs, so it is not done under a lock."""
+
+    callers: Sequence[Caller]
+    prediction: Prediction | None
+    error: BaseException | None
+
+    def tell(self) -> None:
+        """Give every caller its result, or an error of its own."""
+        results: Sequence[Any] = ()
+        error = self.error
+        if self.prediction is not None:
+            try:
+                results = taken_apart(self.prediction, len(self.callers))
+            except Exception as wrong:  # whatever it is, those who wait must hear of it
+                error = wrong
+        if error is not None:
+            results = [own_copy(error) for _ in self.callers]
+        for caller, result in zip(self.callers, results, strict=True):
+            if caller.future.done():
+                continue
+            with suppress(InvalidStateError):  # cancelled this moment
+                if error is None:
+                    caller.future.set_result(result)
+                else:
+                    caller.future.set_exception(result)
 
 
 class Request(NamedTuple):
@@ -66,12 +89,10 @@ class Request(NamedTuple):
 
     Attributes:
         job: what is reported back when it has ended.
-        inputs: what is sent.
         timeout: seconds it may take, so that the most patient of the callers gets an answer; None for no limit.
     """
 
     job: Job[list[Caller]]
-    inputs: Any
     timeout: float | None
 
 
@@ -89,6 +110,9 @@ class Collector:
         self._shared = shared
         self._gathering: Gathering[Caller] = Gathering(batch_size, max_delay)
         self._pipeline: Pipeline[list[Caller]] = Pipeline(pace, batch_size, alone=True)
+        self._callers: set[Caller] = set()  # who have no outcome yet
+        self._soonest = math.inf  # none of their deadlines is sooner
+        self._outcomes: list[Outcome] = []
         self.closing = False
 
     @property
@@ -98,12 +122,15 @@ class Collector:
 
     def add(self, caller: Caller, now: float) -> None:
         """Another caller."""
+        self._callers.add(caller)
+        self._soonest = min(self._soonest, caller.deadline)
         batch = self._gathering.add(caller.example.kind, caller, now)
         if batch is not None:
             self._pipeline.add(batch)
 
     def requests(self, now: float) -> Iterator[Request]:
         """What is to be sent now."""
+        self._expire(now)
         while True:
             if self._pipeline.hungry:
                 batch = self._gathering.oldest() if self.closing else self._gathering.due(now)
@@ -112,46 +139,59 @@ class Collector:
             job = self._pipeline.next(now)
             if job is None:
                 return
-            job.rows = [caller for caller in job.rows if caller.goes(now)]
-            if not job.rows:
+            going = [caller for caller in job.rows if caller.goes()]
+            self._callers.difference_update(set(job.rows).difference(going))
+            if not going:
                 self._pipeline.dropped()
                 continue
-            try:
-                inputs = stacked([caller.example for caller in job.rows], self._shared)
-            except TFServingError as error:
-                self.ended(Ended(job, None, error), now)
-                continue
-            last = max(caller.deadline for caller in job.rows)
-            yield Request(job, inputs, None if last == math.inf else max(0.001, last - now))
+            job.rows = going
+            last = max(caller.deadline for caller in going)
+            yield Request(job, None if last == math.inf else max(0.001, last - now))
+
+    def inputs(self, request: Request) -> Any:
+        """What is sent. Raises TFServingError for rows that make no request."""
+        return stacked([caller.example for caller in request.job.rows], self._shared)
 
     def ended(self, end: Ended, now: float) -> None:
-        """A request has ended: its callers get their outcomes, or wait again."""
+        """A request has ended: its callers have their outcomes, or wait again."""
         job, prediction, error = end
-        self._gathering.batch_size = self._pipeline.batch_size
         if prediction is not None:
             self._pipeline.answered(job, now)
-            try:
-                results = taken_apart(prediction, len(job.rows))
-            except TFServingError as wrong:
-                error = wrong
-            else:
-                for caller, result in zip(job.rows, results, strict=True):
-                    caller.answer(result)
-                return
         elif error is not None and not self._pipeline.failed(job, error, now):
+            self._gathering.batch_size = self._pipeline.batch_size
             return
-        assert error is not None
-        for caller in job.rows:
-            caller.fail(copy(error))  # its own, for every thread that raises one adds its traceback to it
+        self._gathering.batch_size = self._pipeline.batch_size
+        self._callers.difference_update(job.rows)
+        self._outcomes.append(Outcome(job.rows, prediction, error))
+
+    def outcomes(self) -> list[Outcome]:
+        """What callers are to be told, once."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
 
     def give_up(self, error: BaseException) -> None:
-        """Everybody who has not been sent yet gets this error."""
+        """Everybody whose row waits to be sent gets this error."""
+        waiting = self._pipeline.withdraw()
         while (callers := self._gathering.oldest()) is not None:
-            for caller in callers:
-                caller.fail(error)
+            waiting.append(callers)
+        self._fail([(caller, error) for callers in waiting for caller in callers])
 
     def wait(self, now: float) -> float | None:
-        """Seconds until there is something to send though nobody calls and nothing ends; None when there is not."""
+        """Seconds until there is something to do though nobody calls and nothing ends; None when there is not."""
         due = self._gathering.next_due() if self._pipeline.hungry else None
-        pauses = [self._pipeline.wait(now), None if due is None else max(0.0, due - now)]
+        times = [when for when in (due, self._soonest) if when is not None and when < math.inf]
+        pauses = [self._pipeline.wait(now), *(max(0.0, when - now) for when in times)]
         return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _expire(self, now: float) -> None:
+        """Those whose time is over need not wait for what is under way."""
+        if now >= self._soonest:
+            self._fail([(caller, caller.late()) for caller in self._callers if now >= caller.deadline])
+            self._soonest = min((caller.deadline for caller in self._callers), default=math.inf)
+
+    def _fail(self, errors: Sequence[tuple[Caller, BaseException]]) -> None:
+        for caller, error in errors:
+            if not caller.over:
+                caller.over = True
+                self._callers.discard(caller)
+                self._outcomes.append(Outcome([caller], None, error))

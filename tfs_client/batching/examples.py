@@ -34,7 +34,7 @@ def example_of(value: Any) -> Example:
     """
     if isinstance(value, Mapping):
         arrays = arrays_of(value, "input")
-        return Example(tuple((alias, array.dtype, array.shape) for alias, array in arrays.items()), arrays)
+        return Example(frozenset((alias, array.dtype, array.shape) for alias, array in arrays.items()), arrays)
     array = as_array(value)
     if isinstance(value, (np.ndarray, np.generic)):
         return Example((array.dtype, array.shape), array)

@@ -54,7 +54,7 @@ class Many:
         self._outcomes: _Outcomes = _InOrder() if plan.ordered else _AsTheyCome()
         self._read = self._given = 0
         self._exhausted = False
-        self._broken: Exception | None = None
+        self._broken: BaseException | None = None
 
     def flow(self) -> BatchFlow[None]:
         """Read, send and give until the source is at its end and everything is given."""
@@ -96,7 +96,7 @@ class Many:
         try:
             example = example_of(answer)
         except TFServingError as error:
-            self._outcomes.put(number, with_place(error, f"example {number}"))
+            self._outcomes.put(number, with_place(error, _place(number)))
             return True
         batch = self._gathering.add(example.kind, Numbered(number, example), self._clock())
         if batch is not None:
@@ -126,23 +126,23 @@ class Many:
             now = self._clock()
             if prediction is not None:
                 self._pipeline.answered(job, now)
-                outcomes: Sequence[Outcome]
                 try:
-                    outcomes = taken_apart(prediction, len(job.rows))
+                    results = taken_apart(prediction, len(job.rows))
                 except TFServingError as wrong:  # all such replies are: no use in asking for fewer rows
-                    outcomes = [wrong] * len(job.rows)
-                for row, outcome in zip(job.rows, outcomes, strict=True):
-                    self._outcomes.put(row.number, outcome)
+                    self._fail(job.rows, wrong)
+                    continue
+                for row, result in zip(job.rows, results, strict=True):
+                    self._outcomes.put(row.number, result)
                 continue
             assert error is not None
             if isinstance(error, (ClosedError, ConfigError)) or not isinstance(error, TFServingError):
                 raise error  # nothing that an example could be blamed for
             if self._pipeline.failed(job, error, now):
-                for row in job.rows:
-                    alone = len(job.rows) == 1
-                    self._outcomes.put(
-                        row.number, with_place(error, f"It was example {row.number}.") if alone else error
-                    )
+                self._fail(job.rows, error)
+
+    def _fail(self, rows: Sequence[Numbered], error: TFServingError) -> None:
+        for row in rows:
+            self._outcomes.put(row.number, with_place(error, _place(row.number)))
 
     def _patience(self) -> float | None:
         """Seconds until there is something to do even if no call ends."""
@@ -150,6 +150,10 @@ class Many:
         due = self._gathering.next_due() if self._pipeline.hungry else None
         pauses = [self._pipeline.wait(now), None if due is None else max(0.0, due - now)]
         return min((pause for pause in pauses if pause is not None), default=None)
+
+
+def _place(number: int) -> str:
+    return f"It was about example {number}."
 
 
 class _Outcomes(Protocol):

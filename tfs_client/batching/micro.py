@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_client import forks
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
-from tfs_client.batching.collecting import Caller, Collector, Request
+from tfs_client.batching.collecting import Caller, Collector, Outcome, Request
 from tfs_client.batching.examples import example_of
 from tfs_client.batching.pace import pace_of
 from tfs_client.batching.pipeline import Job
@@ -60,8 +60,10 @@ class MicroBatcher:
         shared: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
     ) -> None:
-        if inspect.iscoroutinefunction(client.predict):
+        if inspect.iscoroutinefunction(getattr(client, "predict", None)):
             raise ConfigError("expected a PredictClient; for an AsyncPredictClient there is AsyncMicroBatcher")
+        if not hasattr(client, "predict_future"):
+            raise ConfigError(f"expected a PredictClient, got {client!r}")
         self._client = client
         self._options = client._settings.defaults.checked(options)
         self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
@@ -98,7 +100,8 @@ class MicroBatcher:
     def submit(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Future[Prediction]:
         """Like ``predict``, but returns at once with a ``concurrent.futures.Future``.
 
-        ``cancel()`` takes the example out as long as it has not been sent. Callbacks should be short.
+        ``cancel()`` takes the example out as long as it has not been sent. Callbacks should be short. The example must
+        not be changed before it is sent.
         """
         return self._submitted(example, self._limit(timeout))
 
@@ -106,15 +109,16 @@ class MicroBatcher:
         """Take no more calls, send what waits at once, and return when all have their outcome.
 
         Args:
-            timeout: seconds to wait for that; then calls that have not been sent fail with ClosedError.
+            timeout: seconds to wait for that; then calls that wait to be sent fail with ClosedError.
         """
+        limit = checked_timeout(timeout)
         with self._changed:
             self._closed = self._collector.closing = True
         self._turn()
         with self._changed:
-            if not self._changed.wait_for(lambda: self._collector.idle, checked_timeout(timeout)):
+            if not self._changed.wait_for(self._at_rest, limit):
                 self._collector.give_up(ClosedError(f"{self!r} was closed"))
-            self._changed.notify_all()
+        self._turn()
 
     def __enter__(self) -> MicroBatcher:
         return self
@@ -133,7 +137,8 @@ class MicroBatcher:
         self._collector = self._collectors()
         self._changed = threading.Condition()
         self._watch: threading.Thread | None = None
-        self._alarm = math.inf  # when the watching thread looks for something to send
+        self._alarm = math.inf  # when the watching thread looks for something to do
+        self._telling: list[int] = []  # threads that are telling callers their outcomes
 
     def _abandon(self) -> tuple[Any, ...]:
         """In a forked process: what the parent's threads wait for is theirs."""
@@ -156,57 +161,82 @@ class MicroBatcher:
         self._turn()
         return future
 
-    def _turn(self) -> None:
-        """Send what is to be sent now. Whoever changed something calls this: callers, ended requests, the watch."""
-        now = time.monotonic()
-        with self._changed:
-            requests = list(self._collector.requests(now))
-            wait = self._collector.wait(now)
-            if wait is not None:
-                self._look_at(now + wait)
-            if self._closed and self._collector.idle:
-                self._changed.notify_all()
-        for request in requests:
-            self._send(request)
+    def _turn(self, *ended: Ended) -> None:
+        """Do what is to be done now. Whoever changed something calls this: callers, ended requests, the watch.
 
-    def _send(self, request: Request) -> None:
+        Requests are sent, and callers told, without the lock: both may take a while, and callbacks may call anything.
+        """
+        ends = list(ended)
+        while True:
+            now = time.monotonic()
+            with self._changed:
+                for end in ends:
+                    self._collector.ended(end, now)
+                requests = list(self._collector.requests(now))
+                outcomes = self._collector.outcomes()
+                if outcomes:
+                    self._telling.append(threading.get_ident())
+                self._set_alarm(now)
+            # What fails at once is dealt with by another round, for there may be more of it than a stack can hold.
+            ends = [end for end in map(self._send, requests) if end is not None]
+            if outcomes:
+                self._tell(outcomes)
+            if self._closed:
+                with self._changed:
+                    self._changed.notify_all()
+            if not ends:
+                return
+
+    def _tell(self, outcomes: list[Outcome]) -> None:
         try:
-            future = self._client.predict_future(request.inputs, timeout=request.timeout, **self._options)
+            for outcome in outcomes:
+                outcome.tell()
+        finally:
+            with self._changed:
+                self._telling.remove(threading.get_ident())
+
+    def _at_rest(self) -> bool:
+        """Whether nobody waits for an outcome. What this very thread is telling does not count: callbacks may close."""
+        return self._collector.idle and set(self._telling) <= {threading.get_ident()}
+
+    def _send(self, request: Request) -> Ended | None:
+        """Send a request; returns how it ended if that is known at once."""
+        job = request.job
+        try:
+            inputs = self._collector.inputs(request)
+            future = self._client.predict_future(inputs, timeout=request.timeout, **self._options)
         except Exception as error:
-            self._ended(Ended(request.job, None, error))
-        else:
-            future.add_done_callback(lambda future: self._came(request.job, future))
+            return Ended(job, None, error)
+        if future.done():
+            return _end_of(job, future)
+        future.add_done_callback(lambda future: self._turn(_end_of(job, future)))
+        return None
 
-    def _came(self, job: Job[Any], future: Future[Prediction]) -> None:
-        error = ClosedError("the client was closed") if future.cancelled() else future.exception()
-        self._ended(Ended(job, None if error else future.result(), error))
-
-    def _ended(self, end: Ended) -> None:
-        with self._changed:
-            self._collector.ended(end, time.monotonic())
-        self._turn()
-
-    def _look_at(self, when: float) -> None:
-        """See to it that somebody looks for something to send at that time."""
+    def _set_alarm(self, now: float) -> None:
+        """See to it that somebody looks for something to do when time has brought it."""
+        wait = self._collector.wait(now)
+        before, self._alarm = self._alarm, math.inf if wait is None else now + wait
+        if self._alarm == math.inf:
+            return
         if self._watch is None:
-            self._alarm = when
             self._watch = threading.Thread(target=self._watching, name="tfs-client-batches", daemon=True)
             self._watch.start()
-        elif when < self._alarm:
-            self._alarm = when
+        elif self._alarm < before:
             self._changed.notify_all()
 
     def _watching(self) -> None:
         while True:
             with self._changed:
-                now = time.monotonic()
-                if self._alarm > now:
-                    idle = self._alarm == math.inf
-                    self._changed.wait(IDLE if idle else self._alarm - now)
-                    if idle and self._alarm == math.inf:
+                woken = True
+                while (now := time.monotonic()) < self._alarm:
+                    if self._alarm == math.inf and (self._closed or not woken):
                         self._watch = None
                         return
-                    if self._alarm > time.monotonic():
-                        continue
+                    woken = self._changed.wait(min(IDLE, self._alarm - now))
                 self._alarm = math.inf
             self._turn()
+
+
+def _end_of(job: Job[Any], future: Future[Prediction]) -> Ended:
+    error = ClosedError("the client was closed") if future.cancelled() else future.exception()
+    return Ended(job, None if error else future.result(), error)

@@ -17,7 +17,7 @@ from tfs_client.batching.pace import pace_of
 from tfs_client.batching.rows import arrays_of
 from tfs_client.batching.steps import Ended
 from tfs_client.defaults import CallOptions
-from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError
+from tfs_client.errors import ClosedError, ConfigError
 from tfs_client.options import UNSET, Unset, checked_timeout
 from tfs_client.results import Prediction
 
@@ -42,8 +42,10 @@ class AsyncMicroBatcher:
         shared: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
     ) -> None:
-        if not inspect.iscoroutinefunction(client.predict):
-            raise ConfigError("expected an AsyncPredictClient; for a PredictClient there is MicroBatcher")
+        if not inspect.iscoroutinefunction(getattr(client, "predict", None)):
+            raise ConfigError(
+                f"expected an AsyncPredictClient, got {client!r}; for a PredictClient there is MicroBatcher"
+            )
         self._client = client
         self._options = client._settings.defaults.checked(options)
         self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
@@ -61,12 +63,7 @@ class AsyncMicroBatcher:
 
     async def predict(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Prediction:
         """Awaited twin of ``MicroBatcher.predict``. Cancelling it takes the example out if it has not been sent."""
-        limit = self._limit(timeout)
-        future = self._submitted(example, limit)
-        try:
-            return await asyncio.wait_for(future, limit)
-        except (asyncio.TimeoutError, TimeoutError):
-            raise DeadlineExceededError(f"no answer within {limit:g} s", "Predict") from None
+        return await self._submitted(example, self._limit(timeout))
 
     def submit(self, example: Any, *, timeout: float | Unset | None = UNSET) -> asyncio.Future[Prediction]:
         """Like ``predict``, but returns at once with a future of the running loop."""
@@ -74,13 +71,15 @@ class AsyncMicroBatcher:
 
     async def close(self, timeout: float | None = None) -> None:
         """Awaited twin of ``MicroBatcher.close``."""
+        limit = checked_timeout(timeout)
         self._closed = self._collector.closing = True
         self._turn()
         if not self._collector.idle:
             try:
-                await asyncio.wait_for(self._idle.wait(), checked_timeout(timeout))
+                await asyncio.wait_for(self._idle.wait(), limit)
             except (asyncio.TimeoutError, TimeoutError):
                 self._collector.give_up(ClosedError(f"{self!r} was closed"))
+                self._turn()
 
     async def __aenter__(self) -> AsyncMicroBatcher:
         return self
@@ -104,35 +103,52 @@ class AsyncMicroBatcher:
         if self._loop is not loop:
             if self._loop is not None and not self._collector.idle:
                 raise ConfigError(f"{self!r} has calls of another event loop; make one for each loop")
-            self._loop = loop
+            self._loop, self._alarm = loop, None
         now = loop.time()
         future: asyncio.Future[Prediction] = loop.create_future()
         self._collector.add(Caller(row, future, math.inf if limit is None else now + limit, limit), now)
         self._turn()
         return future
 
-    def _turn(self) -> None:
-        """Send what is to be sent now, and set the alarm for what comes later."""
+    def _turn(self, *ended: Ended) -> None:
+        """Do what is to be done now, and set the alarm for what time will bring."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for request in self._collector.requests(now):
+        for end in ended:
+            self._collector.ended(end, now)
+        for request in list(self._collector.requests(now)):
             task = loop.create_task(self._send(request))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
-        if self._alarm is not None:
-            self._alarm.cancel()
-        wait = self._collector.wait(now)
-        self._alarm = None if wait is None else loop.call_later(wait, self._turn)
+        for outcome in self._collector.outcomes():
+            outcome.tell()
+        self._set_alarm(loop, now)
         if self._closed and self._collector.idle:
             self._idle.set()
 
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        wait = self._collector.wait(now)
+        if self._alarm is not None:
+            if wait is not None and self._alarm.when() <= now + wait:
+                return  # soon enough; it sets the next
+            self._alarm.cancel()
+        self._alarm = None if wait is None else loop.call_later(wait, self._rang)
+
+    def _rang(self) -> None:
+        self._alarm = None
+        self._turn()
+
     async def _send(self, request: Request) -> None:
-        end = Ended(request.job, None, ClosedError("the loop came to its end"))
+        job = request.job
         try:
-            prediction = await self._client.predict(request.inputs, timeout=request.timeout, **self._options)
-            end = Ended(request.job, prediction, None)
+            inputs = self._collector.inputs(request)
+            prediction = await self._client.predict(inputs, timeout=request.timeout, **self._options)
         except Exception as error:
-            end = Ended(request.job, None, error)
-        finally:
-            self._collector.ended(end, asyncio.get_running_loop().time())
-            self._turn()
+            self._turn(Ended(job, None, error))
+        except asyncio.CancelledError:  # by the loop, which comes to its end
+            closed = ClosedError("the event loop came to its end")
+            self._collector.give_up(closed)
+            self._turn(Ended(job, None, closed))
+            raise
+        else:
+            self._turn(Ended(job, prediction, None))

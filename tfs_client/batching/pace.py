@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Protocol
 
 from tfs_client.errors import ConfigError
@@ -10,6 +11,7 @@ MOST = 32  # requests that ``Adaptive`` has under way at the most; over REST no 
 START = 2  # requests to begin with: one while the answer to the other travels
 ROUND = 4  # answers that are looked at together, at the least
 SLOW = 2.0  # times the best round: a slower one says that requests wait for each other
+LESS = 0.75  # of what was under way: what remains when requests wait for each other, or are refused
 AGE = 50  # rounds for which the best one counts; then the pace halves for a look at what is the best now
 
 
@@ -28,16 +30,26 @@ class Pace(Protocol):
 
 
 class Fixed:
-    """Always the same."""
+    """A number of requests. While the server refuses some of them, fewer; then one more for every round of answers."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._most = limit
+        self._answers = 0
+        self._changed = float("-inf")  # when the limit last fell
 
     def answered(self, began: float, ended: float) -> None:
-        """Makes no difference."""
+        """Makes no difference unless the limit fell."""
+        if self.limit < self._most and began >= self._changed:
+            self._answers += 1
+            if self._answers >= self.limit:
+                self.limit, self._answers = self.limit + 1, 0
 
     def refused(self, began: float, ended: float) -> None:
-        """Makes no difference."""
+        """Several refusals of what was sent together count as one."""
+        if began >= self._changed:
+            self.limit = max(1, int(self.limit * LESS))
+            self._answers, self._changed = 0, ended
 
 
 class Adaptive:
@@ -78,7 +90,9 @@ class Adaptive:
             self._doubling = False
             self._slow += 1
             if self._slow == 2:  # one slow round may be anybody's fault
-                self._fall(0.75, ended, least=min(START, self.limit))
+                if self.limit <= START:  # so few do not wait for each other: the server itself became slower
+                    self._age, self._best = 0, None
+                self._fall(LESS, ended, least=min(START, self.limit))
         else:
             self._slow = 0
             self.limit = min(self._most, 2 * self.limit if self._doubling else self.limit + 1)
@@ -86,7 +100,7 @@ class Adaptive:
     def refused(self, began: float, ended: float) -> None:
         """Several refusals of what was sent together count as one."""
         if began >= self._changed:
-            self._fall(0.5, ended, least=1)
+            self._fall(0.5 if self._doubling else LESS, ended, least=1)
 
     def _fall(self, share: float, now: float, least: int) -> None:
         self.limit = max(least, int(self.limit * share))
@@ -98,8 +112,12 @@ class Adaptive:
 
 def pace_of(in_flight: object) -> Pace:
     """The pace for ``in_flight``: a number of requests, or "auto". Raises ConfigError."""
-    if in_flight == "auto":
+    if isinstance(in_flight, str) and in_flight == "auto":
         return Adaptive()
-    if isinstance(in_flight, bool) or not isinstance(in_flight, int) or in_flight < 1:
+    try:
+        limit = 0 if isinstance(in_flight, bool) else operator.index(in_flight)  # type: ignore[arg-type]
+    except TypeError:
+        limit = 0
+    if limit < 1:
         raise ConfigError(f"expected in_flight as a number of requests, at least 1, or 'auto', got {in_flight!r}")
-    return Fixed(in_flight)
+    return Fixed(limit)

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.verdicts import Blamed, Busy, TooLarge, judge
 
 Rows = TypeVar("Rows", bound=Sequence[Any])
 
-PATIENCE = 30.0  # seconds for which a server may refuse the same rows because it is busy
+PATIENCE = 30.0  # seconds for which a busy server may refuse the same rows without answering any others
 FIRST_PAUSE = 0.005  # seconds after a refusal; twice as long after each further one
 LONGEST_PAUSE = 1.0
+REGROW = 64  # answers after which more rows go in a request again, where too many were only too many at the time
 
 
 @dataclass(eq=False)
@@ -48,10 +49,14 @@ class Pipeline(Generic[Rows]):
     def __init__(self, pace: Pace, batch_size: int, *, alone: bool) -> None:
         self.pace = pace
         self.batch_size = batch_size
+        self._most = batch_size
         self._alone = alone
         self._waiting: deque[Job[Rows]] = deque()
         self._under_way = 0
+        self._answers = 0  # since the batch size changed
+        self._answered = float("-inf")  # when the last answer came
         self._pause = 0.0
+        self._refused = float("-inf")  # when a refusal last made the pause longer
         self._resume = float("-inf")  # when the server may be asked again
 
     def add(self, rows: Rows) -> None:
@@ -74,8 +79,9 @@ class Pipeline(Generic[Rows]):
             return None
         job = self._waiting.popleft()
         if len(job.rows) > self.batch_size:
-            self._put_back(job, self.batch_size)
-            job = self._waiting.popleft()
+            rest: Any = job.rows[self.batch_size :]  # as one, for the batch size may change
+            self._waiting.appendleft(Job(rest, refused=job.refused))
+            job = Job(cast(Rows, job.rows[: self.batch_size]), refused=job.refused)
         job.began = now
         self._under_way += 1
         return job
@@ -89,8 +95,12 @@ class Pipeline(Generic[Rows]):
     def answered(self, job: Job[Rows], now: float) -> None:
         """The job is done."""
         self._under_way -= 1
+        self._answered = now
         self._pause = 0.0
         self.pace.answered(job.began, now)
+        self._answers += 1
+        if self.batch_size < self._most and self._answers >= REGROW:
+            self._resize(min(self._most, 2 * self.batch_size))
 
     def failed(self, job: Job[Rows], error: BaseException, now: float) -> bool:
         """Whether the rows of the job have failed for good; otherwise they wait again, all of them."""
@@ -98,18 +108,13 @@ class Pipeline(Generic[Rows]):
         rows = len(job.rows)
         verdict = judge(error, rows)
         if isinstance(verdict, TooLarge):
-            self.batch_size = min(self.batch_size, verdict.most)
+            if verdict.always:
+                self._most = min(self._most, verdict.most)
+            self._resize(min(self.batch_size, verdict.most))
             self._put_back(job, self.batch_size)
             return False
         if isinstance(verdict, Busy):
-            self.pace.refused(job.began, now)
-            job.refused = now if job.refused is None else job.refused
-            if now - job.refused >= PATIENCE:
-                return True
-            self._pause = min(LONGEST_PAUSE, 2 * self._pause or FIRST_PAUSE)
-            self._resume = now + (self._pause if verdict.seconds is None else verdict.seconds)
-            self._waiting.appendleft(job)
-            return False
+            return not self._again(job, verdict.seconds or 0.0, now)
         if isinstance(verdict, Blamed) and self._alone and rows > 1:
             self._put_back(job, (rows + 1) // 2)
             return False
@@ -118,6 +123,29 @@ class Pipeline(Generic[Rows]):
     def dropped(self) -> None:
         """A job was given out, and nobody wants it sent any more."""
         self._under_way -= 1
+
+    def withdraw(self) -> list[Rows]:
+        """All rows that wait; they are not sent any more."""
+        rows = [job.rows for job in self._waiting]
+        self._waiting.clear()
+        return rows
+
+    def _again(self, job: Job[Rows], seconds: float, now: float) -> bool:
+        """Whether a job that a busy server refused waits for another attempt, in ``seconds`` at the soonest."""
+        self.pace.refused(job.began, now)
+        if job.began >= self._refused:  # else it was sent together with one that was refused before
+            self._pause, self._refused = min(LONGEST_PAUSE, 2 * self._pause or FIRST_PAUSE), now
+        pause = max(0.0 if self._under_way else self._pause, seconds)  # with others under way, an answer is the sign
+        job.refused = now if job.refused is None else job.refused
+        if now + pause - max(job.refused, self._answered) > PATIENCE:
+            return False
+        self._resume = max(self._resume, now + pause)
+        later = (at for at, other in enumerate(self._waiting) if other.refused is None or other.refused > job.refused)
+        self._waiting.insert(next(later, len(self._waiting)), job)  # who was refused first goes first
+        return True
+
+    def _resize(self, batch_size: int) -> None:
+        self.batch_size, self._answers = batch_size, 0
 
     def _put_back(self, job: Job[Rows], size: int) -> None:
         """A job waits again, in parts of ``size`` rows, before all others."""

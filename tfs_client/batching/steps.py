@@ -48,7 +48,7 @@ class Ended(NamedTuple):
 class Broken(NamedTuple):
     """The source raised instead of giving an example."""
 
-    error: Exception
+    error: BaseException
 
 
 END = object()
