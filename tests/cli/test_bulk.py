@@ -16,8 +16,10 @@ import pytest
 from bulk_runs import add_look, draw, expected, greys
 from PIL import Image
 
-from tfs_client import InvalidArgumentError, TensorSpec
+from tfs_client import CancelledError, InvalidArgumentError, TensorSpec
+from tfs_client.cli import arguments
 from tfs_client.cli import predict as command
+from tfs_client.cli.bulk.engines import ENGINES
 from tfs_client.testing import FakeServer
 
 KINDS = ["jsonl", "csv", "npz", pytest.param("parquet", marks=pytest.mark.peer)]
@@ -407,6 +409,24 @@ def test_a_picture_that_the_model_refuses_fails_alone(run: Run, fake_server: Fak
     }
 
 
+@pytest.mark.parametrize(("most", "code"), [(1, 0), (2, 4)])
+def test_pictures_that_the_server_drops_are_tried_once_more(
+    run: Run, fake_server: FakeServer, tmp_path: Path, most: int, code: int
+) -> None:
+    dropped = []
+
+    def stopping(image: np.ndarray) -> None:
+        if 5 in image and len(dropped) < most:
+            dropped.append(5)
+            raise CancelledError("stopping")
+
+    names = draw(tmp_path, 9)
+    add_look(fake_server, stopping, model="stopping")
+    ran = run("--image", tmp_path, "--batch-size", 2, model="stopping")
+    assert ran.code == code
+    assert ran.names == names[:4] + names[6:] + (names[4:6] if code == 0 else [])
+
+
 def test_without_files_failures_are_said(run: Run, tmp_path: Path) -> None:
     names = draw(tmp_path, 1)
     ran = run("--image", *names, "missing.png")
@@ -429,7 +449,7 @@ def test_usage_errors_end_with_2_and_leave_nothing(run: Run, fake_server: FakeSe
     (tmp_path / "blank").write_text("\n\n")
     output = tmp_path / "out"
     two = ("--image", *draw(tmp_path / "in", 2))
-    for arguments, message in [
+    for given, message in [
         (("--image", folder), "there is no picture in the folder"),
         (("--image", f"{tmp_path}/*.tiff"), "no file matches"),
         (("--input-list", tmp_path / "none"), "--input-list: cannot read"),
@@ -445,12 +465,14 @@ def test_usage_errors_end_with_2_and_leave_nothing(run: Run, fake_server: FakeSe
         ((*two, "--image-input", "nope", "--output", f"{output}.csv"), "no input 'nope'"),
         ((*two, "--scale", "tf", "--output", f"{output}.csv"), "pixels of scale 'tf' are fractions"),
         ((*two, "--signature", "nope", "--output", f"{output}.csv"), "has no signature 'nope'"),
+        ((*two, "--input", "x=1", "--output", f"{output}.csv"), "no input 'x'"),
+        ((*two, "--engine", "steam"), "invalid choice: 'steam'"),
         ((*two, "--batch-size", "0"), "expected a whole number above 0"),
         ((*two, "--in-flight", "some"), "expected a whole number above 0, or auto"),
     ]:
-        ran = run(*arguments)
-        assert ran.code == (1 if "directory" in message else 2), arguments
-        assert message in ran.err, arguments
+        ran = run(*given)
+        assert ran.code == (1 if "directory" in message else 2), given
+        assert message in ran.err, given
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blank", "empty", "in"]
 
 
@@ -462,6 +484,10 @@ def test_a_server_that_is_not_there_is_told_at_once_and_leaves_nothing(run: Run,
         ran = run("--image", *names, "--output", tmp_path / "r.csv", "--server", target)
     assert ran.code == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_every_engine_can_be_asked_for() -> None:
+    assert set(arguments.ENGINES) == set(ENGINES)
 
 
 def test_without_pyarrow_parquet_says_what_to_install(

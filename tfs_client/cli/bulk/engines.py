@@ -11,7 +11,7 @@ given before stays, and the run can be resumed. It is closed early, as generator
 It knows nothing of files of results, nor of progress.
 
 ``Job`` can be pickled: ``job.client()`` and ``job.preparation(client)`` make in any process what makes inputs of a
-picture and sends them. One more line in ``ENGINES`` makes an engine known to ``--engine``.
+picture and sends them. A line here in ``ENGINES``, and its name in ``cli.arguments.ENGINES``, make an engine known.
 """
 
 from __future__ import annotations

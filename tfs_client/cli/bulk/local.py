@@ -13,18 +13,19 @@ from tfs_client.cli.bulk.engines import Job
 from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row, fails_alone
 from tfs_client.cli.bulk.preparing import Preparation
 from tfs_client.client import PredictClient
-from tfs_client.errors import TFServingError
+from tfs_client.errors import CancelledError, TFServingError
 from tfs_client.results import Prediction
 
 DECODERS = min(8, (os.cpu_count() or 1) + 1)  # threads; Pillow decodes without holding the others up
 ONE_BY_ONE = 4  # requests at a time for a model that takes one picture each, when that is left to us
+DROPPED = 1000  # pictures; a server that stops may cancel the requests that it has not begun, and no client tries again
 
 Inputs = Mapping[str, Any]
 Answer = Prediction | TFServingError
 
 
 def outcomes(job: Job, names: Iterable[str]) -> Iterator[Outcome]:
-    """An outcome for each name, in their order.
+    """An outcome for each name, in their order; those that the server has dropped are tried once more at the end.
 
     At most (in_flight + 1) batches of pictures are held, and a few that are being decoded.
     """
@@ -32,9 +33,11 @@ def outcomes(job: Job, names: Iterable[str]) -> Iterator[Outcome]:
     try:
         with job.client() as client:
             preparation = job.preparation(client)
-            reading = _Reading(preparation, ahead(preparation, names, pool, max(job.batch_size, 2 * DECODERS)))
-            with closing(_answers(client, job, preparation, reading.examples())) as answers:
-                yield from reading.joined(answers)
+            dropped: list[str] = []
+            for some, most in ((names, DROPPED), (dropped, 0)):  # the second list is made while the first is read
+                reading = _Reading(preparation, ahead(preparation, some, pool, max(job.batch_size, 2 * DECODERS)))
+                with closing(_answers(client, job, preparation, reading.examples())) as answers:
+                    yield from reading.joined(answers, dropped, most)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -71,7 +74,8 @@ class _Reading:
                 self._begun.append(name)
                 yield inputs
 
-    def joined(self, answers: Iterable[Answer]) -> Iterator[Outcome]:
+    def joined(self, answers: Iterable[Answer], dropped: list[str], most: int) -> Iterator[Outcome]:
+        """Outcomes, in order, but for names that the server has dropped: up to so many are put into the list."""
         for answer in answers:
             yield from self._failed()
             name = self._begun.popleft()
@@ -81,6 +85,8 @@ class _Reading:
                 yield Row(name, answer.model, outputs)
             elif fails_alone(answer):
                 yield Failed(name, answer)
+            elif isinstance(answer, CancelledError) and len(dropped) < most:
+                dropped.append(name)
             else:
                 raise answer
         yield from self._failed()

@@ -198,7 +198,8 @@ class _Run:
         if self._options.quiet:
             return
         parts = [progress.summary(self._counts, seconds)]
-        if output := self._options.output:
+        output = self._options.output if self._counts.done or self._counts.skipped else None
+        if output:
             parts.append(f"rows in {output if ended else files_of(output)[-1]}")
         if self._counts.failed and self._failures.path:
             parts.append(f"failures in {self._failures.path}")
