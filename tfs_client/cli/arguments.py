@@ -16,7 +16,7 @@ from tfs_client.errors import ConfigError
 
 DEFAULT_SERVER = "localhost:8500"
 DEFAULT_EMBEDDED = "colors"
-ENGINES = ("local",)  # those of tfs_client.cli.bulk.engines, which need not be imported for one picture
+ENGINES = ("local", "ray")  # those of tfs_client.cli.bulk.engines, which need not be imported for one picture
 MAX_PIXELS = 1 << 28  # of --size; more is a slip of the finger
 
 _BULK = ("input_list", "output", "resume", "overwrite", "failures", "batch_size", "in_flight", "engine", "quiet")
@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--server",
         metavar="TARGET",
-        help=f"host:port of the gRPC port (TFS_SERVER; default {DEFAULT_SERVER}), or http://host:port of the REST port",
+        help=f"host:port of the gRPC port (TFS_SERVER; default {DEFAULT_SERVER}), or of several replicas, with commas "
+        "between them; or http://host:port of the REST port",
     )
     which.add_argument("--model", help="the model's name (TFS_MODEL)")
     which.add_argument("--version", type=int, metavar="N", help="a model version (default: the server's choice)")

@@ -73,13 +73,13 @@ def _run_bulk(options: Any) -> int:
 
 
 @contextmanager
-def _target(options: Any) -> Iterator[tuple[str, str]]:
+def _target(options: Any) -> Iterator[tuple[str | list[str], str]]:
     """Where to call which model; with --embedded the server runs as long as the context."""
     if not options.embedded:
         model = options.model or os.environ.get("TFS_MODEL")
         if not model:
             raise ConfigError("which model? Give --model NAME, or set TFS_MODEL")
-        yield options.server or os.environ.get("TFS_SERVER") or DEFAULT_SERVER, model
+        yield servers(options.server or os.environ.get("TFS_SERVER") or DEFAULT_SERVER), model
         return
     if options.server:
         raise ConfigError("--embedded serves a model inside this process, --server calls one elsewhere: give one")
@@ -92,6 +92,14 @@ def _target(options: Any) -> Iterator[tuple[str, str]]:
     with Server() as server:
         server.add_model(model, MODELS[model]())
         yield server.target, model
+
+
+def servers(text: str) -> str | list[str]:
+    """What --server names: a target; or replicas, with commas between them."""
+    one = "," not in text or text.startswith(
+        ("ipv4:", "ipv6:", "http://", "https://")
+    )  # which have commas of their own
+    return text if one else text.split(",")
 
 
 def _save_mask(path: str, picture: Picture, prediction: Prediction) -> None:
@@ -107,6 +115,7 @@ def _save_mask(path: str, picture: Picture, prediction: Prediction) -> None:
 def script() -> NoReturn:
     """The console script: run the command and end the process."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its remarks are not for those who read one line
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # forks, as Ray's, only start programs; see bulk/ray.py
     code = main()
     # At once: client and server are closed, files too, and taking the interpreter apart, with grpc in it, would take
     # as long as the prediction did.

@@ -35,7 +35,7 @@ class Job:
     """What is asked of every picture.
 
     Attributes:
-        target: where the server is.
+        target: where the server is, or its replicas.
         model: which model.
         which: the version or the label of it, as a call takes them; neither leaves the choice to the server.
         signature: which signature; None for serving_default.
@@ -47,7 +47,7 @@ class Job:
         in_flight: requests at a time, or "auto".
     """
 
-    target: str
+    target: str | list[str]
     model: str
     which: Mapping[str, Any]
     signature: str | None

@@ -33,7 +33,7 @@ def run(
     given: Mapping[str, Any],
     labels: Sequence[str],
     *,
-    target: str,
+    target: str | list[str],
     model: str,
     secured: Mapping[str, Any],
 ) -> int:
@@ -114,7 +114,9 @@ def _failures_path(options: Any) -> str | None:
     return path
 
 
-def _job(options: Any, given: Mapping[str, Any], target: str, model: str, secured: Mapping[str, Any]) -> Job:
+def _job(
+    options: Any, given: Mapping[str, Any], target: str | list[str], model: str, secured: Mapping[str, Any]
+) -> Job:
     which = {"version": options.version, "label": options.label}
     return Job(
         target=target,
