@@ -51,7 +51,7 @@ class Rows:
             )
         self._arrays = arrays
         # A list stays one, for its dtype comes from the signature.
-        self._bare: Any = inputs if isinstance(inputs, (list, tuple)) else arrays.get("")
+        self._bare: Any = inputs if isinstance(inputs, (list, tuple, range)) else arrays.get("")
         self.count = next(iter(lengths.values()))
 
     def part(self, rows: range) -> Any:
