@@ -56,6 +56,7 @@ bench: $(VENV)/.dev  ## the benchmarks that need no peer; figures are printed
 	$(BIN)/python benchmarks/rest.py
 	$(BIN)/python benchmarks/endurance.py
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/scale.py
 
 test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and tensorflow-serving-api, in an environment of their own
 	bash scripts/fetch_nginx.sh

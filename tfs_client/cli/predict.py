@@ -96,10 +96,9 @@ def _target(options: Any) -> Iterator[tuple[str | list[str], str]]:
 
 def servers(text: str) -> str | list[str]:
     """What --server names: a target; or replicas, with commas between them."""
-    one = "," not in text or text.startswith(
-        ("ipv4:", "ipv6:", "http://", "https://")
-    )  # which have commas of their own
-    return text if one else text.split(",")
+    if text.startswith(("ipv4:", "ipv6:", "http://", "https://")) or "," not in text:  # they have commas of their own
+        return text
+    return text.split(",")
 
 
 def _save_mask(path: str, picture: Picture, prediction: Prediction) -> None:

@@ -1,0 +1,82 @@
+"""Predictor with pandas frames, which are the batches of Dask and, if asked for, of Ray."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfs_client import ConfigError, InvalidArgumentError, TensorSpec
+from tfs_client.ray import Predictor
+
+pytestmark = pytest.mark.peer
+
+
+def analysed(text, weight):
+    if (weight < 0).any():
+        raise InvalidArgumentError("weights begin at 0")
+    return {
+        "upper": np.array([word.upper() for word in text], object),
+        "pair": np.stack([weight, 2 * weight], axis=1),
+        "square": weight * weight,
+    }
+
+
+@pytest.fixture
+def predictor(fake_server):
+    """Makes predictors of a model of a text and a weight."""
+    string, floats = TensorSpec("string", (None,)), TensorSpec("float32", (None,))
+    fake_server.add_model(
+        "words",
+        analysed,
+        inputs={"text": string, "weight": floats},
+        outputs={"upper": string, "pair": TensorSpec("float32", (None, 2)), "square": floats},
+    )
+    made = []
+
+    def make(**options):
+        inputs = ["text", "weight"]
+        made.append(Predictor(fake_server.target, model="words", inputs=inputs, timeout=10, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_frame_gets_the_outputs_as_columns_and_keeps_its_index(predictor):
+    import pandas as pd
+
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "weight": [1, 2, 3], "more": [7, 8, 9]}, index=[10, 20, 30])
+    found = predictor(keep=["more", "text"])(frame)
+    assert list(found.columns) == ["more", "text", "pair", "square", "upper"]
+    assert list(found.index) == [10, 20, 30]
+    assert found["square"].tolist() == [1.0, 4.0, 9.0]
+    assert found["square"].dtype == np.float32
+    assert found["upper"].tolist() == [b"A", b"B", b"C"]
+    assert [pair.tolist() for pair in found["pair"]] == [[1, 2], [2, 4], [3, 6]]
+    assert list(frame.columns) == ["text", "weight", "more"], "the batch itself stays as it was"
+
+
+def test_missing_values_and_refused_ones_are_errors_of_their_rows(predictor):
+    import pandas as pd
+
+    frame = pd.DataFrame({"text": ["a", None, "c", "d"], "weight": [1.0, 2.0, -3.0, 4.0]})
+    found = predictor(on_error="column")(frame)
+    assert [bool(error) for error in found["error"]] == [False, True, True, False]
+    assert found["error"][2] == "INVALID_ARGUMENT: weights begin at 0"
+    assert found["square"].isna().tolist() == [False, True, True, False]
+    assert found["upper"].tolist() == [b"A", b"", b"", b"D"]
+
+
+def test_an_empty_frame_gets_empty_columns(predictor):
+    import pandas as pd
+
+    found = predictor()(pd.DataFrame({"text": pd.Series([], dtype=object), "weight": pd.Series([], dtype=float)}))
+    assert (len(found), found["square"].dtype) == (0, np.float32)
+
+
+def test_a_column_that_is_not_there_is_named(predictor):
+    import pandas as pd
+
+    with pytest.raises(ConfigError, match=r"no column 'weight'; its columns: text"):
+        predictor()(pd.DataFrame({"text": ["a"]}))
