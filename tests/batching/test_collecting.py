@@ -248,3 +248,4 @@ def test_a_caller_that_has_its_outcome_is_forgotten():
     futures[2].cancel()
     assert not scene.requests(2.0)
     assert not scene.collector._callers
+    assert scene.collector.wait(2.0) is None

@@ -178,6 +178,8 @@ class Collector:
 
     def wait(self, now: float) -> float | None:
         """Seconds until there is something to do though nobody calls and nothing ends; None when there is not."""
+        if not self._callers:
+            self._soonest = math.inf
         due = self._gathering.next_due() if self._pipeline.hungry else None
         times = [when for when in (due, self._soonest) if when is not None and when < math.inf]
         pauses = [self._pipeline.wait(now), *(max(0.0, when - now) for when in times)]

@@ -1,0 +1,282 @@
+"""AsyncMicroBatcher: calls from many tasks share requests, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import numpy as np
+import pytest
+from batch_models import BAD, slow_server
+
+from tfs_client import AsyncMicroBatcher, AsyncPredictClient, PredictClient
+from tfs_client.errors import (
+    ClosedError,
+    ConfigError,
+    DeadlineExceededError,
+    EncodeError,
+    InvalidArgumentError,
+)
+
+LONG = 3600.0  # seconds: no request is due before it is full
+PATIENCE = 20
+
+
+def example(number, shape=()):
+    return {"x": np.full(shape, number, np.float32)}
+
+
+def value(prediction):
+    return float(prediction["y"].flat[0])
+
+
+def predicts(server):
+    return [call for call in server.calls if call.method == "Predict"]
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def run(request, models):
+    """Runs ``main(batcher)`` in a loop, with a batcher of the model "picky"."""
+    models.clear_calls()
+    target = models.rest_url if request.param == "rest" else models.target
+
+    def run(main, **options):
+        async def within():
+            async with AsyncPredictClient(target, model="picky", timeout=PATIENCE) as client:
+                async with AsyncMicroBatcher(client, **options) as batcher:
+                    await main(batcher)
+                assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        asyncio.run(within())
+
+    return run
+
+
+@pytest.fixture
+def gated_run(gate):
+    """The same with a model that waits at the gate; ``main(batcher, client, server)``."""
+
+    def run(main, **options):
+        async def within(server):
+            async with (
+                AsyncPredictClient(server.target, model="m", timeout=PATIENCE) as client,
+                AsyncMicroBatcher(client, **options) as batcher,
+            ):
+                await main(batcher, client, server)
+
+        with slow_server(gate) as server:
+            asyncio.run(within(server))
+
+    return run
+
+
+async def entered(gate):
+    assert await asyncio.to_thread(gate.entered.wait, PATIENCE)
+
+
+def test_concurrent_callers_share_few_requests(run, models):
+    async def main(batcher):
+        found = await asyncio.gather(*(batcher.predict(example(number, (3,))) for number in range(64)))
+        assert [result["y"].tolist() for result in found] == [[2.0 * number] * 3 for number in range(64)]
+        assert len(predicts(models)) == 4
+
+    run(main, max_batch_size=16, max_delay=1.0)
+
+
+def test_a_lonely_caller_waits_for_the_delay_only(run):
+    async def main(batcher):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert value(await batcher.predict(example(1))) == 2
+        assert loop.time() - began >= 0.02
+
+    run(main, max_delay=0.02)
+
+
+def test_a_bad_example_fails_alone_and_shapes_go_separately(run):
+    async def main(batcher):
+        calls = [batcher.submit(example(BAD if n == 3 else n, (n % 2,) if n % 2 else ())) for n in range(8)]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(found.pop(3), InvalidArgumentError)
+        assert [value(result) for result in found] == [0, 2, 4, 8, 10, 12, 14]
+
+    run(main, max_batch_size=4, max_delay=LONG)
+
+
+def test_a_short_timeout_is_one_callers_own(gated_run, gate):
+    async def main(batcher, client, server):
+        hasty = batcher.submit(example(1), timeout=0.1)
+        patient = batcher.submit(example(2))
+        await entered(gate)
+        with pytest.raises(DeadlineExceededError, match=r"no answer within 0\.1 s"):
+            await hasty
+        assert not patient.done()
+        gate.open.set()
+        assert value(await patient) == 2
+
+    gated_run(main, max_batch_size=2, max_delay=LONG)
+
+
+def test_a_call_that_is_cancelled_before_it_is_sent_never_reaches_the_server(run, models):
+    async def main(batcher):
+        first = asyncio.ensure_future(batcher.predict(example(1)))
+        second = asyncio.ensure_future(batcher.predict(example(2)))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        third = batcher.submit(example(3))
+        assert [value(await second), value(await third)] == [4, 6]
+        (call,) = predicts(models)
+        assert call.inputs["x"].tolist() == [2, 3]
+
+    run(main, max_batch_size=3, max_delay=LONG)
+
+
+def test_a_call_that_is_cancelled_after_it_was_sent_leaves_the_others_alone(gated_run, gate):
+    async def main(batcher, client, server):
+        first, second = (asyncio.ensure_future(batcher.predict(example(number))) for number in (1, 2))
+        await entered(gate)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        gate.open.set()
+        assert value(await second) == 2
+
+    gated_run(main, max_batch_size=2, max_delay=LONG)
+
+
+def test_closing_sends_what_waits_and_refuses_new_calls(run):
+    async def main(batcher):
+        calls = [batcher.submit(example(number)) for number in range(10)]
+        await batcher.close()
+        assert [value(call.result()) for call in calls] == [2 * number for number in range(10)]
+        with pytest.raises(ClosedError, match=r"AsyncMicroBatcher of AsyncPredictClient.*was closed"):
+            await batcher.predict(example(1))
+
+    run(main, max_batch_size=4, max_delay=LONG, in_flight=1)
+
+
+def test_closing_with_a_timeout_gives_up_what_was_not_sent(gated_run, gate):
+    async def main(batcher, client, server):
+        sent = batcher.submit(example(1))
+        await entered(gate)
+        waiting = [batcher.submit(example(number)) for number in (2, 3)]
+        await batcher.close(timeout=0.05)
+        for call in waiting:
+            assert isinstance(call.exception(), ClosedError)
+        gate.open.set()
+        assert value(await sent) == 1
+        assert len(predicts(server)) == 1
+
+    gated_run(main, max_batch_size=1, in_flight=1)
+
+
+def test_closing_the_client_fails_calls_and_hangs_nobody(gated_run, gate):
+    async def main(batcher, client, server):
+        calls = [batcher.submit(example(number)) for number in range(50)]
+        await entered(gate)
+        await client.close()
+        gate.open.set()
+        found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), PATIENCE)
+        assert {type(error) for error in found} == {ClosedError}
+
+    gated_run(main, max_batch_size=1, in_flight=2)
+
+
+def test_a_loop_that_ends_leaves_nothing_behind(gate):
+    async def main(server):
+        client = AsyncPredictClient(server.target, model="m")
+        batcher = AsyncMicroBatcher(client, max_batch_size=1, in_flight=1)
+        tasks = [asyncio.ensure_future(batcher.predict(example(number))) for number in range(5)]
+        await entered(gate)
+        return client, tasks
+
+    with slow_server(gate) as server:
+        client, tasks = asyncio.run(main(server))
+        gate.open.set()
+        assert all(task.cancelled() for task in tasks)
+        asyncio.run(client.close())
+
+
+def test_an_idle_batcher_may_go_to_another_loop_and_a_busy_one_may_not(gate):
+    async def call(batcher):
+        return value(await batcher.predict(example(1)))
+
+    async def main(batcher):
+        first = asyncio.ensure_future(call(batcher))
+        await entered(gate)
+        with pytest.raises(ConfigError, match="has calls of another event loop; make one for each loop"):
+            await asyncio.to_thread(asyncio.run, call(batcher))
+        gate.open.set()
+        assert await first == 1
+
+    with slow_server(gate) as server:
+        client = AsyncPredictClient(server.target, model="m")
+        batcher = AsyncMicroBatcher(client)
+        asyncio.run(main(batcher))
+        assert asyncio.run(call(batcher)) == 1
+        asyncio.run(client.close())
+
+
+def test_nobody_hangs_whatever_happens(run):
+    chance = random.Random(0)
+
+    async def caller(batcher, index, counts):
+        for number in range(100):
+            draw = chance.random()
+            sent = BAD if draw > 0.95 else float(1000 * index + number)
+            timeout = 0.002 if 0.1 < draw < 0.2 else None
+            task = asyncio.ensure_future(batcher.predict(example(sent, (1 + number % 2,)), timeout=timeout))
+            if draw < 0.1:
+                await asyncio.sleep(0)
+                task.cancel()
+            try:
+                assert value(await task) == 2 * sent
+                counts["good"] += 1
+            except asyncio.CancelledError:
+                counts["cancelled"] += 1
+            except DeadlineExceededError:
+                counts["late"] += 1
+            except InvalidArgumentError:
+                counts["bad"] += 1
+
+    async def main(batcher):
+        counts = dict.fromkeys(("good", "cancelled", "late", "bad"), 0)
+        await asyncio.wait_for(asyncio.gather(*(caller(batcher, index, counts) for index in range(16))), 60)
+        assert sum(counts.values()) == 1600
+        assert counts["good"] > 1000
+        assert counts["bad"]
+        assert counts["cancelled"]
+
+    run(main, max_batch_size=8, max_delay=0.001)
+
+
+def test_bad_arguments_are_explained(models):
+    async def main():
+        async with AsyncPredictClient(models.target, model="picky") as client:
+            for options, text in (
+                ({"max_batch_size": 0}, "expected a batch size of at least 1"),
+                ({"max_delay": -1}, "expected max_delay in seconds"),
+                ({"in_flight": 0}, "expected in_flight as a number of requests"),
+            ):
+                with pytest.raises(ConfigError, match=text):
+                    AsyncMicroBatcher(client, **options)
+            async with AsyncMicroBatcher(client) as batcher:
+                with pytest.raises(EncodeError, match="None is no tensor"):
+                    await batcher.predict(None)
+                with pytest.raises(ConfigError, match="expected a timeout in seconds above 0"):
+                    await batcher.close(timeout=0)
+                assert value(await batcher.predict(example(1))) == 2
+
+    asyncio.run(main())
+
+
+def test_only_an_awaited_client_will_do(models):
+    with (
+        PredictClient(models.target) as client,
+        pytest.raises(ConfigError, match="for a PredictClient there is MicroBatcher"),
+    ):
+        AsyncMicroBatcher(client)
+    with pytest.raises(ConfigError, match="expected an AsyncPredictClient, got None"):
+        AsyncMicroBatcher(None)

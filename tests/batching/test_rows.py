@@ -1,0 +1,136 @@
+"""Rows and examples: taking inputs apart, and putting outputs together, without a copy too many."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfs_client.batching.examples import example_of, stacked, taken_apart
+from tfs_client.batching.rows import Rejoined, Rows
+from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.errors import SignatureError
+from tfs_client.results import Prediction
+
+
+def prediction(version=1, **outputs):
+    answered = ModelSpec("m", version, None, "s")
+    return Prediction(outputs, answered=answered, asked=ModelSpec("m"), clock=(1.0, 1.1, 1.5, 1.7))
+
+
+def parts_of(count, sizes):
+    """Ranges over ``count`` rows, of the sizes in turn."""
+    start = 0
+    while start < count:
+        stop = min(count, start + sizes[start % len(sizes)])
+        yield range(start, stop)
+        start = stop
+
+
+@given(st.integers(1, 60), st.lists(st.integers(1, 20), min_size=1), st.randoms(use_true_random=False))
+def test_parts_in_any_order_are_put_together_in_order(count, sizes, chance):
+    x = np.arange(3 * count).reshape(count, 3)
+    strings = np.array([b"%d" % number for number in range(count)] + [None], object)[:-1]
+    rows, result = Rows({"x": x, "s": strings}, {"k": 7}), Rejoined(count)
+    parts = list(parts_of(count, sizes))
+    chance.shuffle(parts)
+    for part in parts:
+        inputs = rows.part(part)
+        assert inputs["k"] == 7
+        result.put(part, prediction(x=inputs["x"], s=inputs["s"]))
+    whole = result.prediction(1.0)
+    assert whole["x"].tolist() == x.tolist()
+    assert whole["s"].tolist() == strings.tolist()
+
+
+def test_parts_are_views():
+    x = np.arange(12.0)
+    assert np.shares_memory(Rows({"x": x}, None).part(range(3, 6))["x"], x)
+    assert np.shares_memory(Rows(x, None).part(range(3, 6)), x)
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3], (1, 2, 3), range(1, 4)])
+def test_numbers_of_python_stay_so_for_their_dtype_comes_from_the_signature(values):
+    part = Rows(values, None).part(range(1, 3))
+    assert type(part) is type(values)
+    assert list(part) == [2, 3]
+
+
+def test_a_reply_is_let_go_of_once_its_rows_are_in_the_result():
+    result = Rejoined(4)
+    reply = np.arange(2.0)
+    gone = weakref.ref(reply)
+    result.put(range(2), prediction(y=reply))
+    del reply
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_result_of_one_part_is_the_reply_itself():
+    whole = prediction(y=np.arange(4.0))
+    result = Rejoined(4)
+    result.put(range(4), whole)
+    assert result.prediction(1.0) is whole
+
+
+@pytest.mark.parametrize("versions", [[1, 2, 1], [1, 1, 2], [1, 2, 3]])
+def test_of_several_versions_none_is_named(versions):
+    result = Rejoined(3)
+    for row, version in enumerate(versions):
+        result.put(range(row, row + 1), prediction(version, y=np.zeros(1)))
+    whole = result.prediction(1.0)
+    assert (whole.model.name, whole.model.version, whole.model.signature) == ("m", None, "s")
+
+
+@pytest.mark.parametrize(
+    ("second", "text"),
+    [
+        ({"z": np.zeros(1)}, "the outputs changed between the parts: y became z"),
+        ({"y": np.zeros((1, 2))}, "output 'y' has another shape in another part"),
+        ({"y": np.zeros(1, np.float32)}, "output 'y' has another shape in another part, float32"),
+        ({"y": np.zeros(2)}, "output 'y' has no row for each of the 1 rows sent"),
+        ({"y": np.float64(0)}, "output 'y' has no row for each of the 1 rows sent"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_explained(second, text):
+    result = Rejoined(2)
+    result.put(range(1), prediction(y=np.zeros(1)))
+    with pytest.raises(SignatureError, match=text):
+        result.put(range(1, 2), prediction(**second))
+
+
+def test_examples_of_one_kind_are_stacked_whatever_the_order_of_their_names():
+    first, second = example_of({"a": 1, "b": 2.0}), example_of({"b": 3.0, "a": 4})
+    assert first.kind == second.kind
+    inputs = stacked([first, second], {"k": 9})
+    assert {alias: np.asarray(array).tolist() for alias, array in inputs.items()} == {"a": [1, 4], "b": [2, 3], "k": 9}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(np.float32(1), np.float64(1)), ([1.0], [1.0, 2.0]), ({"a": 1}, {"a": [1]}), ({"a": 1}, {"b": 1}), ({"a": 1}, 1)],
+    ids=["dtypes", "shapes", "named shapes", "names", "bare and named"],
+)
+def test_examples_that_cannot_be_stacked_are_of_different_kinds(values):
+    first, second = map(example_of, values)
+    assert first.kind != second.kind
+
+
+def test_strings_are_of_one_kind_however_long_they_are():
+    kinds = {example_of({"s": text}).kind for text in ("a", "long one", b"bytes", np.bytes_(b"x"), np.str_("yy"))}
+    assert len(kinds) == 1
+
+
+def test_results_are_taken_apart_into_read_only_arrays():
+    rows = prediction(y=np.arange(3.0), z=np.arange(6).reshape(3, 2), s=np.array([b"a", b"b", b"c"], object))
+    for array in rows.values():
+        array.flags.writeable = False
+    parts = taken_apart(rows, 3)
+    assert [part["y"].shape for part in parts] == [()] * 3
+    assert [part["z"].tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
+    assert [part["s"].item() for part in parts] == [b"a", b"b", b"c"]
+    assert all(isinstance(array, np.ndarray) and not array.flags.writeable for part in parts for array in part.values())
