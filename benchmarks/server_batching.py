@@ -1,10 +1,10 @@
 """What batching on the server brings: predictions per second with and without it.
 
 The tiny server, in a process of its own, serves one model twice, plain and batched. A call of the model costs 2 ms and
-a little for every row, and there is room for one call at a time, as on an accelerator. A client keeps 64 predictions of
-one row in flight, as futures, and checks every answer. "free" is the same model at no cost, and not batched: what the
-server and the client can do, and so the ceiling of what batching can bring. The three take turns; the figures are
-medians of the rounds.
+a little for every row, and there is room for one call at a time, as on an accelerator. The load is 64 raw calls in
+flight, of ready-made requests with one row, and every answer is checked. "free" is the same model at no cost, and not
+batched: what the server and the load can do, and so the ceiling of what batching can bring. The three take turns; the
+figures are medians of the rounds.
 
     python benchmarks/server_batching.py [--rounds N] [--timeout MICROS]
 """
@@ -18,15 +18,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from time import perf_counter
 
+import grpc
 import numpy as np
 from measure import machine, median
 from processes import started
 
-from tfs_client import PredictClient, Prediction, TensorSpec
+from tfs_client import TensorSpec
+from tfs_client.calls.predict import Predict
+from tfs_client.codec import predict
+from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
 from tfs_client.server.batching import BatchingParameters, BatchingServable
 
@@ -83,17 +86,28 @@ def running(timeout: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield process, f"127.0.0.1:{port}"
 
 
-def rate(client: PredictClient, name: str, calls: int) -> float:
+def exchanges(name: str) -> list[tuple[bytes, bytes]]:
+    """Ready-made requests, and what they must be answered with."""
+    answered = ModelSpec(name, 1, None, "serving_default")
+    return [
+        (
+            predict.write_request(ModelSpec(name), {"x": row}),
+            predict.write_response(answered, {"y": row @ WEIGHTS}),
+        )
+        for row in np.random.default_rng(1).random((IN_FLIGHT, 1, WIDTH), np.float32)
+    ]
+
+
+def rate(channel: grpc.Channel, name: str, calls: int) -> float:
     """Predictions per second, with as many in flight as there may be."""
-    rows = np.random.default_rng(1).random((IN_FLIGHT, 1, WIDTH), np.float32)
-    wanted = [(row[0] @ WEIGHTS).tobytes() for row in rows]
-    waiting: deque[Future[Prediction]] = deque()
+    raw, pairs = channel.unary_unary(Predict.path), exchanges(name)
+    waiting: deque[grpc.Future[bytes]] = deque()
     started = perf_counter()
     for index in range(calls + IN_FLIGHT):
         if index >= IN_FLIGHT:
-            assert waiting.popleft().result().array.tobytes() == wanted[index % IN_FLIGHT]
+            assert waiting.popleft().result() == pairs[index % IN_FLIGHT][1]
         if index < calls:
-            waiting.append(client.predict_future({"x": rows[index % IN_FLIGHT]}, model=name))
+            waiting.append(raw.future(pairs[index % IN_FLIGHT][0], timeout=60))
     return calls / (perf_counter() - started)
 
 
@@ -107,10 +121,10 @@ def main() -> None:
         return serve(options.timeout)
     print(machine("grpcio", "numpy", "tfs-client"))
     rates: dict[str, list[float]] = {name: [] for name in CALLS}
-    with running(options.timeout) as (process, target), PredictClient(target, model="plain", timeout=60) as client:
+    with running(options.timeout) as (process, target), grpc.insecure_channel(target) as channel:
         for turn in range(-1, options.rounds):
             for name, calls in CALLS.items():
-                found = rate(client, name, calls)
+                found = rate(channel, name, calls)
                 if turn >= 0:  # the round before the first is for warming up
                     rates[name].append(found)
         batches, rows = map(int, process.communicate("\n", timeout=30)[0].split())
