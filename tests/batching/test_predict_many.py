@@ -13,7 +13,7 @@ from calling import Awaited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfs_client import PredictClient, Prediction, make_tensor_proto
+from tfs_client import PredictClient, Prediction
 from tfs_client.batching import pipeline
 from tfs_client.errors import (
     ClosedError,
@@ -25,7 +25,6 @@ from tfs_client.errors import (
     TFServingError,
     UnavailableError,
 )
-from tfs_client.protos.tensorflow_serving.apis import predict_pb2
 from tfs_client.server import FunctionServable, FunctionSignature, Server
 from tfs_client.server.batching import BatchingParameters, BatchingServable
 from tfs_client.signatures import TensorSpec
@@ -336,22 +335,19 @@ def test_closing_does_not_wait_for_a_silent_source(models):
 
 @pytest.fixture
 def stuck(raw_server):
-    """A server that answers the first request of four examples, and works on all others until they are cancelled.
+    """A server that works on every request until it is cancelled.
 
-    Returns its target; an event that is set when it has begun to; and one that is set when one was cancelled.
+    Returns its target; an event that is set when it has begun to; and one that is set when a request was cancelled.
     """
-    reply = predict_pb2.PredictResponse()
-    reply.outputs["y"].CopyFrom(make_tensor_proto(np.zeros(4, np.float32)))
-    numbers, begun, cancelled = itertools.count(), threading.Event(), threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     def predict(request, context):
-        if next(numbers):
-            begun.set()
-            ended = threading.Event()
-            if context.add_callback(ended.set):
-                assert ended.wait(20), "nobody cancelled"
-            cancelled.set()
-        return reply.SerializeToString()
+        begun.set()
+        ended = threading.Event()
+        if context.add_callback(ended.set):
+            assert ended.wait(20), "nobody cancelled"
+        cancelled.set()
+        return b""
 
     return raw_server(Predict=predict), begun, cancelled
 
@@ -359,21 +355,24 @@ def stuck(raw_server):
 @pytest.mark.parametrize("max_delay", [None, 0.001])
 def test_closing_early_cancels_what_is_under_way_and_stops_reading(stuck, max_delay):
     target, begun, cancelled = stuck
-    source = Counted(1000)
+    read = []
+
+    def source():
+        for number in range(1000):
+            read.append(number)
+            if number == 8:
+                assert begun.wait(20)
+                yield {"x": None}  # its error is there at once, without the server
+            yield example(number)
+
     with PredictClient(target, model="m") as client:
         results = client.predict_many(
-            source,
-            batch_size=4,
-            in_flight=3,
-            max_delay=max_delay,
-            ordered=False,
-            on_error="return",  # a partial batch has fewer rows than the reply
+            source(), batch_size=4, in_flight=3, max_delay=max_delay, ordered=False, on_error="return"
         )
-        next(results)
-        assert begun.wait(20)
+        assert isinstance(next(results), EncodeError)
         results.close()
         assert cancelled.wait(20)
-    assert source.read <= 13
+    assert len(read) <= 13
 
 
 def test_an_interrupt_in_the_source_cancels_what_is_under_way(stuck):
