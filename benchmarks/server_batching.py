@@ -114,7 +114,7 @@ def rate(channel: grpc.Channel, name: str, calls: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--timeout", type=int, default=0, help="batch_timeout_micros")
+    parser.add_argument("--timeout", type=int, default=1000, help="batch_timeout_micros")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
