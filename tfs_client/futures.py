@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -14,6 +13,22 @@ from tfs_client.steps import Ask, Flow, Send, Sleep
 Result = TypeVar("Result")
 Done = Callable[[bytes | None, TFServingError | None], None]
 Start = Callable[[Send, Done], Callable[[], object]]  # sends and returns what cancels; the answer goes to Done
+
+
+class _Here(threading.local):
+    """What this thread is doing."""
+
+    answering: Start | None = None  # whose answer it brings: callbacks run meanwhile
+
+
+_here = _Here()
+
+
+def answers_come_here(transport: object) -> bool:
+    """Whether this runs in a callback of a call of this transport: its answers come one after the other, by this very
+    thread, so none comes while the thread waits.
+    """
+    return _here.answering is not None and _here.answering == getattr(transport, "start", None)
 
 
 class FlowFuture(Future[Result]):
@@ -74,8 +89,13 @@ class FlowFuture(Future[Result]):
 
     def _settle(self, result: Any, error: BaseException | None) -> None:
         """Called once, when the flow is over. A cancelled future stays cancelled."""
-        with contextlib.suppress(InvalidStateError):
+        before, _here.answering = _here.answering, self._start
+        try:
             if error is None:
                 self.set_result(result)
             else:
                 self.set_exception(error)
+        except InvalidStateError:
+            pass
+        finally:
+            _here.answering = before

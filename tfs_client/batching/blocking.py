@@ -20,11 +20,12 @@ from tfs_client.errors import ClosedError
 from tfs_client.results import Prediction
 
 Call = Callable[[Any], Future[Prediction]]  # begins a call for inputs
+Check = Callable[[], None]  # raises in a thread that must not wait for calls
 
 
-def batched(call: Call, rows: Rows, batch_size: int, pace: Pace) -> Prediction:
+def batched(call: Call, rows: Rows, batch_size: int, pace: Pace, check: Check) -> Prediction:
     """Perform ``predict_batched``."""
-    calls = Calls(call)
+    calls = Calls(call, check)
     flow = predict_batched(rows, batch_size, pace, calls.inbox, time.monotonic)
     try:
         while True:
@@ -40,9 +41,9 @@ def batched(call: Call, rows: Rows, batch_size: int, pace: Pace) -> Prediction:
         calls.cancel()
 
 
-def many(call: Call, examples: Iterable[Any], plan: Plan) -> Iterator[Outcome]:
+def many(call: Call, examples: Iterable[Any], plan: Plan, check: Check) -> Iterator[Outcome]:
     """Perform ``predict_many``."""
-    calls = Calls(call)
+    calls = Calls(call, check)
     source: _Source = _Source(examples) if plan.max_delay is None else _WatchedSource(examples, calls.news)
     flow = Many(plan, calls.inbox, time.monotonic).flow()
     answer: Any = None
@@ -68,19 +69,25 @@ def many(call: Call, examples: Iterable[Any], plan: Plan) -> Iterator[Outcome]:
 class Calls:
     """Calls that are under way.
 
+    Args:
+        call: begins one.
+        check: called before each, and before waiting, for a generator may go from thread to thread.
+
     Attributes:
         inbox: where they come to when they have ended.
         news: set when there is something new, also in a source that is read in another thread.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, check: Check) -> None:
         self.inbox: Inbox = deque()
         self.news = threading.Event()
         self._call = call
+        self._check = check
         self._under_way: set[Future[Prediction]] = set()
 
     def begin(self, step: Begin) -> None:
         """Begin a call. What keeps it from being sent comes to the inbox too."""
+        self._check()
         try:
             future = self._call(step.inputs)
         except Exception as error:
@@ -98,6 +105,7 @@ class Calls:
     def wait(self, seconds: float | None) -> None:
         """Wait until something has come, but not longer."""
         if not self.inbox:
+            self._check()
             self.news.wait(seconds)
         self.news.clear()
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from tfs_client.errors import ConfigError, TFServingError
+from tfs_client.futures import answers_come_here
 from tfs_client.results import Prediction
 
 if TYPE_CHECKING:  # every client has these methods, and most never call them: what they need is imported by the call
@@ -29,6 +30,7 @@ class BatchedCalls:
     """What PredictClient does with many rows, and with many examples."""
 
     _settings: Settings
+    _transport: Any
     predict_future: Any
 
     def predict_batched(
@@ -62,7 +64,7 @@ class BatchedCalls:
 
         rows, pace = Rows(inputs, shared), pace_of(in_flight)
         call = partial(self.predict_future, **self._settings.defaults.checked(options))
-        return batched(call, rows, checked_batch_size(batch_size), pace)
+        return batched(call, rows, checked_batch_size(batch_size), pace, self._check_thread)
 
     @overload
     def predict_many(
@@ -131,7 +133,15 @@ class BatchedCalls:
 
         plan = plan_of(batch_size, in_flight, ordered, on_error, max_delay, shared)
         call = partial(self.predict_future, **self._settings.defaults.checked(options))
-        return many(call, checked_iterable(examples, (Iterable,)), plan)
+        return many(call, checked_iterable(examples, (Iterable,)), plan, self._check_thread)
+
+    def _check_thread(self) -> None:
+        """Raise ConfigError in a thread that would wait for ever for an answer."""
+        if answers_come_here(self._transport):
+            raise ConfigError(
+                "this is a callback of a future, in the thread that brings the answers: waiting for more of them here "
+                "would never end; hand the work to a thread of your own, or go on with predict_future and callbacks"
+            )
 
 
 class AsyncBatchedCalls:

@@ -82,9 +82,11 @@ class MicroBatcher:
                 the batch axis.
             timeout: seconds the call may take, waiting for others included.
 
-        Raises what ``PredictClient.predict`` does. An example that the model refuses fails alone.
+        Raises what ``PredictClient.predict`` does. An example that the model refuses fails alone. ConfigError in a
+        callback, which keeps answers from coming: use ``submit`` there.
         """
         limit = self._limit(timeout)
+        self._check_thread()
         future = self._submitted(example, limit)
         try:
             return future.result(limit)
@@ -110,12 +112,16 @@ class MicroBatcher:
 
         Args:
             timeout: seconds to wait for that; then calls that wait to be sent fail with ClosedError.
+
+        Raises ConfigError in a callback that keeps the outcomes of others from coming; it is closed all the same.
         """
         limit = checked_timeout(timeout)
         with self._changed:
             self._closed = self._collector.closing = True
         self._turn()
         with self._changed:
+            if not self._at_rest():
+                self._check_thread()
             if not self._changed.wait_for(self._at_rest, limit):
                 self._collector.give_up(ClosedError(f"{self!r} was closed"))
         self._turn()
@@ -145,6 +151,15 @@ class MicroBatcher:
         left = self._collector, self._changed, self._watch
         self._start_afresh()
         return left
+
+    def _check_thread(self) -> None:
+        """Raise ConfigError in a thread that would wait for ever for an outcome."""
+        if threading.current_thread() is self._watch:
+            raise ConfigError(
+                "this is a callback of a future, in the thread that watches the clock for all calls: waiting for one "
+                "of them here would never end; hand the work to a thread of your own, or use submit"
+            )
+        self._client._check_thread()
 
     def _limit(self, timeout: float | Unset | None) -> float | None:
         return self._timeout if timeout is UNSET else checked_timeout(timeout)
