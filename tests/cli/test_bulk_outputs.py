@@ -173,7 +173,7 @@ def test_an_assembly_that_was_ended_before_its_journal_was_removed_gives_no_row_
     output = open_output(str(path), BEST)
     output.add(row("a", {"y": 1}))
     output.close()
-    journal = Path(files_of(str(path))[1])
+    journal = growing(path)
     kept = journal.read_bytes()
     write(path)
     journal.write_bytes(kept)

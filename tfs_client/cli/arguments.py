@@ -19,7 +19,18 @@ DEFAULT_EMBEDDED = "colors"
 ENGINES = ("local", "ray")  # those of tfs_client.cli.bulk.engines, which need not be imported for one picture
 MAX_PIXELS = 1 << 28  # of --size; more is a slip of the finger
 
-_BULK = ("input_list", "output", "resume", "overwrite", "failures", "batch_size", "in_flight", "engine", "quiet")
+_BULK = (
+    "input_list",
+    "output",
+    "resume",
+    "overwrite",
+    "failures",
+    "max_failures",
+    "batch_size",
+    "in_flight",
+    "engine",
+    "quiet",
+)
 _MAGIC = re.compile(r"[*?[]")  # what makes a pattern of a path, for the module glob too
 
 EXAMPLES = """examples:
@@ -124,6 +135,9 @@ def parser() -> argparse.ArgumentParser:
     bulk.add_argument(
         "--failures", metavar="FILE", help="lists pictures that failed, and why (default: OUTPUT.failed.jsonl)"
     )
+    bulk.add_argument(
+        "--max-failures", type=_count, metavar="N", help="end the run when more pictures failed (default: never)"
+    )
     bulk.add_argument("--batch-size", type=_positive, metavar="N", help="pictures in a request (default 32)")
     bulk.add_argument(
         "--in-flight", type=_in_flight, metavar="N", help="requests at a time, or auto for what suits (default 4)"
@@ -155,6 +169,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return int(text)
+
+
 def _in_flight(text: str) -> int | str:
     if text != "auto" and not (text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, or auto, got {text!r}")
@@ -164,7 +184,7 @@ def _in_flight(text: str) -> int | str:
 def is_bulk(options: argparse.Namespace) -> bool:
     """Whether a command line is about several pictures, or wants what only goes with those."""
     images = options.image or ()
-    if len(images) > 1 or any(getattr(options, name) for name in _BULK):
+    if len(images) > 1 or any(getattr(options, name) not in (None, False, []) for name in _BULK):
         return True
     return any(os.path.isdir(image) or (_MAGIC.search(image) and not os.path.lexists(image)) for image in images)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 
 from tfs_client.errors import (
@@ -22,6 +23,7 @@ REFUSED = 4
 DEADLINE = 5
 NOT_READY = 6  # of tfs-admin: the server answered, and what was asked about does not serve
 DECLINED = 7  # of tfs-admin: somebody was asked, and said no
+INTERRUPTED = 130  # by Ctrl-C, as shells say it
 INCOMPLETE = 8  # of tfs-predict in bulk: the run came to its end, and some pictures failed
 
 TABLE = """exit codes:
@@ -64,7 +66,59 @@ def guarded(program: str, run: Callable[[], int], words: Iterable[tuple[str, str
     except (OSError, UnicodeEncodeError) as error:  # the output cannot be written: a full disk, a terminal for ASCII
         return said(program, str(error), FAILED)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+
+
+class Interrupts:
+    """Ctrl-C in a console script: the first one ends the command in order, a later one at once.
+
+    Within a context of it the process ends with INTERRUPTED after an interrupt, whatever else it comes to. Several that
+    come nearly at once are one: ``timeout`` and some shells send the signal to a process and again to its group.
+    Where interrupts are ignored, as in the background of a script, they stay so.
+    """
+
+    AT_ONCE = 1.0  # seconds
+
+    def __init__(self) -> None:
+        import signal
+
+        self._first: float | None = None
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    @property
+    def seen(self) -> bool:
+        """Whether there was one."""
+        return self._first is not None
+
+    def _interrupt(self, *_: object) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            raise KeyboardInterrupt
+        if now - self._first > self.AT_ONCE:
+            os._exit(INTERRUPTED)
+
+    def __enter__(self) -> Interrupts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        if self.seen:
+            os._exit(INTERRUPTED)
+        if signal.getsignal(signal.SIGINT) == self._interrupt:  # the command has come to its end
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def warn_in_one_line(program: str) -> None:
+    """Say warnings, of libraries too, in one line after the command's name."""
+    import warnings
+
+    def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+        said(program, f"warning: {message}", OK)
+
+    warnings.showwarning = show_warning
 
 
 def show(text: str) -> None:

@@ -17,8 +17,10 @@ from tfs_client.cli.bulk.outcomes import Array, Row
 from tfs_client.errors import ConfigError, EncodeError
 
 CELL = 64  # values of an output that a cell holds, as JSON; more belongs in another kind of file
+CHARACTERS = 32767  # of a cell, as spreadsheets take them
 FIRST = ["image", "model", "version"]
 
+_LIMITS = f"{CELL} values or {CHARACTERS} characters"
 _BEGIN = ",".join(FIRST).encode()
 _TAKEN = re.compile(r"image|model|version|(label|score)_\d+|output\..*")
 
@@ -43,7 +45,7 @@ class CsvTable:
         end = 0
         with self._file.content() as content:
             for text in _whole_rows(content):
-                cells = next(csv.reader([_decoded(text)]))
+                cells = self._cells(text)
                 if not self._header:
                     if cells[:3] != FIRST:
                         raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: it begins with {cells[:3]}")
@@ -56,8 +58,21 @@ class CsvTable:
                 raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: it begins with {_decoded(rest)!r}")
         return held, end
 
+    def _cells(self, text: bytes) -> list[str]:
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+        try:
+            cells = next(csv.reader([_decoded(text)], strict=True))
+        except csv.Error as error:
+            raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: {error}: {text[:40]!r}") from None
+        if self._header and len(cells) != len(self._header):
+            raise ConfigError(
+                f"{self._file.path!r} is no table of tfs-predict: expected {len(self._header)} cells in each row, "
+                f"got {len(cells)}: {text[:40]!r}"
+            )
+        return cells
+
     def add(self, row: Row) -> None:
-        """Add its line."""
+        """Add its line. Raises EncodeError for outputs that fit in no cell."""
         best = self._best.of(row.outputs)
         begin = ""
         if not self._header:
@@ -76,15 +91,15 @@ class CsvTable:
     def _columns(self, row: Row, labels: int) -> list[str]:
         """The header for rows like this one. Raises ConfigError when nothing of them fits in cells."""
         columns = [*FIRST, *(f"{what}_{n}" for n in range(1, labels + 1) for what in ("label", "score"))]
-        fitting = [alias for alias, array in row.outputs.items() if array.size <= CELL]
+        fitting = [alias for alias, array in row.outputs.items() if _fits(array)]
         large = _listed({alias: array for alias, array in row.outputs.items() if alias not in fitting})
         if not fitting and not labels:
             raise ConfigError(
-                f"--output: a cell of a table takes {CELL} values, and this model gives {large} for a picture; "
+                f"--output: a cell of a table takes {_LIMITS}, and this model gives {large} for a picture; "
                 "use .npz, .parquet or .jsonl"
             )
         if large and not labels:
-            print(f"tfs-predict: the table leaves out {large}: a cell takes {CELL} values", file=sys.stderr)
+            print(f"tfs-predict: the table leaves out {large}: a cell takes {_LIMITS}", file=sys.stderr)
         return columns + [_column(alias) for alias in fitting]
 
     def finish(self) -> None:
@@ -111,8 +126,8 @@ def _decoded(text: bytes) -> str:
 
 def _line(cells: list[Any]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells)
-    return out.getvalue()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)  # both of these are quoted in cells then
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _column(alias: str) -> str:
@@ -123,8 +138,19 @@ def _column(alias: str) -> str:
 def _cell(alias: str, array: Array) -> Any:
     if array.size > CELL:
         raise EncodeError(f"output {alias!r} has {array.size} values, and a cell takes {CELL}; use .jsonl")
+    value = _value(array)
+    if isinstance(value, str) and len(value) > CHARACTERS:
+        raise EncodeError(f"output {alias!r} has {len(value)} characters, and a cell takes {CHARACTERS}; use .jsonl")
+    return value
+
+
+def _value(array: Array) -> Any:
     value = report.plain(array)
     return value if not array.ndim and isinstance(value, (int, float, str)) else json.dumps(value)
+
+
+def _fits(array: Array) -> bool:
+    return array.size <= CELL and len(str(_value(array))) <= CHARACTERS
 
 
 def _listed(outputs: Mapping[str, Array]) -> str:

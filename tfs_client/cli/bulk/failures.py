@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import closing
 
 from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Failed
@@ -13,8 +14,8 @@ from tfs_client.cli.bulk.outcomes import Failed
 class Failures:
     """Lists failures as JSON lines; without a path they are said on standard error.
 
-    The file tells of one run: a failure of an earlier one is tried again, and listed again if it is one still. There is
-    no file when nothing fails.
+    What is there already is taken away; ``consent`` has seen to it that it may be. The file tells of one run: a failure
+    of an earlier one is tried again, and listed again if it is one still. There is no file when nothing fails.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -22,7 +23,8 @@ class Failures:
         self.count = 0
         self._file: GrowingFile | None = None
         if path is not None and os.path.exists(path):
-            os.unlink(path)
+            with closing(GrowingFile(path)):  # unless another run is writing it
+                os.unlink(path)
 
     def add(self, failed: Failed) -> None:
         """List one."""

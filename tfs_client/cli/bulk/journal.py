@@ -10,6 +10,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import numpy as np
@@ -92,6 +93,24 @@ class Journal:
 def journal_of(path: str) -> str:
     """Where rows wait for a file that cannot grow."""
     return f"{path}.rows"
+
+
+def beside(path: str) -> str:
+    """Where a file that cannot grow is written, before it takes the place of the old one."""
+    return f"{path}.new"
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """A path to write a file to; it then takes the place of this one. Without it when that fails."""
+    new = beside(path)
+    try:
+        yield new
+        os.replace(new, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(new)
+        raise
 
 
 def _native(array: Array) -> Array:

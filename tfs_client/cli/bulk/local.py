@@ -39,7 +39,7 @@ def outcomes(job: Job, names: Iterable[str]) -> Iterator[Outcome]:
                 with closing(_answers(client, job, preparation, reading.examples())) as answers:
                     yield from reading.joined(answers, dropped, most)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # a file that stalls holds nobody up
 
 
 def ahead(

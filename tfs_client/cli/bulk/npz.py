@@ -15,9 +15,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from tfs_client.cli.bulk.journal import Journal, Kinds, journal_of, kinds_of
+from tfs_client.cli.bulk.journal import Journal, Kinds, journal_of, kinds_of, replacing
 from tfs_client.cli.bulk.outcomes import Array, Row
-from tfs_client.errors import ConfigError
+from tfs_client.errors import ConfigError, EncodeError
 from tfs_client.results import ModelVersion
 
 NAMES, VERSIONS = "names", "versions"
@@ -36,15 +36,20 @@ class NpzArchive:
         self.held = there | self._journal.held
 
     def add(self, row: Row) -> None:
-        """Add it to the journal."""
+        """Add it to the journal. Raises EncodeError for strings that would come back shorter."""
+        for alias, array in row.outputs.items():
+            if array.dtype.kind == "O" and any(value[-1:] in (b"\0", "\0") for value in array.reshape(-1)):
+                raise EncodeError(
+                    f"output {alias!r} has a string that ends in a zero byte, which strings of a fixed width do not "
+                    "keep; use .jsonl"
+                )
         self._journal.add(row)
 
     def finish(self) -> None:
         """Write the archive, in place of the old one."""
         if self._old is None or any(True for _ in self._journal.rows()):
-            beside = f"{self._path}.new"
-            _write(beside, self._rows)
-            os.replace(beside, self._path)
+            with replacing(self._path) as beside:
+                _write(beside, self._rows)
         self._journal.remove()
 
     def _rows(self) -> Iterator[Row]:

@@ -6,7 +6,7 @@ import os
 from typing import Protocol
 
 from tfs_client.cli.bulk.best import Best
-from tfs_client.cli.bulk.journal import journal_of
+from tfs_client.cli.bulk.journal import beside, journal_of
 from tfs_client.cli.bulk.outcomes import Row
 from tfs_client.errors import ConfigError
 
@@ -65,5 +65,8 @@ def open_output(path: str | None, best: Best) -> Output:
 
 
 def files_of(path: str) -> list[str]:
-    """What a run into a path may have left: the file itself, and rows that are not in it yet."""
-    return [path, journal_of(path)] if suffix_of(path) in (".npz", ".parquet") else [path]
+    """What a run into a path may have left: the file itself, what was to become of it, and rows that are not in it yet.
+
+    The last one grows.
+    """
+    return [path, beside(path), journal_of(path)] if suffix_of(path) in (".npz", ".parquet") else [path]

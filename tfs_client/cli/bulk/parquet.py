@@ -10,13 +10,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from tfs_client.cli import report
 from tfs_client.cli.bulk.best import Best
-from tfs_client.cli.bulk.journal import Journal, journal_of
+from tfs_client.cli.bulk.journal import Journal, journal_of, replacing
 from tfs_client.cli.bulk.outcomes import Array, Row
 from tfs_client.errors import ConfigError, EncodeError
 
@@ -60,17 +61,14 @@ class ParquetFile:
     def finish(self) -> None:
         """Write the table, in place of the old one: first what that had, then the rows of the journal."""
         if not os.path.exists(self._path) or any(True for _ in self._journal.rows()):
-            beside = f"{self._path}.new"
-            writer = None
-            try:
-                for table in self._tables():
-                    writer = writer or self._parquet.ParquetWriter(beside, table.schema)
-                    writer.write_table(table)
-            finally:
-                if writer is not None:
-                    writer.close()
-            if writer is not None:
-                os.replace(beside, self._path)
+            tables = self._tables()
+            if (first := next(tables, None)) is not None:
+                with (
+                    replacing(self._path) as beside,
+                    self._parquet.ParquetWriter(beside, first.schema) as writer,
+                ):
+                    for table in chain([first], tables):
+                        writer.write_table(table)
         self._journal.remove()
 
     def _tables(self) -> Iterator[Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tfs_client.cli.inputs import Picture, given_inputs, open_picture, picture_alias, picture_tensor, size_inputs
+from tfs_client.codec.values import as_array
+from tfs_client.errors import ImageError
 from tfs_client.signatures import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -46,7 +50,7 @@ class Preparation:
         self._sizes = [name for name in ("width", "height") if name in signature.inputs and name not in self._constants]
         apart = [name for name in self._sizes if not _has_rows(signature.inputs[name])]
         any_number = spec.shape is None or not spec.shape or spec.shape[0] is None
-        self._batch = batch
+        self._batch, self._sized = batch, size is not None
         self.together = batch and any_number and (size is not None or not apart)
         self.shared: dict[str, Any] = {}
         if self.together:
@@ -68,12 +72,27 @@ class Preparation:
             inputs |= size_inputs(self._signature, self._sizes, size)
         return {alias: array[0] for alias, array in inputs.items()} if self.together else inputs
 
+    def mismatch(self, name: str) -> str:
+        """How what is sent for a picture differs from what the model takes; empty when it does not.
+
+        What may be the picture's own fault, its size where that decides, is left to the server. Raises ImageError.
+        """
+        inputs = self(name)
+        if self.together:
+            inputs = {alias: as_array(array)[np.newaxis] for alias, array in inputs.items()} | self.shared
+        wanted = dict(self._signature.inputs)
+        if not self._sized:
+            wanted[self._alias] = replace(wanted[self._alias], shape=None)
+        return replace(self._signature, inputs=wanted).mismatch(inputs)
+
     def outputs(self, prediction: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for the picture of a whole request, without the batch axis where they have one."""
         rows = self._batch and all(array.ndim and len(array) == 1 for array in prediction.values())
         return {alias: array.reshape(array.shape[1:]) if rows else array for alias, array in prediction.items()}
 
     def _picture(self, name: str) -> Picture:
+        if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
+            raise ImageError(f"cannot read {name!r}: it is a pipe or a device, which may keep a run waiting for ever")
         if self._encoded and not self._sizes:
             from tfs_client import images
 

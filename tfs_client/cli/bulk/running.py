@@ -5,26 +5,34 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, cast
 
 from tfs_client.cli import exits
-from tfs_client.cli.bulk import asked, progress
+from tfs_client.cli.bulk import asked, consent, progress
 from tfs_client.cli.bulk.best import Best
 from tfs_client.cli.bulk.engines import Job, engine
 from tfs_client.cli.bulk.failures import Failures
 from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row
 from tfs_client.cli.bulk.outputs import Output, files_of, open_output
-from tfs_client.cli.bulk.sources import listed
+from tfs_client.cli.bulk.sources import listed, place, text_of
 from tfs_client.client import PredictClient
-from tfs_client.errors import ConfigError, DeadlineExceededError, EncodeError, TFServingError, UnavailableError
+from tfs_client.errors import (
+    DeadlineExceededError,
+    EncodeError,
+    ImageError,
+    SignatureError,
+    TFServingError,
+    UnavailableError,
+)
 from tfs_client.options import checked_timeout
 
 BATCH_SIZE = 32
 IN_FLIGHT = 4
+TRIED = 10  # pictures that are looked at before anything is sent, until one of them can be read
 LOOK = 5.0  # seconds for a look at whether a server that did not answer is there at all
 
 
@@ -45,55 +53,26 @@ def run(
         labels: names of the classes.
         target, model, secured: where to call which model, and how the client is made.
     """
-    _check(options)
-    _check_consent(options)
-    names = listed(options.image or (), options.input_list)
+    consent.check(options)
+    names, unreadable = listed(options.image or (), options.input_list)
     job = _job(options, given, target, model, secured)
-    _try_out(job)
+    _try_out(job, names[:TRIED])
     outcomes = engine(options.engine or "local")
     wanted = asked.asked_of(options, model)
     if options.output:
         _make_room(options, wanted)
+        wanted[asked.FOLDER] = asked.folder_of(options.output, names)
     with closing(open_output(options.output, Best(options.top, labels))) as output:
         if options.output:
             asked.keep(options.output, wanted)
-        with closing(Failures(_failures_path(options))) as failures:
-            held = output.held
-            todo = [name for name in names if name not in held]
-            counts = progress.Counts(len(names), skipped=len(names) - len(todo))
+        with closing(Failures(consent.failures_path(options))) as failures:
+            todo = _left(names, output.held, wanted.get(asked.FOLDER))
+            counts = progress.Counts(len(names) + len(unreadable), skipped=len(names) - len(todo))
             begun = outcomes(job, iter(todo)) if todo else _nothing()
             try:
-                return _Run(options, counts, output, failures).through(begun)
+                return _Run(options, counts, output, failures).through(_after(unreadable, begun))
             except DeadlineExceededError as error:
                 raise _reason(job, error) from None
-
-
-def _check(options: Any) -> None:
-    if options.save_mask:
-        raise ConfigError("--save-mask draws on one picture: give a single --image FILE")
-    if options.resume and not options.output:
-        raise ConfigError("--resume goes on with a file: give --output too")
-    if options.overwrite and not (options.output or options.failures):
-        raise ConfigError("--overwrite is about a file: give --output too")
-    if options.resume and options.overwrite:
-        raise ConfigError("--resume goes on with a file, --overwrite begins it anew: give one")
-    if options.failures and options.failures == options.output:
-        raise ConfigError("--failures and --output: expected two files, got one")
-
-
-def _check_consent(options: Any) -> None:
-    """Raise ConfigError for an output that is there already, unless something was said of that."""
-    if options.resume or options.overwrite:
-        return
-    for path in files_of(options.output) if options.output else ():
-        if _has_content(path):
-            raise ConfigError(f"{path!r} is there already: --resume goes on with it, --overwrite begins it anew")
-    if options.failures and _has_content(options.failures):
-        raise ConfigError(f"{options.failures!r} is there already: --overwrite writes it anew")
-
-
-def _has_content(path: str) -> bool:
-    return os.path.exists(path) and not (os.path.isfile(path) and not os.path.getsize(path))
 
 
 def _make_room(options: Any, wanted: Mapping[str, Any]) -> None:
@@ -102,16 +81,18 @@ def _make_room(options: Any, wanted: Mapping[str, Any]) -> None:
         *whole, growing = files_of(options.output)
         with closing(GrowingFile(growing)) as file:  # unless another run is writing it
             file.keep(0)
-        for path in whole:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-    elif any(_has_content(path) for path in files_of(options.output)):
+        consent.take_away([*whole, *asked.files_of(options.output)])
+    elif consent.is_begun(options.output):
         asked.check(options.output, dict(wanted))
 
 
-def _failures_path(options: Any) -> str | None:
-    path: str | None = options.failures or (f"{options.output}.failed.jsonl" if options.output else None)
-    return path
+def _left(names: Sequence[str], held: Collection[str], folder: str | None) -> list[str]:
+    """The names of pictures that an output does not hold."""
+    if not held:
+        return list(names)
+    here = os.getcwd()
+    places = {place(text_of(name), folder or here) for name in held}
+    return [name for name in names if place(text_of(name), here) not in places]
 
 
 def _job(
@@ -132,15 +113,31 @@ def _job(
     )
 
 
-def _try_out(job: Job) -> None:
+def _try_out(job: Job, names: Sequence[str] = ()) -> None:
     """Raise what keeps every picture from being sent, before anything is written: a server that is not there (the
-    client of the run would wait for it), a model that it does not have, inputs that do not fit."""
+    client of the run would wait for it), a model that it does not have, inputs that do not fit, as the first picture
+    shows that can be read."""
     with PredictClient(job.target, model=job.model, timeout=job.timeout, **job.which, **job.secured) as client:
-        job.preparation(client)
+        preparation = job.preparation(client)
+    for name in names:
+        try:
+            mismatch = preparation.mismatch(name)
+        except ImageError:
+            continue
+        if mismatch:
+            raise SignatureError(f"{name!r} as it would be sent does not fit the model: {mismatch}")
+        return
 
 
 def _nothing() -> Iterator[Outcome]:
     yield from ()
+
+
+def _after(failed: Iterable[Failed], outcomes: Iterator[Outcome]) -> Generator[Outcome, None, None]:
+    """Outcomes after failures that are known already."""
+    with closing(cast("Generator[Outcome, None, None]", outcomes)):
+        yield from failed
+        yield from outcomes
 
 
 def _reason(job: Job, error: DeadlineExceededError) -> TFServingError:
@@ -162,7 +159,7 @@ class _Run:
         self._failures = failures
         self._versions: set[str] = set()
 
-    def through(self, outcomes: Iterator[Outcome]) -> int:
+    def through(self, outcomes: Generator[Outcome, None, None]) -> int:
         """Keep every outcome, and tell how it goes. Returns the exit code."""
         began = time.monotonic()
         ended = False
@@ -171,19 +168,30 @@ class _Run:
             self._counts, quiet=self._options.quiet, rows_on_terminal=on_terminal, clock=time.monotonic
         )
         try:
-            with closing(bar), closing(cast("Generator[Outcome, None, None]", outcomes)) as given:
+            with closing(bar), closing(outcomes) as given:
                 for outcome in given:
                     self._keep(outcome)
                     bar.tell(self._counts)
-            self._output.finish()
-            ended = True
+                    if self._too_many():
+                        break
+            if not self._too_many():
+                self._output.finish()
+                ended = True
         finally:
             self._output.close()
             self._failures.close()
             self._sum_up(time.monotonic() - began, ended)
+        if self._too_many():
+            most = self._options.max_failures
+            return exits.said("tfs-predict", f"more than --max-failures {most} pictures failed", exits.INCOMPLETE)
         return exits.INCOMPLETE if self._counts.failed else exits.OK
 
+    def _too_many(self) -> bool:
+        most: int | None = self._options.max_failures
+        return most is not None and self._counts.failed > most
+
     def _keep(self, outcome: Outcome) -> None:
+        outcome = replace(outcome, image=text_of(outcome.image))
         if isinstance(outcome, Row):
             try:
                 self._output.add(outcome)
