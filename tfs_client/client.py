@@ -187,10 +187,11 @@ class PredictClient(BatchedCalls):
     ) -> Future[Prediction]:
         """Like ``predict``, but returns at once with a ``concurrent.futures.Future``.
 
-        ``as_completed`` and ``wait`` work. Over gRPC ``cancel()`` reaches the server, and callbacks run in the thread of
-        gRPC that brings the answers: they should be short, and wait for no other future; ``predict`` works in them,
-        while the batch calls raise ConfigError. Over REST a few threads make the calls, and one under way cannot be
-        cancelled. What keeps the first message from being sent raises here; what happens later is raised by ``result()``.
+        ``as_completed`` and ``wait`` work. Over gRPC ``cancel()`` reaches the server, and callbacks run in the thread
+        that brings all answers: they should be short, and wait for no other future. ``predict`` works in them, while
+        the batch calls raise ConfigError. Over REST a few threads make the calls, and one under way cannot be
+        cancelled. What keeps the first message from being sent raises here; what happens later is raised by
+        ``result()``.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
         if isinstance(inputs, Mapping) and not (self._direct and not asked.validate):

@@ -49,7 +49,16 @@ class StatusCode(enum.IntEnum):
 
 
 class TFServingError(Exception):
-    """The root: ``except TFServingError`` catches whatever this package raises on purpose."""
+    """The root: ``except TFServingError`` catches whatever this package raises on purpose.
+
+    Attributes:
+        mismatch: the inputs do not fit the model's signature, whatever their values are and however many rows there
+            are: everything like them is refused too.
+        example: the place of the example it is about, from 0, in the source of ``predict_many``; None elsewhere.
+    """
+
+    mismatch: bool = False
+    example: int | None = None
 
 
 class CallError(TFServingError):
@@ -82,7 +91,8 @@ class CallError(TFServingError):
         return f"{where}{self.code.name}: {self.details}{which}{hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        said = {"unreached": self.unreached, "retry_after": self.retry_after, "request_id": self.request_id}
+        names = ("unreached", "retry_after", "request_id", "mismatch", "example")
+        said = {name: getattr(self, name) for name in names}
         return call_error, (self.code, self.details, self.method, self.hint), said
 
 

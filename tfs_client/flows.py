@@ -80,6 +80,8 @@ class Flows:
             return
         if isinstance(error, REFUSED) and not error.hint:
             error.hint = yield from self._blame(call, asked)
+            known = self.known(asked)
+            error.mismatch = bool(error.hint and known and call.blame(known, any_rows=True))
         if self._seen(asked) < asked.deadline.started:
             self._signatures.pop(_key(asked.spec), None)  # perhaps the model changed: ask anew
 
@@ -205,8 +207,11 @@ class Flows:
         if known is not None and not call.blame(known):
             return
         with _named(asked):
-            if difference := call.blame((yield from self.fetch(asked))):
-                raise SignatureError(f"the inputs do not fit {described(asked.spec)}. {difference}")
+            fresh = yield from self.fetch(asked)
+        if difference := call.blame(fresh):
+            error = SignatureError(f"the inputs do not fit {described(asked.spec)}. {difference}")
+            error.mismatch = bool(call.blame(fresh, any_rows=True))
+            raise error
 
     def _blame(self, call: Predict | BlamableCall[Any], asked: Asked) -> Flow[str]:
         """What the model's signature says to a request that the server refused; empty when it says nothing."""

@@ -60,7 +60,7 @@ class Prediction(Mapping[str, Array]):
     a copy of its own.
     """
 
-    __slots__ = ("_answered", "_asked", "_clock", "_outputs")
+    __slots__ = ("_answered", "_asked", "_clock", "_example", "_outputs")
 
     def __init__(
         self,
@@ -69,11 +69,13 @@ class Prediction(Mapping[str, Array]):
         answered: ModelSpec,
         asked: ModelSpec,
         clock: tuple[float, float, float, float],
+        example: int | None = None,
     ) -> None:
         # Made for every call, so it only takes note; what few callers ask for is computed when they do.
         self._outputs = outputs
         self._answered = answered
         self._asked = asked
+        self._example = example
         self._clock = clock  # when it began, when the request was written, when the reply came, when it was read
 
     @property
@@ -93,9 +95,14 @@ class Prediction(Mapping[str, Array]):
         began, written, arrived, read = self._clock
         return Timing(written - began, arrived - written, read - arrived)
 
-    def with_outputs(self, outputs: Mapping[str, Array]) -> Prediction:
+    @property
+    def example(self) -> int | None:
+        """The place of its example, from 0, in the source of ``predict_many``; None for what other calls return."""
+        return self._example
+
+    def with_outputs(self, outputs: Mapping[str, Array], example: int | None = None) -> Prediction:
         """What the same call says of something else: of one row, say."""
-        return Prediction(outputs, answered=self._answered, asked=self._asked, clock=self._clock)
+        return Prediction(outputs, answered=self._answered, asked=self._asked, clock=self._clock, example=example)
 
     def __getitem__(self, alias: str) -> Array:
         try:

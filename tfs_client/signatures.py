@@ -139,8 +139,11 @@ class Signature:
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
 
-    def mismatch(self, sent: Mapping[str, np.ndarray[Any, Any]]) -> str:
-        """How inputs differ from the signature, for people: names, dtypes, shapes. Empty when they do not."""
+    def mismatch(self, sent: Mapping[str, np.ndarray[Any, Any]], *, any_rows: bool = False) -> str:
+        """How inputs differ from the signature, for people: names, dtypes, shapes. Empty when they do not.
+
+        ``any_rows`` leaves out what another number of rows along axis 0 would mend.
+        """
         lines = []
         for alias in sent:
             if alias not in self.inputs:
@@ -156,7 +159,8 @@ class Signature:
                 continue
             array = sent[alias]
             own = row_of(array.dtype)
-            if spec.row is not own or not spec.accepts(array.shape):
+            shape = (spec.shape[0] or 0, *array.shape[1:]) if any_rows and spec.shape and array.ndim else array.shape
+            if spec.row is not own or not spec.accepts(shape):
                 name = own.name if own is STRING or own.spec is None else array.dtype
                 what = "another dtype" if spec.row is not own else shape_difference(spec.shape, array.shape)
                 lines.append(f"{alias!r} takes {spec}, and got {name} {shape_text(array.shape)}: {what}")

@@ -36,6 +36,18 @@ def picky(x):
     return 2 * x
 
 
+def threes(x):
+    if x.shape[1:] != (3,):
+        raise InvalidArgumentError("matrices of other sizes are beyond me")
+    return 2 * x
+
+
+def pairs(x):
+    if x.shape != (2, 3):
+        raise InvalidArgumentError("one pair, please")
+    return 2 * x
+
+
 def add_models(server):
     server.add_model(
         "mixed",
@@ -60,6 +72,9 @@ def add_models(server):
     server.add_model("picky", picky, inputs={"x": anything}, outputs={"y": anything})
     scalar = TensorSpec("float32", ())
     server.add_model("whole", lambda x: x.sum(), inputs={"x": anything}, outputs={"y": scalar})
+    server.add_model("threes", threes, inputs={"x": TensorSpec("float32", (None, 3))}, outputs={"y": anything})
+    pair = TensorSpec("float32", (2, 3))
+    server.add_model("pairs", pairs, inputs={"x": pair}, outputs={"y": pair})
     text = TensorSpec("string", None)
     server.add_model("echo", lambda text: text, inputs={"text": text}, outputs={"text": text})
 

@@ -16,7 +16,7 @@ STYLES = ("grpc", "grpc-aio", "rest", "rest-aio")
 
 @pytest.fixture(scope="session")
 def models() -> Iterator[FakeServer]:
-    """A server with the models "mixed", "picky", "whole" and "echo"."""
+    """A server with the models "mixed", "picky", "whole", "threes", "pairs" and "echo"."""
     with FakeServer() as server:
         add_models(server)
         yield server

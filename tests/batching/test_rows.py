@@ -129,7 +129,8 @@ def test_results_are_taken_apart_into_read_only_arrays():
     rows = prediction(y=np.arange(3.0), z=np.arange(6).reshape(3, 2), s=np.array([b"a", b"b", b"c"], object))
     for array in rows.values():
         array.flags.writeable = False
-    parts = taken_apart(rows, 3)
+    parts = taken_apart(rows, [4, 7, None])
+    assert [part.example for part in parts] == [4, 7, None]
     assert [part["y"].shape for part in parts] == [()] * 3
     assert [part["z"].tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
     assert [part["s"].item() for part in parts] == [b"a", b"b", b"c"]

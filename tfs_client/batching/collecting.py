@@ -69,7 +69,7 @@ class Outcome(NamedTuple):
         error = self.error
         if self.prediction is not None:
             try:
-                results = taken_apart(self.prediction, len(self.callers))
+                results = taken_apart(self.prediction, [None] * len(self.callers))
             except Exception as wrong:  # whatever it is, those who wait must hear of it
                 error = wrong
         if error is not None:

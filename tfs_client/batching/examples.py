@@ -54,11 +54,17 @@ def stacked(examples: Sequence[Example], shared: Mapping[str, Any]) -> Any:
     return [example.value for example in examples]
 
 
-def taken_apart(prediction: Prediction, count: int) -> list[Prediction]:
-    """A result for each row, without the batch axis: views. Raises SignatureError for outputs that have no rows."""
-    check_rows(prediction, count)
+def taken_apart(prediction: Prediction, numbers: Sequence[int | None]) -> list[Prediction]:
+    """A result for each row, without the batch axis: views. Raises SignatureError for outputs that have no rows.
+
+    ``numbers`` are the places of the rows' examples in their source, or None where there is none.
+    """
+    check_rows(prediction, len(numbers))
     columns = [(alias, _rows(array)) for alias, array in prediction.items()]
-    return [prediction.with_outputs({alias: rows[index] for alias, rows in columns}) for index in range(count)]
+    return [
+        prediction.with_outputs({alias: rows[index] for alias, rows in columns}, number)
+        for index, number in enumerate(numbers)
+    ]
 
 
 def _rows(array: Array) -> Sequence[Array]:

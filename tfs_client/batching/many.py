@@ -96,7 +96,7 @@ class Many:
         try:
             example = example_of(answer)
         except TFServingError as error:
-            self._outcomes.put(number, with_place(error, _place(number)))
+            self._outcomes.put(number, _of_example(error, number))
             return True
         batch = self._gathering.add(example.kind, Numbered(number, example), self._clock())
         if batch is not None:
@@ -127,7 +127,7 @@ class Many:
             if prediction is not None:
                 self._pipeline.answered(job, now)
                 try:
-                    results = taken_apart(prediction, len(job.rows))
+                    results = taken_apart(prediction, [row.number for row in job.rows])
                 except TFServingError as wrong:  # all such replies are: no use in asking for fewer rows
                     self._fail(job.rows, wrong)
                     continue
@@ -142,7 +142,7 @@ class Many:
 
     def _fail(self, rows: Sequence[Numbered], error: TFServingError) -> None:
         for row in rows:
-            self._outcomes.put(row.number, with_place(error, _place(row.number)))
+            self._outcomes.put(row.number, _of_example(error, row.number))
 
     def _patience(self) -> float | None:
         """Seconds until there is something to do even if no call ends."""
@@ -152,8 +152,11 @@ class Many:
         return min((pause for pause in pauses if pause is not None), default=None)
 
 
-def _place(number: int) -> str:
-    return f"It was about example {number}."
+def _of_example(error: TFServingError, number: int) -> TFServingError:
+    own = with_place(error, f"It was about example {number}.")
+    if own is not error:  # else it is that of others too
+        own.example = number
+    return own
 
 
 class _Outcomes(Protocol):

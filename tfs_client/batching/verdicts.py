@@ -87,7 +87,7 @@ def judge(error: BaseException, rows: int) -> Verdict:
         return Busy(error.retry_after)
     if isinstance(error, ResourceExhaustedError):  # of memory, or of the bytes that a message may have
         return TooLarge(rows // 2, always=False) if rows > 1 else Lost()
-    if isinstance(error, _BLAMES_A_ROW):
+    if isinstance(error, _BLAMES_A_ROW) and not error.mismatch:  # else all rows are at fault, for they are of one kind
         return Blamed()
     return Lost()
 

@@ -48,13 +48,16 @@ class Predict:
         self._written = perf_counter()
         return request
 
-    def blame(self, signatures: Signatures) -> str:
-        """What is wrong with the inputs, or with the signature's name, as far as the model's signatures tell."""
+    def blame(self, signatures: Signatures, *, any_rows: bool = False) -> str:
+        """What is wrong with the inputs, or with the signature's name, as far as the model's signatures tell.
+
+        ``any_rows`` leaves out what another number of rows would mend.
+        """
         name = self.spec.signature or DEFAULT_SIGNATURE
         if name not in signatures:
             return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
         signature = signatures[name]
-        if difference := signature.mismatch(self.arrays()):
+        if difference := signature.mismatch(self.arrays(), any_rows=any_rows):
             return f"By its signature, {difference}."
         unknown = [alias for alias in self._outputs if alias not in signature.outputs]
         return f"The signature has the outputs {', '.join(sorted(signature.outputs))}." if unknown else ""
