@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -375,11 +376,22 @@ def test_bad_arguments_are_explained(client, options, error, text):
         MicroBatcher(client, **options)
 
 
+def test_a_batcher_belongs_to_its_process(client):
+    with (
+        MicroBatcher(client) as batcher,
+        pytest.raises(TypeError, match="pickle its client, and make a MicroBatcher of it in each process"),
+    ):
+        pickle.dumps(batcher)
+
+
 def test_only_a_blocking_client_will_do():
     client = AsyncPredictClient("localhost:1")
     with pytest.raises(ConfigError, match="for an AsyncPredictClient there is AsyncMicroBatcher"):
         MicroBatcher(client)
     asyncio.run(client.close())
+    for kind in (PredictClient, AsyncPredictClient):
+        with pytest.raises(ConfigError, match="expected a PredictClient"):
+            MicroBatcher(kind)
     with pytest.raises(ConfigError, match="expected a PredictClient, got 'localhost:8500'"):
         MicroBatcher("localhost:8500")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import random
 
 import numpy as np
@@ -278,5 +279,16 @@ def test_only_an_awaited_client_will_do(models):
         pytest.raises(ConfigError, match="for a PredictClient there is MicroBatcher"),
     ):
         AsyncMicroBatcher(client)
+    with pytest.raises(ConfigError, match="expected an AsyncPredictClient, got the class AsyncPredictClient itself"):
+        AsyncMicroBatcher(AsyncPredictClient)
     with pytest.raises(ConfigError, match="expected an AsyncPredictClient, got None"):
         AsyncMicroBatcher(None)
+
+
+def test_a_batcher_belongs_to_its_loop():
+    async def main():
+        async with AsyncPredictClient("localhost:1", model="m") as client, AsyncMicroBatcher(client) as batcher:
+            with pytest.raises(TypeError, match="make an AsyncMicroBatcher of it in each process"):
+                pickle.dumps(batcher)
+
+    asyncio.run(main())

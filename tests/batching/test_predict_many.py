@@ -208,10 +208,36 @@ def test_outputs_without_rows_are_every_examples_error(any_client):
     assert ["has no row for each of the 3 rows" in str(error) for error in found] == [True] * 3
 
 
+class Table:
+    """A table of columns that gives their names, as pandas' does."""
+
+    columns = ("x", "y")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+    def itertuples(self):
+        return iter([(1.0, 2.0)])
+
+
+class Rows:
+    """A source of rows that knows its columns, as cursors do."""
+
+    columns = ("x",)
+
+    def __iter__(self):
+        return map(example, range(3))
+
+
+def test_rows_may_know_their_columns(any_client):
+    assert numbers(many(any_client, Rows(), model="picky")) == doubled(3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
         (({"x": [1]},), ConfigError, "expected an iterable of examples, got dict; one mapping of whole arrays is for"),
+        ((Table(),), ConfigError, r"got the table Table, which gives its columns: give its rows, say of df.to_numpy"),
         (("abc",), ConfigError, "expected an iterable of examples, got str"),
         ((3,), ConfigError, "expected an iterable of examples, got int"),
         (([], {"on_error": "ignore"}), ConfigError, "expected on_error='raise' or 'return', got 'ignore'"),

@@ -84,6 +84,54 @@ def test_a_partial_batch_is_sent_while_the_source_is_silent(models, style):
     asyncio.run(main())
 
 
+def test_the_loop_lives_while_a_source_that_is_not_asynchronous_waits(models, style):
+    go_on, threads = threading.Event(), set()
+
+    def source():
+        for number in range(6):
+            threads.add(threading.current_thread())
+            yield example(number)
+            if number == 2:
+                assert go_on.wait(20), "the loop stood still"
+
+    async def main():
+        found = []
+
+        async def consume(client):
+            async for result in client.predict_many(source(), batch_size=8, max_delay=0.01):
+                found.append(float(result["y"]))
+                if len(found) == 3:
+                    go_on.set()
+
+        async with client_of(models, style) as client:
+            await consume(client)
+            assert found == [0, 2, 4, 6, 8, 10]
+            assert alone()
+        assert len(threads) == 1
+        assert threading.current_thread() not in threads
+
+    asyncio.run(main())
+
+
+def test_a_loop_may_end_while_such_a_source_waits(models, style):
+    go_on = threading.Event()
+
+    def source():
+        yield example(1)
+        assert go_on.wait(20)
+        yield example(2)
+
+    async def main():
+        async with client_of(models, style) as client:
+            results = client.predict_many(source(), max_delay=0.001)
+            assert float((await anext(results))["y"]) == 2
+            await results.aclose()
+            assert alone()
+
+    asyncio.run(main())
+    go_on.set()  # its thread ends with it; the fixture waits for that
+
+
 @pytest.mark.parametrize("silent", [True, False], ids=["silent source", "busy source"])
 def test_closing_early_leaves_no_task(models, style, silent):
     async def main():

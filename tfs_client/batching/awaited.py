@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from tfs_client.batching.batched import predict_batched
@@ -13,6 +14,7 @@ from tfs_client.batching.many import Many, Outcome, Plan
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job
 from tfs_client.batching.rows import Rows
+from tfs_client.batching.sources import Source, ThreadedSource
 from tfs_client.batching.steps import END, NOT_YET, Begin, Broken, Ended, Give, Inbox, Read
 from tfs_client.errors import ClosedError
 from tfs_client.results import Prediction
@@ -42,7 +44,7 @@ async def batched(call: Call, rows: Rows, batch_size: int, pace: Pace) -> Predic
 async def many(call: Call, examples: Iterable[Any] | AsyncIterable[Any], plan: Plan) -> AsyncIterator[Outcome]:
     """Perform ``predict_many``."""
     calls = Calls(call)
-    source = _AsyncSource(examples, calls.news) if isinstance(examples, AsyncIterable) else _Source(examples)
+    source = _source(examples, plan, calls.news)
     flow = Many(plan, calls.inbox, time.monotonic).flow()
     answer: Any = None
     try:
@@ -61,7 +63,8 @@ async def many(call: Call, examples: Iterable[Any] | AsyncIterable[Any], plan: P
             else:
                 await calls.wait(step.seconds)
     finally:
-        await _ended_early({*calls.under_way, *source.reading})
+        source.close()
+        await _ended_early(calls.under_way | ({source.task} if isinstance(source, _AsyncSource) else set()))
 
 
 class Calls:
@@ -112,30 +115,27 @@ class Calls:
         self.news.clear()
 
 
-class _Source:
-    """Examples, read when they are asked for.
+def _source(examples: Any, plan: Plan, news: asyncio.Event) -> Source | _AsyncSource:
+    if isinstance(examples, AsyncIterable):
+        return _AsyncSource(examples, news)
+    if plan.max_delay is None:
+        return Source(examples)
+    loop = asyncio.get_running_loop()
 
-    Attributes:
-        reading: the task that reads them, if there is one.
-    """
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop came to its end meanwhile
+            loop.call_soon_threadsafe(news.set)
 
-    reading: Sequence[asyncio.Task[Any]] = ()
-
-    def __init__(self, examples: Iterable[Any]) -> None:
-        self._examples = iter(examples)
-
-    def read(self) -> Any:
-        """The next example, ``END``, ``Broken``, or ``NOT_YET``."""
-        try:
-            return next(self._examples, END)
-        except Exception as error:
-            return Broken(error)
+    return ThreadedSource(examples, tell)
 
 
-class _AsyncSource(_Source):
+class _AsyncSource:
     """Examples of an asynchronous source: a task reads one each time one is asked for.
 
     It is one task for all of them, for a source may hold what belongs to a task: a timeout, or a group of tasks.
+
+    Attributes:
+        task: that task.
     """
 
     def __init__(self, examples: AsyncIterable[Any], news: asyncio.Event) -> None:
@@ -144,9 +144,10 @@ class _AsyncSource(_Source):
         self._wanted = asyncio.Event()
         self._asked = False
         self._there: deque[Any] = deque()
-        self.reading = (asyncio.ensure_future(self._read()),)
+        self.task = asyncio.ensure_future(self._read())
 
     def read(self) -> Any:
+        """The next example, ``END``, ``Broken``, or ``NOT_YET``."""
         if self._there:
             self._asked = False
             return self._there.popleft()
@@ -173,6 +174,10 @@ class _AsyncSource(_Source):
                 raise
             self._there.append(found)
             self._news.set()
+
+    def close(self) -> None:
+        """Nothing more is asked for."""
+        self.task.cancel()
 
 
 async def _ended_early(tasks: set[asyncio.Task[Any]]) -> None:

@@ -15,7 +15,8 @@ from tfs_client.batching.many import Many, Outcome, Plan
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job
 from tfs_client.batching.rows import Rows
-from tfs_client.batching.steps import END, NOT_YET, Begin, Broken, Ended, Give, Inbox, Read
+from tfs_client.batching.sources import Source, ThreadedSource
+from tfs_client.batching.steps import Begin, Ended, Give, Inbox, Read
 from tfs_client.errors import ClosedError
 from tfs_client.results import Prediction
 
@@ -44,7 +45,7 @@ def batched(call: Call, rows: Rows, batch_size: int, pace: Pace, check: Check) -
 def many(call: Call, examples: Iterable[Any], plan: Plan, check: Check) -> Iterator[Outcome]:
     """Perform ``predict_many``."""
     calls = Calls(call, check)
-    source: _Source = _Source(examples) if plan.max_delay is None else _WatchedSource(examples, calls.news)
+    source = Source(examples) if plan.max_delay is None else ThreadedSource(examples, calls.news.set)
     flow = Many(plan, calls.inbox, time.monotonic).flow()
     answer: Any = None
     try:
@@ -113,61 +114,3 @@ class Calls:
         """Cancel what is under way."""
         for future in list(self._under_way):
             future.cancel()
-
-
-class _Source:
-    """Examples, read when they are asked for."""
-
-    def __init__(self, examples: Iterable[Any]) -> None:
-        self._examples = iter(examples)
-
-    def read(self) -> Any:
-        """The next example, ``END``, ``Broken``, or ``NOT_YET``."""
-        try:
-            return next(self._examples, END)
-        except Exception as error:
-            return Broken(error)
-
-    def close(self) -> None:
-        """Nothing more is asked for."""
-
-
-class _WatchedSource(_Source):
-    """Examples, read by a thread of its own, one each time one is asked for, so that nobody waits for them."""
-
-    def __init__(self, examples: Iterable[Any], news: threading.Event) -> None:
-        super().__init__(examples)
-        self._news = news
-        self._wanted = threading.Semaphore(0)
-        self._asked = self._closed = False
-        self._there: deque[Any] = deque()
-        # A daemon: nobody can end a source that waits, and the program must not wait for it.
-        self._thread = threading.Thread(target=self._work, name="tfs-client-source", daemon=True)
-        self._thread.start()
-
-    def read(self) -> Any:
-        if self._there:
-            self._asked = False
-            return self._there.popleft()
-        if not self._asked:
-            self._asked = True
-            self._wanted.release()
-        return NOT_YET
-
-    def _work(self) -> None:
-        found: Any = None
-        while found is not END and not isinstance(found, Broken):
-            found = None  # nobody but the reader keeps it
-            self._wanted.acquire()
-            if self._closed:
-                return
-            try:
-                found = super().read()
-            except BaseException as error:  # a thread cannot pass on an exit or an interrupt, but the reader can
-                found = Broken(error)
-            self._there.append(found)
-            self._news.set()
-
-    def close(self) -> None:
-        self._closed = True
-        self._wanted.release()

@@ -24,6 +24,7 @@ InFlight = int | Literal["auto"]
 BATCH_SIZE = 32
 IN_FLIGHT = 4
 MAX_DELAY = 3600.0  # seconds
+_OF_TABLES = ("itertuples", "iter_rows", "to_pandas")  # what those of pandas, Polars and Arrow have beside columns
 
 
 class BatchedCalls:
@@ -210,7 +211,8 @@ class AsyncBatchedCalls:
     ) -> AsyncIterator[Any]:
         """Twin of ``PredictClient.predict_many``: an asynchronous iterator, also of asynchronous iterables.
 
-        A source that is not asynchronous is read in the loop, which stands still meanwhile.
+        A source that is not asynchronous is read in the loop, which stands still meanwhile; with ``max_delay`` it is
+        read in a thread of its own.
         """
         from tfs_client.batching.awaited import many
 
@@ -263,5 +265,10 @@ def checked_iterable(examples: Any, kinds: tuple[type, ...]) -> Any:
         raise ConfigError(
             f"expected an iterable of examples, got {type(examples).__name__}"
             + ("; one mapping of whole arrays is for predict_batched" if isinstance(examples, Mapping) else "")
+        )
+    if hasattr(examples, "columns") and any(hasattr(examples, name) for name in _OF_TABLES):
+        raise ConfigError(
+            f"expected an iterable of examples, got the table {type(examples).__name__}, which gives its columns: give "
+            "its rows, say of df.to_numpy(dtype), or the columns as arrays to predict_batched"
         )
     return examples

@@ -32,6 +32,11 @@ IN_FLIGHT = 8
 IDLE = 5.0  # seconds after which the thread that watches the clock ends if nobody calls; the next call starts another
 
 
+def shown(client: Any) -> str:
+    """What was given instead of a client, for error texts."""
+    return f"the class {client.__name__} itself" if isinstance(client, type) else repr(client)
+
+
 class MicroBatcher:
     """Lets calls from many threads, an example each, share requests.
 
@@ -62,8 +67,8 @@ class MicroBatcher:
     ) -> None:
         if inspect.iscoroutinefunction(getattr(client, "predict", None)):
             raise ConfigError("expected a PredictClient; for an AsyncPredictClient there is AsyncMicroBatcher")
-        if not hasattr(client, "predict_future"):
-            raise ConfigError(f"expected a PredictClient, got {client!r}")
+        if isinstance(client, type) or not hasattr(client, "predict_future"):
+            raise ConfigError(f"expected a PredictClient, got {shown(client)}")
         self._client = client
         self._options = client._settings.defaults.checked(options)
         self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
@@ -133,6 +138,12 @@ class MicroBatcher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            "a MicroBatcher cannot be pickled, for its callers share requests within one process: pickle its client, "
+            "and make a MicroBatcher of it in each process"
+        )
 
     def __repr__(self) -> str:
         return f"<MicroBatcher of {self._client!r}>"

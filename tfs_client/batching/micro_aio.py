@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
 from tfs_client.batching.collecting import Caller, Collector, Request
 from tfs_client.batching.examples import example_of
-from tfs_client.batching.micro import IN_FLIGHT
+from tfs_client.batching.micro import IN_FLIGHT, shown
 from tfs_client.batching.pace import pace_of
 from tfs_client.batching.rows import arrays_of
 from tfs_client.batching.steps import Ended
@@ -42,9 +42,9 @@ class AsyncMicroBatcher:
         shared: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
     ) -> None:
-        if not inspect.iscoroutinefunction(getattr(client, "predict", None)):
+        if isinstance(client, type) or not inspect.iscoroutinefunction(getattr(client, "predict", None)):
             raise ConfigError(
-                f"expected an AsyncPredictClient, got {client!r}; for a PredictClient there is MicroBatcher"
+                f"expected an AsyncPredictClient, got {shown(client)}; for a PredictClient there is MicroBatcher"
             )
         self._client = client
         self._options = client._settings.defaults.checked(options)
@@ -88,6 +88,12 @@ class AsyncMicroBatcher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            "an AsyncMicroBatcher cannot be pickled, for its callers share requests within one loop: pickle its "
+            "client, and make an AsyncMicroBatcher of it in each process"
+        )
 
     def __repr__(self) -> str:
         return f"<AsyncMicroBatcher of {self._client!r}>"
