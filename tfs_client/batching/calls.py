@@ -113,7 +113,8 @@ class BatchedCalls:
             examples: an iterable, however long: a list, a generator, a file. Each example is a mapping from input alias
                 to array-like, or one array-like, without the batch axis. Those of one shape and dtype share requests.
             batch_size, in_flight, shared, options: as for ``predict_batched``.
-            ordered: results come in the order of the examples; otherwise as soon as they are there.
+            ordered: results come in the order of the examples; otherwise as soon as they are there. Results and errors
+                have the place of their example in ``.example``.
             on_error: "raise" raises the first error, in its example's place; "return" gives the errors among the
                 results.
             max_delay: seconds after which examples are sent though their batch is not full, for sources that pause. The
@@ -123,7 +124,8 @@ class BatchedCalls:
         is asked for results, and never reads more than ``in_flight`` times ``batch_size`` examples ahead of them.
         Closing it cancels what is under way.
 
-        An example that the model refuses fails alone: the others of its request are sent again without it. While the
+        An example that the model refuses fails alone: the others of its request are sent again without it. Those that
+        do not fit the signature fail together, by one request: ``mismatch`` of their errors is True. While the
         server's queues are full, examples wait and are sent again, as long as it answers others of them, or half a
         minute. What the source raises comes after the results of the examples before.
 
