@@ -91,6 +91,46 @@ def test_a_resumed_table_keeps_its_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_csv_quotes_every_kind_of_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for name in ("a\rb.png", "a\r\nb.png", "a\nb.png"):
+        write(path, row(name, {"y": np.array(b"x\ry", object)}))
+    assert [[cells[0], cells[3]] for cells in table(path)[1:]] == [
+        [name, "x\ry"] for name in ("a\rb.png", "a\r\nb.png", "a\nb.png")
+    ]
+
+
+def test_csv_takes_strings_that_fit_in_a_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.csv"
+    output = open_output(str(path), BEST)
+    output.add(
+        row("a", {"s": strings(b"x"), "t": np.array(b"x" * 32767, object), "u": np.array(b"x" * 200000, object)})
+    )
+    assert "leaves out u (): a cell takes 64 values or 32767 characters" in capsys.readouterr().err
+    for outputs, size in (({"t": np.array(b"x" * 200000, object)}, 200000), ({"s": strings(b"y" * 40000)}, 40004)):
+        with pytest.raises(EncodeError, match=f"has {size} characters, and a cell takes 32767; use .jsonl"):
+            output.add(row("b", outputs))
+    output.close()
+    write(path, row("c", {"s": strings(), "t": np.array(b"", object)}))
+    assert [cells[0] for cells in table(path)] == ["image", "a", "c"]
+
+
+@pytest.mark.parametrize("line", [b"a\rb,m,3,1\n", b'"a"b,m,3,1\n', b"a,m\n", b"\n"])
+def test_a_table_with_rows_of_others_is_left_alone(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content := b"image,model,version,y\n" + line)
+    with pytest.raises(ConfigError, match="is no table of tfs-predict"):
+        open_output(str(path), BEST)
+    assert path.read_bytes() == content
+
+
+def test_a_table_with_longer_cells_than_ours_can_be_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image,model,version,y\na,m,3," + "x" * 200000 + "\n")
+    write(path, row("b", {"y": 1}))
+    assert path.read_text().endswith("x\nb,m,3,1\n")
+
+
 # --- npz ---------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +221,17 @@ def test_an_assembly_that_was_ended_before_its_journal_was_removed_gives_no_row_
     with np.load(path) as archive:
         assert (archive["names"].tolist(), archive["y"].tolist()) == (["a", "b"], [1, 2])
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("value", [b"x\0", b"\0"])
+def test_npz_refuses_strings_that_it_would_cut(tmp_path: Path, value: bytes) -> None:
+    output = open_output(str(tmp_path / "t.npz"), BEST)
+    with pytest.raises(EncodeError, match="output 's' has a string that ends in a zero byte"):
+        output.add(row("a", {"s": strings(b"a", value)}))
+    output.add(row("b", {"s": strings(b"\0a", b"")}))
+    output.finish()
+    with np.load(tmp_path / "t.npz") as archive:
+        assert archive["s"].tolist() == [[b"\0a", b""]]
 
 
 # --- parquet -----------------------------------------------------------------------------------------------------
