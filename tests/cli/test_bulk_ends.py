@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bulk_runs import PATIENCE, add_look, draw, expected, greys, start, until
+from PIL import Image
 
+from tfs_client import TensorSpec
 from tfs_client.cli import predict as command
 from tfs_client.cli.bulk.outputs import files_of
 from tfs_client.server import ServerConfig
@@ -96,6 +103,178 @@ def test_an_interrupt_keeps_what_is_done_and_sums_up(
     stuck.go_on.set()
     assert command.main([*arguments, "--resume"]) == 0
     assert greys(output) == expected(names)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02])
+def test_interrupts_that_come_together_are_one(
+    stuck: Stuck, arguments: list[str], tmp_path: Path, pause: float
+) -> None:
+    draw(tmp_path / "in", COUNT)
+    output = tmp_path / "r.jsonl"
+    with start(*arguments, "--output", output) as process:
+        until(lambda: output.exists() and output.read_bytes().count(b"\n") == 5 * BATCH)
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(pause)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert output.read_bytes().count(b"\n") == 5 * BATCH
+
+
+ENDLESS = """
+import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tfs_client.cli import exits
+with exits.Interrupts():
+    try:
+        print("ready", flush=True)
+        threading.Event().wait()
+    finally:
+        print("cleaning", flush=True)
+        threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_clean_up_that_does_not_end_is_ended(again: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "cleaning\n"
+            began = time.monotonic()
+            while again and process.poll() is None and time.monotonic() < began + PATIENCE:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.05)
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
+
+
+STALLED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tfs_client import images
+from tfs_client.cli.predict import script
+read = images.read_file
+images.read_file = lambda path: read(os.environ["STALLED"] if path.endswith("01.png") else path)
+script()
+"""
+
+
+def test_an_interrupt_does_not_wait_for_a_picture_that_stalls(fake_server: FakeServer, tmp_path: Path) -> None:
+    """One picture is read from a pipe that nobody writes to, which is like a disk that is gone."""
+    add_look(fake_server)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = None
+
+    def is_read() -> bool:
+        nonlocal reader
+        with suppress(OSError):
+            reader = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return reader is not None
+
+    arguments = ["--server", fake_server.target, "--model", "look", "--image", *draw(tmp_path, 3), "--quiet"]
+    environment = {**os.environ, "STALLED": str(pipe)}
+    with subprocess.Popen([sys.executable, "-c", STALLED, *arguments], env=environment) as process:
+        try:
+            until(is_read)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
+            if reader is not None:
+                os.close(reader)
+
+
+def test_a_pipe_is_no_picture_of_a_run(fake_server: FakeServer, tmp_path: Path) -> None:
+    add_look(fake_server)
+    draw(tmp_path / "in", 2)
+    os.mkfifo(tmp_path / "in" / "pipe")
+    arguments = [
+        "--server",
+        fake_server.target,
+        "--model",
+        "look",
+        "--image",
+        f"{tmp_path}/in/0*",
+        f"{tmp_path}/in/pipe",
+    ]
+    output = tmp_path / "r.jsonl"
+    with start(*arguments, "--output", output) as process:
+        try:
+            process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == 8
+    (failure,) = map(json.loads, Path(f"{output}.failed.jsonl").read_text().splitlines())
+    assert "it is a pipe or a device" in failure["text"]
+
+
+@pytest.mark.parametrize(("most", "code", "done"), [(2, 8, False), (3, 8, True)])
+def test_too_many_failures_end_the_run(
+    fake_server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], most: int, code: int, done: bool
+) -> None:
+    add_look(fake_server)
+    names = draw(tmp_path / "in", 9)
+    for name in names[2:5]:
+        Path(name).write_text("no picture")
+    output = tmp_path / "r.npz"
+    arguments = ["--server", fake_server.target, "--model", "look", "--image", str(tmp_path / "in")]
+    arguments += ["--output", str(output), "--max-failures", str(most)]
+    assert command.main(arguments) == code
+    err = capsys.readouterr().err
+    assert output.exists() is done
+    assert ("more than --max-failures 2 pictures failed" in err) is not done
+    assert ("--resume goes on" in err) is not done
+    draw(tmp_path / "in", 9)
+    assert command.main([*arguments, "--resume"]) == 0
+    assert greys(output) == expected(names)
+
+
+def test_what_fits_no_picture_is_told_before_any_is_sent(
+    fake_server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_look(fake_server)
+    add_sized(fake_server)
+    names = draw(tmp_path / "in", 3)
+    Path(names[0]).write_text("no picture")
+    base = ["--server", fake_server.target, "--image", str(tmp_path / "in"), "--output", str(tmp_path / "r.csv")]
+    for given, message in [
+        (("--model", "look", "--dtype", "float32"), "'image' takes uint8 (?, ?, ?, 3), and got float32 (1, 5, 6, 3)"),
+        (("--model", "look", "--encoded"), "another dtype"),
+        (("--model", "sized", "--size", "5x5"), "axis 1 is 5 instead of 4"),
+        (("--model", "sized", "--image-input", "image"), "'factor' is missing"),
+    ]:
+        factor = () if "--image-input" in given else ("--input", "factor=1") if "sized" in given else ()
+        assert command.main([*base, *given, *factor]) == 2, given
+        assert message in capsys.readouterr().err
+    assert not [call for call in fake_server.calls if call.method == "Predict"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def add_sized(server: FakeServer) -> None:
+    server.add_model(
+        "sized",
+        lambda image, factor: {"y": image[:, 0, 0, 0] * factor},
+        inputs={"image": TensorSpec("uint8", (None, 4, 4, 3)), "factor": TensorSpec("uint8", ())},
+        outputs={"y": TensorSpec("uint8", (None,))},
+    )
+
+
+def test_warnings_are_lines_of_the_command(fake_server: FakeServer, tmp_path: Path) -> None:
+    add_look(fake_server)
+    large = tmp_path / "large.png"
+    Image.new("L", (9500, 9500)).save(large)  # more pixels than Pillow takes without a word
+    arguments = ["--server", fake_server.target, "--model", "look", "--size", "4x4", "--image", large]
+    with start(*arguments, "--output", tmp_path / "r.jsonl", "--quiet") as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    (line,) = err.splitlines()
+    assert line.startswith("tfs-predict: warning: Image size (90250000 pixels) exceeds limit")
 
 
 class Leaving:

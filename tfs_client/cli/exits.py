@@ -78,6 +78,7 @@ class Interrupts:
     """
 
     AT_ONCE = 1.0  # seconds
+    CLEAN_UP = 3.0  # seconds that it may take; files are whole without it
 
     def __init__(self) -> None:
         import signal
@@ -92,9 +93,14 @@ class Interrupts:
         return self._first is not None
 
     def _interrupt(self, *_: object) -> None:
+        import signal
+
         now = time.monotonic()
         if self._first is None:
             self._first = now
+            if hasattr(signal, "setitimer"):  # an interrupt may strike grpc where its channel can never be closed again
+                signal.signal(signal.SIGALRM, lambda *_: os._exit(INTERRUPTED))
+                signal.setitimer(signal.ITIMER_REAL, self.CLEAN_UP)
             raise KeyboardInterrupt
         if now - self._first > self.AT_ONCE:
             os._exit(INTERRUPTED)
