@@ -244,7 +244,10 @@ def test_what_fits_no_picture_is_told_before_any_is_sent(
     Path(names[0]).write_text("no picture")
     base = ["--server", fake_server.target, "--image", str(tmp_path / "in"), "--output", str(tmp_path / "r.csv")]
     for given, message in [
-        (("--model", "look", "--dtype", "float32"), "'image' takes uint8 (?, ?, ?, 3), and got float32 (1, 5, 6, 3)"),
+        (
+            ("--model", "look", "--dtype", "float32"),
+            "'image' takes uint8 (?, ?, ?, 3), and got float32 (1, 5, 6, 3): another dtype",
+        ),
         (("--model", "look", "--encoded"), "another dtype"),
         (("--model", "sized", "--size", "5x5"), "axis 1 is 5 instead of 4"),
         (("--model", "sized", "--image-input", "image"), "'factor' is missing"),

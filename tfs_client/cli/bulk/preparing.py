@@ -83,7 +83,8 @@ class Preparation:
         wanted = dict(self._signature.inputs)
         if not self._sized:
             wanted[self._alias] = replace(wanted[self._alias], shape=None)
-        return replace(self._signature, inputs=wanted).mismatch(inputs)
+        differs = replace(self._signature, inputs=wanted).mismatch(inputs)
+        return differs and self._signature.mismatch(inputs)
 
     def outputs(self, prediction: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for the picture of a whole request, without the batch axis where they have one."""
