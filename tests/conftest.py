@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,12 @@ from tfs_client.testing import FakeServer
 collect_ignore = [] if find_spec("tensorflow") else ["codec/test_tensors_peer.py"]
 
 Handler = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than there are processors: tests of servers wait as often as they compute."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ class Predictor:
         takes = {alias: spec for alias, spec in signature.inputs.items() if alias not in shared}
         required = {alias: spec for alias, spec in takes.items() if alias not in signature.optional}
         inputs = with_aliases(self._inputs, required if "" in self._inputs else takes, "input")
-        outputs = self._outputs or {alias: alias for alias in signature.outputs}
+        outputs = self._outputs or {alias: alias for alias in sorted(signature.outputs)}  # a map has no order
         outputs = with_aliases(outputs, signature.outputs, "output")
         tensors = {alias: tensor(table.column(name), takes[alias], alias) for alias, name in inputs.items()}
         rectangular = all(isinstance(rows, np.ndarray) for rows in tensors.values())
