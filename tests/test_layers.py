@@ -20,7 +20,7 @@ GENERATED = {"tensorflow", "tensorflow_serving", "google"}
 
 LAYERS = (
     {"protos"},
-    {"codec", "signatures", "results", "options", "targets", "steps", "forks", "version_policy", "errors"},
+    {"codec", "signatures", "results", "options", "targets", "steps", "forks", "within", "version_policy", "errors"},
     {"model_config"},
     {"calls", "transports", "defaults", "retries", "futures"},
     {"exchanges", "flows", "settings"},
@@ -39,6 +39,7 @@ SIBLINGS = {
     "options": {"errors", "targets"},
     "steps": {"options"},
     "forks": set(),
+    "within": set(),
     "version_policy": {"errors"},
     "results": {"errors", "codec"},
     "signatures": {"errors", "codec"},

@@ -32,6 +32,7 @@ from tfs_client.results import Classification, Health, ModelStatus, Prediction, 
 from tfs_client.settings import Settings
 from tfs_client.signatures import Signatures
 from tfs_client.steps import Ask, Flow, Send, Sleep, Step
+from tfs_client.within import within
 
 if TYPE_CHECKING:
     from tfs_client.model_config import ModelServerConfig
@@ -341,7 +342,7 @@ async def _answered(step: Ask) -> Any:
     if not inspect.isawaitable(answer):
         return answer
     try:
-        return await asyncio.wait_for(answer, step.deadline.remaining())
+        return await within(answer, step.deadline.remaining())
     except (asyncio.TimeoutError, TimeoutError):
         if not step.deadline.passed():  # the function's own
             raise

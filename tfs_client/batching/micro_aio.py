@@ -20,6 +20,7 @@ from tfs_client.defaults import CallOptions
 from tfs_client.errors import ClosedError, ConfigError
 from tfs_client.options import UNSET, Unset, checked_timeout
 from tfs_client.results import Prediction
+from tfs_client.within import within
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -76,8 +77,8 @@ class AsyncMicroBatcher:
         self._turn()
         if not self._collector.idle:
             try:
-                await asyncio.wait_for(self._idle.wait(), limit)
-            except (asyncio.TimeoutError, TimeoutError):
+                await within(self._idle.wait(), limit)
+            except TimeoutError:
                 self._collector.give_up(ClosedError(f"{self!r} was closed"))
                 self._turn()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 
 import httpx
@@ -13,6 +12,7 @@ from tfs_client.steps import Send
 from tfs_client.transports.lanes import AsyncLanes
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, RestHttp, method_of, opener
+from tfs_client.within import within
 
 
 class RestAioTransport:
@@ -42,8 +42,8 @@ class RestAioTransport:
         try:
             async with lanes.taken() as client:
                 request = self._http.request(client, send, patience=False)
-                response = await asyncio.wait_for(client.send(request), send.deadline.remaining())
-        except (asyncio.TimeoutError, TimeoutError) as error:
+                response = await within(client.send(request), send.deadline.remaining())
+        except TimeoutError as error:
             raise self._http.late(send.deadline, method_of(send.address)) from error
         except (*FAILURES, RuntimeError) as error:
             if self._closed:
