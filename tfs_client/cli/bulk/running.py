@@ -168,8 +168,8 @@ class _Run:
             self._counts, quiet=self._options.quiet, rows_on_terminal=on_terminal, clock=time.monotonic
         )
         try:
-            with closing(bar), closing(outcomes) as given:
-                for outcome in given:
+            with closing(bar):
+                for outcome in outcomes:
                     self._keep(outcome)
                     bar.tell(self._counts)
                     if self._too_many():
@@ -181,6 +181,7 @@ class _Run:
             self._output.close()
             self._failures.close()
             self._sum_up(time.monotonic() - began, ended)
+            outcomes.close()  # last, for after an interrupt it may take longer than there is time for
         if self._too_many():
             most = self._options.max_failures
             return exits.said("tfs-predict", f"more than --max-failures {most} pictures failed", exits.INCOMPLETE)
