@@ -81,15 +81,24 @@ def expected(names: Iterable[str]) -> dict[str, int]:
     return {name: int(Path(name).stem) for name in names}
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+def start(*arguments: object, first: str = "", **options: Any) -> subprocess.Popen[str]:
+    """The command in a process of its own, which does something else first."""
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        [sys.executable, "-c", first + SCRIPT, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         **options,
     )
+
+
+def with_files_of(limit: int) -> str:
+    """What a process does first so that its files have so many bytes at most, as on a full disk.
+
+    Not by preexec_fn: between fork and exec, grpc would look after the threads of this process, and abort.
+    """
+    ignored = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    return ignored + f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
 
 
 def until(what: Callable[[], bool]) -> None:

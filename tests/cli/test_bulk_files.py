@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bulk_runs import PATIENCE, add_look, draw, expected, greys, start
+from bulk_runs import PATIENCE, add_look, draw, expected, greys, start, with_files_of
 
 from tfs_client.cli import predict as command
 from tfs_client.cli.bulk.outputs import files_of
@@ -110,15 +109,11 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(
 def test_a_disk_that_is_full_at_the_end_keeps_the_rows_and_nothing_else(
     base: list[str], tmp_path: Path, kind: str
 ) -> None:
-    resource = pytest.importorskip("resource")
+    pytest.importorskip("resource")
     output = tmp_path / f"r.{kind}"
     base += ["--image", "in", "--output", str(output)]
 
-    def limited() -> None:  # the rows fit, the file made of them does not
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
-    with start(*base, preexec_fn=limited) as process:
+    with start(*base, first=with_files_of(1000)) as process:  # the rows fit, the file made of them does not
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "File too large" in err.splitlines()[-1]
