@@ -99,13 +99,13 @@ def test_signatures_stay_remembered_when_replies_do_not_name_the_version(raw_ser
     with PredictClient(double.target) as behind:
 
         def forward(request, context):
-            reply = behind._transport.call(Send(Predict.path, request, Deadline(10)))
+            reply = behind._performer.transport.call(Send(Predict.path, request, Deadline(10)))
             _, outputs = predict.read_response(reply)
             return predict.write_response(ModelSpec("double"), outputs)
 
         def describe(request, context):
             asked.append(request)
-            return behind._transport.call(Send(GetModelMetadata.path, request, Deadline(10)))
+            return behind._performer.transport.call(Send(GetModelMetadata.path, request, Deadline(10)))
 
         asked = []
         target = raw_server(Predict=forward, GetModelMetadata=describe)

@@ -253,7 +253,7 @@ def test_multi_inference_checks_its_tasks_in_order(fake_server: FakeServer) -> N
             task = request.tasks.add(method_name=method)
             task.model_spec.name, task.model_spec.signature_name = name, signature
         path = "/tensorflow.serving.PredictionService/MultiInference"
-        return client._transport.call(Send(path, request.SerializeToString(), Deadline(10)))
+        return client._performer.transport.call(Send(path, request.SerializeToString(), Deadline(10)))
 
     with PredictClient(fake_server.target, model="m") as client:
         for tasks, kind, text in [

@@ -23,7 +23,7 @@ LAYERS = (
     {"codec", "signatures", "results", "options", "targets", "steps", "forks", "within", "version_policy", "errors"},
     {"model_config"},
     {"calls", "transports", "defaults", "retries", "futures"},
-    {"exchanges", "flows", "settings"},
+    {"exchanges", "flows", "settings", "performing", "performing_aio"},
     {"batching"},
     {"client", "aio", "images", "server", "columns"},
     {"ray"},
@@ -46,6 +46,8 @@ SIBLINGS = {
     "exchanges": set(),
     "flows": {"exchanges"},
     "settings": {"exchanges", "flows"},
+    "performing": {"settings"},
+    "performing_aio": {"settings"},
 }
 SERVER_MAY = {
     "server",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from tfs_client import forks
 from tfs_client.batching.calls import AsyncBatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.defaults import aliases
-from tfs_client.errors import CallError, DeadlineExceededError
+from tfs_client.errors import CallError
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
     TLS,
@@ -28,16 +25,15 @@ from tfs_client.options import (
     Unset,
     checked_timeout,
 )
+from tfs_client.performing_aio import AsyncPerformer
 from tfs_client.results import Classification, Health, ModelStatus, Prediction, Regression, Reload
 from tfs_client.settings import Settings
-from tfs_client.signatures import Signatures
-from tfs_client.steps import Ask, Flow, Send, Sleep, Step
-from tfs_client.within import within
+from tfs_client.signatures import GivenSignatures, Signatures
+from tfs_client.steps import Send
 
 if TYPE_CHECKING:
     from tfs_client.model_config import ModelServerConfig
 
-Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
 
 
@@ -63,7 +59,10 @@ class AsyncPredictClient(AsyncBatchedCalls):
         timeout: float | None = DEFAULT_TIMEOUT,
         metadata: Metadata | None = None,
         validate: bool = False,
+        cast: bool = False,
+        signatures: GivenSignatures | None = None,
         tls: TLS | bool | None = None,
+        proxy: str | Unset | None = UNSET,
         token: Token | None = None,
         retry: RetryPolicy | None = None,
         keepalive: Keepalive | None = None,
@@ -73,7 +72,6 @@ class AsyncPredictClient(AsyncBatchedCalls):
         rest_format: str = "auto",
         channel_options: ChannelOptions | None = None,
     ) -> None:
-        self._closed = True  # until there is something to close
         settings = Settings.of(
             target,
             model=model,
@@ -83,7 +81,10 @@ class AsyncPredictClient(AsyncBatchedCalls):
             timeout=timeout,
             metadata=metadata,
             validate=validate,
+            cast=cast,
+            signatures=signatures,
             tls=tls,
+            proxy=proxy,
             token=token,
             retry=retry,
             keepalive=keepalive,
@@ -110,23 +111,25 @@ class AsyncPredictClient(AsyncBatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
         compression: str | Unset | None = UNSET,
         validate: bool | Unset = UNSET,
+        cast: bool | Unset = UNSET,
     ) -> Prediction:
         """Awaited twin of ``PredictClient.predict``."""
-        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
         if not self._direct or type(inputs) is not dict or asked.validate:
-            return await self._run(self._flows.predict(inputs, asked, aliases(outputs)))
+            return await self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
         # The way most calls go is the flow's in a straight line: between cold caches its generators would take as long
         # as reading the reply does (benchmarks/overhead.py).
         call = Predict(asked.spec, inputs, aliases(outputs))
-        transport = self._transport or self._connected()
+        performer = self._performer
+        transport = performer.transport or performer.connected()
         try:
             request = call.write(transport.join)
             send = Send(call.path, request, asked.deadline, asked.metadata, asked.compression)
             prediction = call.read(await transport.call(send))
         except CallError as error:
-            await self._run(self._flows.refused(error, call, asked))
+            await performer.run(performer.flows.refused(error, call, asked))
             raise
-        self._flows.follow(prediction)
+        performer.flows.follow(prediction)
         return prediction
 
     async def predict_future(self, inputs: Inputs, **options: Any) -> Prediction:
@@ -148,7 +151,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> Classification:
         """Awaited twin of ``PredictClient.classify``."""
         asked = self._asked(model, version, label, signature, timeout, metadata, compression)
-        return await self._run(self._flows.on_examples(Classify(asked.spec, examples, context), asked))
+        return await self._performer.run(
+            self._performer.flows.on_examples(Classify(asked.spec, examples, context), asked)
+        )
 
     async def regress(
         self,
@@ -165,7 +170,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> Regression:
         """Awaited twin of ``PredictClient.regress``."""
         asked = self._asked(model, version, label, signature, timeout, metadata, compression)
-        return await self._run(self._flows.on_examples(Regress(asked.spec, examples, context), asked))
+        return await self._performer.run(
+            self._performer.flows.on_examples(Regress(asked.spec, examples, context), asked)
+        )
 
     async def multi_inference(
         self,
@@ -182,7 +189,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> dict[str, Classification | Regression]:
         """Awaited twin of ``PredictClient.multi_inference``."""
         asked = self._asked(model, version, label, None, timeout, metadata, compression)
-        results = await self._run(self._flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked))
+        results = await self._performer.run(
+            self._performer.flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked)
+        )
         return dict(zip(tasks, results, strict=True))
 
     async def signatures(
@@ -195,7 +204,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
     ) -> Signatures:
         """Awaited twin of ``PredictClient.signatures``."""
-        return await self._run(self._flows.signatures(self._asked(model, version, label, None, timeout, metadata)))
+        return await self._performer.run(
+            self._performer.flows.signatures(self._asked(model, version, label, None, timeout, metadata))
+        )
 
     async def status(
         self,
@@ -207,7 +218,7 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> ModelStatus:
         """Awaited twin of ``PredictClient.status``."""
         asked = self._asked(model, version, UNSET, None, timeout, metadata).unlabelled()
-        return await self._run(self._flows.send(GetModelStatus(asked.spec), asked))
+        return await self._performer.run(self._performer.flows.send(GetModelStatus(asked.spec), asked))
 
     async def is_ready(
         self,
@@ -219,7 +230,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
     ) -> bool:
         """Awaited twin of ``PredictClient.is_ready``."""
-        return await self._run(self._flows.is_ready(self._asked(model, version, label, None, timeout, metadata)))
+        return await self._performer.run(
+            self._performer.flows.is_ready(self._asked(model, version, label, None, timeout, metadata))
+        )
 
     async def wait_until_ready(
         self,
@@ -232,7 +245,7 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> None:
         """Awaited twin of ``PredictClient.wait_until_ready``."""
         asked = self._asked(model, version, label, None, checked_timeout(timeout), metadata)
-        await self._run(self._flows.wait_until_ready(asked))
+        await self._performer.run(self._performer.flows.wait_until_ready(asked))
 
     async def reload_config(
         self,
@@ -244,7 +257,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
     ) -> Reload:
         """Awaited twin of ``PredictClient.reload_config``."""
-        return await self._run(self._flows.reload(config, metrics, self._any_model(timeout, metadata), wait=wait))
+        return await self._performer.run(
+            self._performer.flows.reload(config, metrics, self._any_model(timeout, metadata), wait=wait)
+        )
 
     async def health(
         self,
@@ -254,12 +269,11 @@ class AsyncPredictClient(AsyncBatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
     ) -> Health:
         """Awaited twin of ``PredictClient.health``."""
-        return await self._run(self._flows.health(service, self._any_model(timeout, metadata)))
+        return await self._performer.run(self._performer.flows.health(service, self._any_model(timeout, metadata)))
 
     async def close(self) -> None:
         """Cancel calls that are under way and release the connection. May be called again."""
-        self._closed = True
-        await (self._transport or self._connected()).close()
+        await self._performer.close()
 
     async def __aenter__(self) -> AsyncPredictClient:
         return self
@@ -270,7 +284,8 @@ class AsyncPredictClient(AsyncBatchedCalls):
         await self.close()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        if not getattr(self, "_closed", True):
+        performer = getattr(self, "_performer", None)  # None where making the client failed
+        if performer is not None and not performer.closed:
             _warn(f"unclosed {self!r}: use it with async with, or await close()", ResourceWarning, source=self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -280,73 +295,14 @@ class AsyncPredictClient(AsyncBatchedCalls):
     def __repr__(self) -> str:
         return self._settings.shown("AsyncPredictClient")
 
-    # --- how flows are performed ---------------------------------------------------------------------------------
+    # --- setting up ----------------------------------------------------------------------------------------------
 
     def _set_up(self, settings: Settings) -> None:
         self._settings = settings
         self._asked = settings.defaults.asked
         self._any_model = settings.defaults.of_server
         self._direct = settings.direct
-        self._transport: Any = None
-        self._connected()
-        self._closed = False
-        forks.watch(self)
-
-    def _connected(self) -> Any:
-        """The transport, made at the beginning, and in a forked process; it connects when the first call comes."""
-        self._flows = self._settings.flows()
-        if self._settings.connection.target.rest:
-            from tfs_client.transports.rest_aio import RestAioTransport  # imports httpx, which takes its time
-
-            self._transport = RestAioTransport(self._settings.connection)
-        else:
-            from tfs_client.transports.grpc_aio import GrpcAioTransport  # imports grpc, which takes its time
-
-            self._transport = GrpcAioTransport(self._settings.connection)
-            self._flows.exchange.join = self._transport.join
-        return self._transport
-
-    def _abandon(self) -> tuple[Any, ...]:
-        """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
-        if self._closed:
-            return ()
-        left = self._transport, self._flows
-        self._transport = None
-        return left
-
-    async def _run(self, flow: Flow[Result]) -> Result:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = await self._perform(step)
-                except Exception as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-    async def _perform(self, step: Step) -> Any:
-        if type(step) is Send:
-            return await (self._transport or self._connected()).call(step)
-        if type(step) is Sleep:
-            return await asyncio.sleep(step.seconds)
-        return await _answered(step)  # type: ignore[arg-type]
-
-
-async def _answered(step: Ask) -> Any:
-    """What the user's function gives, awaited until the deadline where it can be."""
-    answer = step.function()
-    if not inspect.isawaitable(answer):
-        return answer
-    try:
-        return await within(answer, step.deadline.remaining())
-    except (asyncio.TimeoutError, TimeoutError):
-        if not step.deadline.passed():  # the function's own
-            raise
-        raise DeadlineExceededError(f"the token did not come within {step.deadline.limit:g} s") from None
+        self._performer = AsyncPerformer(settings)
 
 
 def _made(kind: type[AsyncPredictClient], settings: Settings) -> AsyncPredictClient:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from tfs_client import forks
 from tfs_client.batching.calls import BatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.defaults import aliases
-from tfs_client.errors import CallError, ClosedError
-from tfs_client.futures import FlowFuture
+from tfs_client.errors import CallError
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
     TLS,
@@ -29,20 +26,16 @@ from tfs_client.options import (
     Unset,
     checked_timeout,
 )
+from tfs_client.performing import Performer
 from tfs_client.results import Classification, Health, ModelStatus, Prediction, Regression, Reload
 from tfs_client.settings import Settings
-from tfs_client.signatures import Signatures
-from tfs_client.steps import Flow, Send, Sleep, Step
+from tfs_client.signatures import GivenSignatures, Signatures
+from tfs_client.steps import Send
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from tfs_client.model_config import ModelServerConfig
 
-Result = TypeVar("Result")
 Inputs = Any  # a mapping from alias to array-like, or one array-like for a model with one input
-
-REST_FUTURES = 32  # calls of predict_future that are under way at once over REST; gRPC has no such limit
 
 
 class PredictClient(BatchedCalls):
@@ -59,7 +52,10 @@ class PredictClient(BatchedCalls):
         timeout: seconds a call may take in all, retries included; None means no limit.
         metadata: pairs sent with every call; HTTP headers over REST.
         validate: check the inputs of predict against the model's signature before they are sent.
+        cast: cast input arrays to the signature's dtypes where every value survives.
+        signatures: the model's signatures, for servers that have no metadata.
         tls: True for TLS with the authorities that the system trusts, or a TLS with certificates of yours.
+        proxy: the URL of the proxy to use, or None for no proxy; by default the environment's settings apply.
         token: sent with every call as a bearer token; or a function that gives it, called for every call.
         retry: which failed calls are tried again; None for none.
         keepalive: how quiet connections are looked after; None when they are not.
@@ -75,9 +71,9 @@ class PredictClient(BatchedCalls):
     thread. A pickled client is made anew from its configuration; a forked process makes a
     connection of its own.
 
-    Per call, ``model``, ``version``, ``label``, ``signature``, ``timeout``, ``metadata``, ``compression`` and
-    ``validate`` take the place of the client's. A call that names another model does not inherit version, label and
-    signature, which belong to the first.
+    Per call, ``model``, ``version``, ``label``, ``signature``, ``timeout``, ``metadata``, ``compression``,
+    ``validate`` and ``cast`` take the place of the client's. A call that names another model does not inherit
+    version, label and signature, which belong to the first.
 
     Raises ConfigError for options that make no sense; the calls raise CallError with a class for each status code.
     """
@@ -93,7 +89,10 @@ class PredictClient(BatchedCalls):
         timeout: float | None = DEFAULT_TIMEOUT,
         metadata: Metadata | None = None,
         validate: bool = False,
+        cast: bool = False,
+        signatures: GivenSignatures | None = None,
         tls: TLS | bool | None = None,
+        proxy: str | Unset | None = UNSET,
         token: Token | None = None,
         retry: RetryPolicy | None = None,
         keepalive: Keepalive | None = None,
@@ -103,7 +102,6 @@ class PredictClient(BatchedCalls):
         rest_format: str = "auto",
         channel_options: ChannelOptions | None = None,
     ) -> None:
-        self._closed = True  # until there is something to close
         settings = Settings.of(
             target,
             model=model,
@@ -113,7 +111,10 @@ class PredictClient(BatchedCalls):
             timeout=timeout,
             metadata=metadata,
             validate=validate,
+            cast=cast,
+            signatures=signatures,
             tls=tls,
+            proxy=proxy,
             token=token,
             retry=retry,
             keepalive=keepalive,
@@ -140,6 +141,7 @@ class PredictClient(BatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
         compression: str | Unset | None = UNSET,
         validate: bool | Unset = UNSET,
+        cast: bool | Unset = UNSET,
     ) -> Prediction:
         """Run a model.
 
@@ -154,21 +156,22 @@ class PredictClient(BatchedCalls):
         Raises EncodeError and SignatureError for inputs that cannot be sent, CallError for what the server or the way
         to it refuses, DecodeError for a reply that makes no sense.
         """
-        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
         if not self._direct or type(inputs) is not dict or asked.validate:
-            return self._run(self._flows.predict(inputs, asked, aliases(outputs)))
+            return self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
         # The way most calls go is the flow's in a straight line: between cold caches its generators would take as long
         # as reading the reply does (benchmarks/overhead.py).
         call = Predict(asked.spec, inputs, aliases(outputs))
-        transport = self._transport or self._connected()
+        performer = self._performer
+        transport = performer.transport or performer.connected()
         try:
             request = call.write(transport.join)
             send = Send(call.path, request, asked.deadline, asked.metadata, asked.compression)
             prediction = call.read(transport.call(send))
         except CallError as error:
-            self._run(self._flows.refused(error, call, asked))
+            performer.run(performer.flows.refused(error, call, asked))
             raise
-        self._flows.follow(prediction)
+        performer.flows.follow(prediction)
         return prediction
 
     def predict_future(
@@ -184,6 +187,7 @@ class PredictClient(BatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
         compression: str | Unset | None = UNSET,
         validate: bool | Unset = UNSET,
+        cast: bool | Unset = UNSET,
     ) -> Future[Prediction]:
         """Like ``predict``, but returns at once with a ``concurrent.futures.Future``.
 
@@ -193,10 +197,10 @@ class PredictClient(BatchedCalls):
         cancelled. What keeps the first message from being sent raises here; what happens later is raised by
         ``result()``.
         """
-        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate)
+        asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
         if isinstance(inputs, Mapping) and not (self._direct and not asked.validate):
             Predict(asked.spec, inputs).arrays()  # else seen only after the signatures have come
-        return self._begin(self._flows.predict(inputs, asked, aliases(outputs)))
+        return self._performer.begin(self._performer.flows.predict(inputs, asked, aliases(outputs)))
 
     def classify(
         self,
@@ -222,7 +226,7 @@ class PredictClient(BatchedCalls):
         Raises EncodeError, which names the example and the feature, for what no example can hold.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression)
-        return self._run(self._flows.on_examples(Classify(asked.spec, examples, context), asked))
+        return self._performer.run(self._performer.flows.on_examples(Classify(asked.spec, examples, context), asked))
 
     def regress(
         self,
@@ -239,7 +243,7 @@ class PredictClient(BatchedCalls):
     ) -> Regression:
         """A value for each example; examples and context are those of ``classify``."""
         asked = self._asked(model, version, label, signature, timeout, metadata, compression)
-        return self._run(self._flows.on_examples(Regress(asked.spec, examples, context), asked))
+        return self._performer.run(self._performer.flows.on_examples(Regress(asked.spec, examples, context), asked))
 
     def multi_inference(
         self,
@@ -263,7 +267,9 @@ class PredictClient(BatchedCalls):
         Returns a result for each signature. One that fails fails the whole call.
         """
         asked = self._asked(model, version, label, None, timeout, metadata, compression)
-        results = self._run(self._flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked))
+        results = self._performer.run(
+            self._performer.flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked)
+        )
         return dict(zip(tasks, results, strict=True))
 
     def signatures(
@@ -276,7 +282,9 @@ class PredictClient(BatchedCalls):
         metadata: Metadata | Unset | None = UNSET,
     ) -> Signatures:
         """The model's signatures by name, asked from the server; ``print`` shows them as a table."""
-        return self._run(self._flows.signatures(self._asked(model, version, label, None, timeout, metadata)))
+        return self._performer.run(
+            self._performer.flows.signatures(self._asked(model, version, label, None, timeout, metadata))
+        )
 
     def status(
         self,
@@ -291,7 +299,7 @@ class PredictClient(BatchedCalls):
         Raises NotFoundError when the server never saw the model, or the version.
         """
         asked = self._asked(model, version, UNSET, None, timeout, metadata).unlabelled()
-        return self._run(self._flows.send(GetModelStatus(asked.spec), asked))
+        return self._performer.run(self._performer.flows.send(GetModelStatus(asked.spec), asked))
 
     def is_ready(
         self,
@@ -306,7 +314,9 @@ class PredictClient(BatchedCalls):
 
         Errors that time does not heal, such as a refused token, are raised.
         """
-        return self._run(self._flows.is_ready(self._asked(model, version, label, None, timeout, metadata)))
+        return self._performer.run(
+            self._performer.flows.is_ready(self._asked(model, version, label, None, timeout, metadata))
+        )
 
     def wait_until_ready(
         self,
@@ -325,7 +335,7 @@ class PredictClient(BatchedCalls):
         Raises DeadlineExceededError, which says what was missing last.
         """
         asked = self._asked(model, version, label, None, checked_timeout(timeout), metadata)
-        self._run(self._flows.wait_until_ready(asked))
+        self._performer.run(self._performer.flows.wait_until_ready(asked))
 
     def reload_config(
         self,
@@ -349,7 +359,9 @@ class PredictClient(BatchedCalls):
         Raises InvalidArgumentError and FailedPreconditionError for a configuration that the server refuses, and for
         one whose models cannot be loaded.
         """
-        return self._run(self._flows.reload(config, metrics, self._any_model(timeout, metadata), wait=wait))
+        return self._performer.run(
+            self._performer.flows.reload(config, metrics, self._any_model(timeout, metadata), wait=wait)
+        )
 
     def health(
         self,
@@ -364,17 +376,11 @@ class PredictClient(BatchedCalls):
         ``PredictionService``. Raises UnimplementedError for a server without it, and over REST; NotFoundError for a
         service that it does not know.
         """
-        return self._run(self._flows.health(service, self._any_model(timeout, metadata)))
+        return self._performer.run(self._performer.flows.health(service, self._any_model(timeout, metadata)))
 
     def close(self) -> None:
         """Cancel calls that are under way and release the connection. May be called again."""
-        if not self._closed:
-            self._closed = True
-            self._closing.set()
-            self._connected().close()
-            with self._connecting:
-                if self._pool is not None:  # what waits in it finds the client closed
-                    self._pool.shutdown(wait=False)
+        self._performer.close()
 
     def __enter__(self) -> PredictClient:
         return self
@@ -385,7 +391,8 @@ class PredictClient(BatchedCalls):
         self.close()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        if not getattr(self, "_closed", True):
+        performer = getattr(self, "_performer", None)  # None where making the client failed
+        if performer is not None and not performer.closed:
             _warn(f"unclosed {self!r}: use it as a context manager or call close()", ResourceWarning, source=self)
             self.close()
 
@@ -396,92 +403,14 @@ class PredictClient(BatchedCalls):
     def __repr__(self) -> str:
         return self._settings.shown("PredictClient")
 
-    # --- how flows are performed ---------------------------------------------------------------------------------
+    # --- setting up ----------------------------------------------------------------------------------------------
 
     def _set_up(self, settings: Settings) -> None:
         self._settings = settings
         self._asked = settings.defaults.asked
         self._any_model = settings.defaults.of_server
         self._direct = settings.direct
-        self._start_afresh()
-        self._connected()
-        self._closed = False
-        forks.watch(self)
-
-    def _start_afresh(self) -> None:
-        """What calls share, as it is before the first of them."""
-        self._flows = self._settings.flows()
-        self._transport: Any = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._connecting = threading.Lock()
-        self._closing = threading.Event()
-
-    def _connected(self) -> Any:
-        """The transport, made where there is none: at the beginning, and in a forked process."""
-        with self._connecting:
-            if self._transport is None:
-                self._transport = self._opened()
-            return self._transport
-
-    def _opened(self) -> Any:
-        if self._settings.connection.target.rest:
-            from tfs_client.transports.rest import RestTransport  # imports httpx, which takes its time
-
-            return RestTransport(self._settings.connection)
-        from tfs_client.transports.grpc import GrpcTransport  # imports grpc, which takes its time
-
-        transport = GrpcTransport(self._settings.connection)
-        self._flows.exchange.join = transport.join
-        return transport
-
-    def _abandon(self) -> tuple[Any, ...]:
-        """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
-        if self._closed:
-            return ()
-        left = self._transport, self._pool, self._flows
-        if self._settings.connection.target.rest and self._transport is not None:
-            self._transport.let_go()
-        self._start_afresh()
-        return left
-
-    def _run(self, flow: Flow[Result], step: Step | None = None) -> Result:
-        """Perform a flow, from its beginning or from a step on."""
-        try:
-            if step is None:
-                step = next(flow)
-            while True:
-                try:
-                    answer = self._perform(step)
-                except Exception as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-    def _perform(self, step: Step) -> Any:
-        if type(step) is Send:
-            return (self._transport or self._connected()).call(step)
-        if type(step) is Sleep:
-            if self._closing.wait(step.seconds):
-                raise ClosedError(f"{self!r} was closed")
-            return None
-        return step.function()  # type: ignore[union-attr]  # an Ask
-
-    def _begin(self, flow: Flow[Prediction]) -> Future[Prediction]:
-        transport = self._transport or self._connected()
-        if not self._settings.connection.target.rest:
-            return FlowFuture(flow, transport.start)
-        first = next(flow)
-        with self._connecting:
-            if self._closed:
-                raise ClosedError(f"{self!r} was closed")
-            if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._pool = ThreadPoolExecutor(REST_FUTURES, thread_name_prefix="tfs-client-rest")
-            return self._pool.submit(self._run, flow, first)
+        self._performer = Performer(settings, repr(self))
 
 
 def _made(kind: type[PredictClient], settings: Settings) -> PredictClient:

@@ -35,6 +35,7 @@ class CallOptions(TypedDict, total=False):
     metadata: Metadata | None
     compression: str | None
     validate: bool
+    cast: bool
 
 
 class Asked(NamedTuple):
@@ -47,6 +48,7 @@ class Asked(NamedTuple):
         compression: of requests; UNSET for the client's.
         validate: whether inputs are checked against the signature before they are sent.
         request_id: the id that goes along; "" for none.
+        cast: whether arrays are cast to the signature's dtypes where every value survives.
     """
 
     spec: ModelSpec
@@ -55,6 +57,7 @@ class Asked(NamedTuple):
     compression: str | Unset | None = UNSET
     validate: bool = False
     request_id: str = ""
+    cast: bool = False
 
     def unlabelled(self) -> Asked:
         """The same of all versions, for calls that know no labels and no signatures."""
@@ -71,6 +74,7 @@ class Defaults:
         metadata: pairs sent with every call.
         validate: whether inputs are checked against the signature before they are sent.
         request_id: True for a new id with every call, or a function that gives one.
+        cast: whether arrays are cast to the signature's dtypes where every value survives.
     """
 
     spec: ModelSpec
@@ -78,6 +82,7 @@ class Defaults:
     metadata: MetadataPairs
     validate: bool = False
     request_id: bool | Callable[[], str] = False
+    cast: bool = False
 
     @classmethod
     def of(
@@ -90,14 +95,15 @@ class Defaults:
         metadata: Metadata | None,
         validate: bool = False,
         request_id: bool | Callable[[], str] = False,
+        cast: bool = False,
     ) -> Defaults:
         """Defaults as a user gives them. Raises ConfigError for what makes no sense."""
         spec = model_spec(model or "", version, label, signature)
-        if not isinstance(validate, bool):
-            raise ConfigError(f"expected validate=True or False, got {validate!r}")
+        _check_bool("validate", validate)
+        _check_bool("cast", cast)
         if not isinstance(request_id, bool) and not callable(request_id):
             raise ConfigError(f"expected request_id=True or a function that gives an id, got {request_id!r}")
-        return cls(spec, checked_timeout(timeout), checked_metadata(metadata), validate, request_id)
+        return cls(spec, checked_timeout(timeout), checked_metadata(metadata), validate, request_id, cast)
 
     def asked(
         self,
@@ -109,6 +115,7 @@ class Defaults:
         metadata: Metadata | Unset | None = UNSET,
         compression: str | Unset | None = UNSET,
         validate: bool | Unset = UNSET,
+        cast: bool | Unset = UNSET,
     ) -> Asked:
         """What a call is to do. Raises ConfigError."""
         spec = self.resolve(model, version, label, signature)
@@ -123,9 +130,13 @@ class Defaults:
             checked_compression(compression)
         if validate is UNSET:
             validate = self.validate
-        elif not isinstance(validate, bool):
-            raise ConfigError(f"expected validate=True or False, got {validate!r}")
-        return Asked(spec, deadline, pairs, compression, validate, request_id)
+        else:
+            _check_bool("validate", validate)
+        if cast is UNSET:
+            cast = self.cast
+        else:
+            _check_bool("cast", cast)
+        return Asked(spec, deadline, pairs, compression, validate, request_id, cast)
 
     def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options for many calls: those that are there make sense. Raises ConfigError, TypeError for unknown ones."""
@@ -172,6 +183,11 @@ class Defaults:
         own = checked_metadata(metadata)
         names = {key for key, _ in own}
         return (*((key, value) for key, value in self.metadata if key not in names), *own)
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"expected {name}=True or False, got {value!r}")
 
 
 def _new_id() -> str:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 
-class Client(Protocol):
+class Connected(Protocol):
     """What can let go of its connection."""
 
     def _abandon(self) -> tuple[Any, ...]:
@@ -18,7 +18,7 @@ _clients: WeakSet[Any] = WeakSet()
 _left: list[Any] = []  # of the parent; taking a gRPC channel apart would wait for threads that the child does not have
 
 
-def watch(client: Client) -> None:
+def watch(client: Connected) -> None:
     """From now on the client lets go of its connection in forked processes."""
     _clients.add(client)
 

@@ -267,6 +267,7 @@ class Connection:
         compression: of requests, "gzip" or "deflate", unless a call says otherwise.
         interceptors: gRPC's own interceptors, or over REST functions that get each httpx.Request before it is sent.
         channel_options: gRPC channel arguments of the user.
+        proxy: the URL of a proxy; None for none, UNSET for what the environment says.
     """
 
     target: Target
@@ -276,6 +277,7 @@ class Connection:
     compression: str | None = None
     interceptors: Sequence[Any] = ()
     channel_options: Mapping[str, Any] = field(default_factory=dict)
+    proxy: str | Unset | None = UNSET
 
     def __post_init__(self) -> None:
         checked_kind("retry", self.retry, RetryPolicy)

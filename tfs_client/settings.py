@@ -19,8 +19,10 @@ from tfs_client.options import (
     Metadata,
     RetryPolicy,
     Token,
+    Unset,
     checked_channel_options,
 )
+from tfs_client.signatures import GivenSignatures
 from tfs_client.targets import checked_target
 
 
@@ -33,12 +35,14 @@ class Settings:
         defaults: what holds for calls that say nothing else.
         token: sent as a bearer token with every call, or the function that gives it; None for none.
         rest_format: "auto", "row" or "columnar".
+        signatures: those that the user states, for servers without metadata; None for the server's own.
     """
 
     connection: Connection
     defaults: Defaults
     token: Token | None = None
     rest_format: str = "auto"
+    signatures: GivenSignatures | None = None
 
     @classmethod
     def of(
@@ -52,7 +56,10 @@ class Settings:
         timeout: float | None,
         metadata: Metadata | None,
         validate: bool,
+        cast: bool,
+        signatures: GivenSignatures | None,
         tls: TLS | bool | None,
+        proxy: str | Unset | None,
         token: Token | None,
         retry: RetryPolicy | None,
         keepalive: Keepalive | None,
@@ -71,13 +78,14 @@ class Settings:
             compression=compression,
             interceptors=interceptors,
             channel_options=checked_channel_options(channel_options),
+            proxy=proxy,
         )
-        defaults = Defaults.of(model, version, label, signature, timeout, metadata, validate, request_id)
+        defaults = Defaults.of(model, version, label, signature, timeout, metadata, validate, request_id, cast)
         if rest_format not in FORMS:
             raise ConfigError(f"expected rest_format 'auto', 'row' or 'columnar', got {rest_format!r}")
         if rest_format != "auto" and not connection.target.rest:
             raise ConfigError("rest_format is for REST: leave it out, or give a target such as 'http://host:8501'")
-        settings = cls(connection, defaults, token, rest_format)
+        settings = cls(connection, defaults, token, rest_format, signatures)
         settings.exchange()  # checks the rest
         return settings
 

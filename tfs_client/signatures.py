@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -248,3 +249,7 @@ class Signatures(Mapping[str, Signature]):
             for side, specs in (("in ", signature.inputs), ("out", signature.outputs)):
                 lines += [f"    {side} {alias}: {spec}" for alias, spec in sorted(specs.items())]
         return "\n".join(lines)
+
+
+GivenSignatures = Signatures | Mapping[str, Any] | str | bytes | os.PathLike[str]
+"""Signatures as a user states them: Signatures, the JSON of /metadata, or the folder of a SavedModel."""

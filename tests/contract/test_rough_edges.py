@@ -207,9 +207,9 @@ def test_futures_give_their_requests_memory_back(double):
             client.predict_future({"x": x}).result(20)
         client.predict_future({"y": x}).exception(20)
         deadline = time.monotonic() + 10
-        while client._transport._memory._lent and time.monotonic() < deadline:
+        while client._performer.transport._memory._lent and time.monotonic() < deadline:
             time.sleep(0.01)  # the waiting thread is told before the callback has ended
-        assert not client._transport._memory._lent
+        assert not client._performer.transport._memory._lent
 
 
 def test_results_cannot_be_changed(double):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # every client has these methods, and most never call them: w
 
     from tfs_client.batching.many import Plan
     from tfs_client.defaults import CallOptions
+    from tfs_client.performing import Performer
     from tfs_client.settings import Settings
 
 OnError = Literal["raise", "return"]
@@ -31,7 +32,7 @@ class BatchedCalls:
     """What PredictClient does with many rows, and with many examples."""
 
     _settings: Settings
-    _transport: Any
+    _performer: Performer
     predict_future: Any
 
     def predict_batched(
@@ -140,7 +141,7 @@ class BatchedCalls:
 
     def _check_thread(self) -> None:
         """Raise ConfigError in a thread that would wait for ever for an answer."""
-        if answers_come_here(self._transport):
+        if answers_come_here(self._performer.transport):
             raise ConfigError(
                 "this is a callback of a future, in the thread that brings the answers: waiting for more of them here "
                 "would never end; hand the work to a thread of your own, or go on with predict_future and callbacks"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,23 @@ Array = np.ndarray[Any, Any]
 
 # Which Python values a dtype takes without being asked twice: a value's kind may not rank above the dtype's.
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+class Untyped(NamedTuple):
+    """Python numbers. They have no dtype: the signature decides it, or TensorFlow's widths where there is none.
+
+    Attributes:
+        array: a copy of the values, exact: bool, int64, uint64, float64, complex128, or objects for larger integers.
+    """
+
+    array: Array
+
+    def typed(self, dtype: Any = None) -> Array:
+        """The values in a dtype (see ``tfs_client.codec.dtypes.find``); by default in TensorFlow's widths.
+
+        Raises EncodeError for values that do not fit.
+        """
+        return _in_width(self.array) if dtype is None else _fitting(self.array, find(dtype))
 
 
 def as_array(values: Any, dtype: Any = None) -> Array:
@@ -30,49 +47,75 @@ def as_array(values: Any, dtype: Any = None) -> Array:
     """
     if type(values) is np.ndarray and dtype is None and values.dtype in BY_DTYPE:
         return values
-    row = None if dtype is None else find(dtype)
+    found = read(values)
+    if isinstance(found, Untyped):
+        return found.typed(dtype)
+    if dtype is None:
+        return found
+    row = find(dtype)
+    return _fitting(found, row) if isinstance(values, _PYTHON) else _cast(found, row)
+
+
+def read(values: Any) -> Array | Untyped:
+    """The values as an array, or as Untyped for Python numbers.
+
+    An array is returned as it is and stays the caller's; nested lists are copied; Untyped stays what it is. Raises
+    EncodeError as ``as_array``.
+    """
+    if type(values) is Untyped or (type(values) is np.ndarray and values.dtype in BY_DTYPE):
+        return values
     if isinstance(values, (str, bytes)):  # np.str_ and np.bytes_ too; through bytes, trailing NULs stay
-        return _fitting(_object(values, ()), row)
+        return _checked(_object(values, ()))
     if isinstance(values, (np.ndarray, np.generic)):
-        return _cast(np.asarray(values), row)
+        return _checked(np.asarray(values))
     if values is None:
         raise EncodeError("None is no tensor; leave the input out, or send an empty array")
-    if isinstance(values, (bool, int, float, complex, list, tuple, range)):
-        return _from_python(values, row)
-    return _cast(_numpy_array(values), row)
+    return _from_python(values) if isinstance(values, _PYTHON) else _checked(_numpy_array(values))
 
 
-def _from_python(values: Any, row: DType | None) -> Array:
+_PYTHON = (bool, int, float, complex, str, bytes, list, tuple, range)
+_UNTYPED = frozenset(map(np.dtype, ("bool", "int64", "uint64", "float64", "complex128")))  # what numpy makes of numbers
+
+
+def _from_python(values: Any) -> Array | Untyped:
     first = values
     while isinstance(first, (list, tuple)) and len(first):
         first = first[0]
     if isinstance(first, (str, bytes)):
-        return _fitting(_numpy_array(values, np.dtype(object)), row)
+        return _checked(_numpy_array(values, np.dtype(object)))
     array = _numpy_array(values)
-    if row is not None and array.dtype.kind == "O" and row.field in (Field.FLOAT, Field.DOUBLE):
-        array = _numpy_array(values, np.dtype(np.float64))  # integers of any size, as near as floats come
     if array.dtype.kind in "SU":  # numpy makes text of numbers when the list has both: let every element show its type
-        return _fitting(_numpy_array(values, np.dtype(object)), row)
+        return _checked(_numpy_array(values, np.dtype(object)))
     if isinstance(first, int) and array.dtype.kind in "fO":
         array = _large_integers(values, array)
-    if row is not None:
-        return _fitting(array, row)
+        if array.dtype.kind == "O" and all(isinstance(value, int) for value in array.flat):
+            return Untyped(array)
+    return Untyped(array) if array.dtype in _UNTYPED else _checked(array)
+
+
+def _in_width(array: Array) -> Array:
+    """Python numbers in TensorFlow's widths."""
     if array.dtype == np.float64:
         return _rounded(array, np.dtype(np.float32))
-    if array.dtype.kind == "i" and array.dtype.itemsize == 8:
+    if array.dtype.kind == "O":
+        raise EncodeError(_TOO_LARGE)
+    if array.dtype.kind == "i":
         info = np.iinfo(np.int32)
         if not array.size or (array.min() >= info.min and array.max() <= info.max):
             return array.astype(np.int32)
-    return _cast(array, None)
+    return array
+
+
+_TOO_LARGE = "expected integers of at most 64 bits, got larger or mixed-sign ones"
 
 
 def _large_integers(values: Any, array: Array) -> Array:
-    """numpy makes floats of integers on both sides of 2**63, and loses digits; give them uint64 where it fits."""
+    """Integers from 2**63 on, of which numpy makes floats or objects: uint64 where they fit it, else objects."""
     exact = np.array(values, dtype=object)
     if not all(isinstance(value, int) for value in exact.flat):
         return array
     if min(exact.flat) < 0 or max(exact.flat) >> 64:
-        raise EncodeError("expected integers of at most 64 bits, got larger or mixed-sign ones")
+        return exact
     return _numpy_array(values, np.dtype(np.uint64))
 
 
@@ -80,7 +123,7 @@ def _numpy_array(values: Any, dtype: np.dtype[Any] | None = None) -> Array:
     try:
         return np.asarray(values, dtype)
     except OverflowError:
-        raise EncodeError("expected integers of at most 64 bits, got larger or mixed-sign ones") from None
+        raise EncodeError(_TOO_LARGE) from None
     except (ValueError, TypeError) as error:
         raise EncodeError(f"expected a rectangular array of values, got {_short(values)}: {error}") from None
 
@@ -91,27 +134,37 @@ def _object(value: Any, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def _cast(array: Array, row: DType | None) -> Array:
-    """An existing array, as it is or explicitly cast."""
+def _checked(array: Array) -> Array:
+    """An array as it is. Raises EncodeError for one that no tensor can hold."""
     if array.dtype.kind == "T":  # numpy's strings of variable width
         array = array.astype(object)
-    own = row_of(array.dtype)
-    if own is STRING:
+    if row_of(array.dtype) is STRING:
         check_strings(array)
-    if row is None or row is own:
+    return array
+
+
+def _cast(array: Array, row: DType) -> Array:
+    """An array, explicitly cast."""
+    own = row_of(array.dtype)
+    if row is own:
+        if row is STRING:
+            check_strings(array)
         return array
     if (row is STRING) != (own is STRING):
         raise EncodeError(f"expected values for {row.name}, got an array of {array.dtype}")
     return array.astype(row.dtype)
 
 
-def _fitting(array: Array, row: DType | None) -> Array:
+def _fitting(array: Array, row: DType) -> Array:
     """Python values in the wanted dtype; nothing is rounded, wrapped or cut on the way."""
+    if array.dtype.kind == "O" and isinstance(next(array.flat, None), int):  # integers larger than 64 bits
+        if row.field not in (Field.FLOAT, Field.DOUBLE):
+            raise EncodeError(_TOO_LARGE)
+        try:
+            array = array.astype(np.float64)  # as near as floats come
+        except OverflowError:
+            raise EncodeError(f"expected values for {row.name}, got integers beyond all floats") from None
     own = row_of(array.dtype)
-    if own is STRING:
-        check_strings(array)
-    if row is None:
-        return array
     if (row is STRING) != (own is STRING) and array.size:
         raise EncodeError(f"expected values for {row.name}, got {_short(array.tolist())}")
     if row is STRING or not array.size:
