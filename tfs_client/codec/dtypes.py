@@ -127,8 +127,20 @@ def row_of(dtype: np.dtype[Any]) -> DType:
     if row is None:
         row = _uncommon_row_of(dtype)
         if row is None:
-            raise EncodeError(f"numpy dtype {dtype} has no tensor dtype; a tensor can hold {SUPPORTED}")
+            raise EncodeError(
+                f"numpy dtype {dtype} has no tensor dtype; a tensor can hold {SUPPORTED}{_way_out(dtype)}"
+            )
     return row
+
+
+def _way_out(dtype: np.dtype[Any]) -> str:
+    if dtype.kind == "M":
+        return "; send dates as numbers, values.astype('datetime64[s]').astype('int64'), or as text, values.astype(str)"
+    if dtype.kind == "m":
+        return "; send durations as numbers, e.g. values.astype('timedelta64[s]').astype('int64')"
+    if dtype.kind in "fc":  # long double
+        return f"; values.astype({'float64' if dtype.kind == 'f' else 'complex128'!r})"
+    return "; send its fields one by one, values['name']" if dtype.fields else ""
 
 
 def _uncommon_row_of(dtype: np.dtype[Any]) -> DType | None:
@@ -160,5 +172,7 @@ def find(dtype: Any) -> DType:
         if dtype is None:  # numpy's word for float64, here most likely a mistake
             raise TypeError
         return row_of(np.dtype(dtype))
-    except TypeError:
+    except EncodeError:
+        raise
+    except (TypeError, ValueError):
         raise EncodeError(f"{dtype!r} names no dtype; a tensor can hold {SUPPORTED}") from None

@@ -63,7 +63,7 @@ def write_request(
         try:
             _add_entry(parts, _INPUTS, alias, array, typed=False)
         except EncodeError as error:
-            raise EncodeError(f"input {alias!r}: {error}") from None
+            raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
     for alias in outputs:
         parts.append(wire.delimited(_OUTPUT_FILTER, wire.utf8(alias, "an output alias")))
     return join(parts, _size(parts, "request"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec import json_text
+from tfs_client.codec import json_text, strings
 from tfs_client.codec.dtypes import STRING, DType, row_of
 from tfs_client.codec.json_text import Array
 from tfs_client.errors import DecodeError, EncodeError
@@ -48,17 +48,17 @@ def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> 
     head = b'{"signature_name":' + json_text.dumps(signature) + b"," if signature else b"{"
     for alias, array in arrays.items():
         check_carried(row_of(array.dtype), f"input {alias!r}")
+    ready = {alias: _ready(array, alias) for alias, array in arrays.items()}
     if row:
-        return head + b'"instances":' + _rows(arrays) + b"}"
+        return head + b'"instances":' + _rows(ready) + b"}"
     # An object with the single name b64 would be read as base64; a model with one input takes it without a name.
-    body = _value(arrays["b64"], "b64") if list(arrays) == ["b64"] else _named(arrays)
+    body = _value(ready["b64"]) if list(ready) == ["b64"] else _named(ready)
     return head + b'"inputs":' + body + b"}"
 
 
 def _rows(arrays: Mapping[str, Array]) -> bytes:
     if len(arrays) == 1:
-        ((alias, array),) = arrays.items()
-        return _value(array, alias)
+        return _value(next(iter(arrays.values())))
     count = len(next(iter(arrays.values())))
     # A slice that is reshaped, for array[index] of a string would no longer be an array.
     rows = (
@@ -69,28 +69,26 @@ def _rows(arrays: Mapping[str, Array]) -> bytes:
 
 
 def _named(arrays: Mapping[str, Array]) -> bytes:
-    members = (json_text.dumps(alias) + b":" + _value(array, alias) for alias, array in arrays.items())
+    members = (json_text.dumps(alias) + b":" + _value(array) for alias, array in arrays.items())
     return b"{" + b",".join(members) + b"}"
 
 
-def _value(array: Array, alias: str) -> bytes:
+def _value(array: Array) -> bytes:
+    return json_text.dumps(array.tolist()) if array.dtype.kind == "O" else json_text.numbers(array)
+
+
+def _ready(array: Array, alias: str) -> Array:
+    """Numbers as they are; strings as what stands for them in JSON: text, or an object of base64."""
     if array.dtype.kind not in "OSU":
-        return json_text.numbers(array)
-    texts = np.empty(array.shape, object)
-    for index, text in np.ndenumerate(array):
-        texts[index] = _string(text, alias)
-    return json_text.dumps(texts.tolist())
-
-
-def _string(text: str | bytes, alias: str) -> Any:
-    if isinstance(text, bytes):
-        return {"b64": b64encode(text).decode()}
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise EncodeError(f"input {alias!r}: text that is no UTF-8: {error}") from None
-    return str(text)
+        return array
+    try:
+        texts = strings.flat(array)
+    except EncodeError as error:
+        raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+    ready = np.empty(len(texts), object)
+    ready[:] = [{"b64": b64encode(text).decode()} if isinstance(text, bytes) else text for text in texts]
+    shaped: Array = ready.reshape(array.shape)
+    return shaped
 
 
 def fits_rows(arrays: Mapping[str, Array]) -> bool:

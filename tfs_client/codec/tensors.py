@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec import varints, wire
+from tfs_client.codec import strings, varints, wire
 from tfs_client.codec.dtypes import BY_NUMBER, STRING, DType, Field, row_of
 from tfs_client.codec.repeated import Payloads
 from tfs_client.errors import DecodeError, EncodeError, TFServingError
@@ -301,26 +301,16 @@ _STRING_HEADS = [b"\x42" + bytes((size,)) for size in range(0x80)]
 def strings_field(array: Array) -> bytes:
     """Every string as one occurrence of ``string_val``, str as UTF-8. Raises EncodeError for other elements."""
     parts: list[bytes] = []
-    for value in _strings(array):
+    for value in strings.flat_bytes(array):
         size = len(value)
         parts.append(_STRING_HEADS[size] if size < 0x80 else b"\x42" + wire.varint(size))
         parts.append(value)
     return b"".join(parts)
 
 
-def _strings(array: Array) -> list[bytes]:
-    values: list[Any] = array.reshape(-1).tolist()
-    for at, value in enumerate(values):
-        if isinstance(value, str):
-            values[at] = wire.utf8(value, "text")
-        elif not isinstance(value, bytes):
-            raise EncodeError(f"expected str or bytes in a string tensor, got {type(value).__name__}")
-    return values
-
-
 def strings_content(array: Array) -> bytes:
     """Strings as tensor content: all lengths as varints, then all bytes."""
-    values = _strings(array)
+    values = strings.flat_bytes(array)
     return b"".join([*(wire.varint(len(value)) for value in values), *values])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tfs_client.codec.dtypes import BY_DTYPE, STRING, SUPPORTED, DType, Field, find, row_of
-from tfs_client.errors import EncodeError
+from tfs_client.codec import foreign, strings
+from tfs_client.codec.dtypes import BY_DTYPE, STRING, DType, Field, find, row_of
+from tfs_client.codec.refusals import refused, short, unreadable
+from tfs_client.errors import EncodeError, TFServingError
 
 Array = np.ndarray[Any, Any]
 
@@ -35,25 +39,22 @@ class Untyped(NamedTuple):
 def as_array(values: Any, dtype: Any = None) -> Array:
     """An array that a tensor can hold.
 
-    numpy arrays and scalars keep their dtype. Python numbers get TensorFlow's: bool, int32 (int64 or uint64 when too
-    big), float32, complex128. Strings become object arrays, whose str elements are sent as UTF-8.
+    numpy arrays and scalars keep their dtype, and so do the arrays of other packages. Python numbers get TensorFlow's:
+    bool, int32 (int64 or uint64 when too big), float32, complex128. Strings become object arrays, whose str elements
+    are sent as UTF-8; ``{"b64": "..."}`` is bytes, as in REST. ``bytes`` is one string; bytearray and memoryview are
+    uint8, unless a string is wanted.
 
     Args:
         values: an array, a number, a string, nested lists or tuples of them, or anything numpy can read.
         dtype: the wanted dtype (see ``tfs_client.codec.dtypes.find``). Arrays are cast to it, as ``astype`` would;
             Python values must fit it.
 
-    Raises EncodeError for ragged lists, None, mixed strings and numbers, and dtypes no tensor has.
+    Raises EncodeError for whatever does not become such an array: ragged lists, None and other gaps, masked values,
+    mixed strings and numbers, dtypes no tensor has, and objects whose own conversion raises, which is the cause then.
     """
-    if type(values) is np.ndarray and dtype is None and values.dtype in BY_DTYPE:
+    if type(values) is np.ndarray and dtype is None and values.dtype in _NUMBERS:
         return values
-    found = read(values)
-    if isinstance(found, Untyped):
-        return found.typed(dtype)
-    if dtype is None:
-        return found
-    row = find(dtype)
-    return _fitting(found, row) if isinstance(values, _PYTHON) else _cast(found, row)
+    return _attempted(_as_array, values, dtype)
 
 
 def read(values: Any) -> Array | Untyped:
@@ -62,24 +63,67 @@ def read(values: Any) -> Array | Untyped:
     An array is returned as it is and stays the caller's; nested lists are copied; Untyped stays what it is. Raises
     EncodeError as ``as_array``.
     """
-    if type(values) is Untyped or (type(values) is np.ndarray and values.dtype in BY_DTYPE):
+    if type(values) is Untyped or (type(values) is np.ndarray and values.dtype in _NUMBERS):
+        return values
+    return _attempted(_read, values)
+
+
+T = TypeVar("T")
+
+_NUMBERS = frozenset(BY_DTYPE) - {STRING.dtype}
+_PYTHON = (bool, int, float, complex, str, bytes, list, tuple, range)
+_UNTYPED = frozenset(map(np.dtype, ("bool", "int64", "uint64", "float64", "complex128")))  # what numpy makes of numbers
+_LISTS = (list, tuple)
+_MAX_AXES = 64  # numpy's own limit
+_SIMPLE = frozenset((bool, int, float, complex, str, bytes))
+# Elements of lists that numpy reads as they should be; all others are read one by one.
+_ELEMENTS = (bool, int, float, complex, str, bytes, range, np.generic)
+
+
+def _attempted(convert: Callable[..., T], values: Any, *options: Any) -> T:
+    """The one place where what a value's own conversion raises becomes an EncodeError."""
+    try:
+        return convert(values, *options)
+    except (TFServingError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(values, error) from error
+
+
+def _as_array(values: Any, dtype: Any) -> Array:
+    row = None if dtype is None else find(dtype)
+    if row is STRING and (text := foreign.as_string(values)) is not None:
+        return _object(text, ())
+    found = _read(values)
+    if isinstance(found, Untyped):
+        return found.typed(row)
+    if row is None:
+        return found
+    return _fitting(found, row) if isinstance(values, _PYTHON) else _cast(found, row)
+
+
+def _read(values: Any) -> Array | Untyped:
+    if type(values) is Untyped:
         return values
     if isinstance(values, (str, bytes)):  # np.str_ and np.bytes_ too; through bytes, trailing NULs stay
         return _checked(_object(values, ()))
     if isinstance(values, (np.ndarray, np.generic)):
-        return _checked(np.asarray(values))
+        return _checked(foreign.unmasked(values) if isinstance(values, np.ndarray) else np.asarray(values))
     if values is None:
         raise EncodeError("None is no tensor; leave the input out, or send an empty array")
-    return _from_python(values) if isinstance(values, _PYTHON) else _checked(_numpy_array(values))
-
-
-_PYTHON = (bool, int, float, complex, str, bytes, list, tuple, range)
-_UNTYPED = frozenset(map(np.dtype, ("bool", "int64", "uint64", "float64", "complex128")))  # what numpy makes of numbers
+    if isinstance(values, _PYTHON):
+        return _from_python(values)
+    if strings.is_base64(values):
+        return _object(strings.from_base64(values), ())
+    found = foreign.read(values)
+    return _checked(found) if isinstance(found, np.ndarray) else _read(found)
 
 
 def _from_python(values: Any) -> Array | Untyped:
+    if isinstance(values, _LISTS):
+        values = _readable(values)
     first = values
-    while isinstance(first, (list, tuple)) and len(first):
+    while isinstance(first, _LISTS) and len(first):
         first = first[0]
     if isinstance(first, (str, bytes)):
         return _checked(_numpy_array(values, np.dtype(object)))
@@ -91,6 +135,56 @@ def _from_python(values: Any) -> Array | Untyped:
         if array.dtype.kind == "O" and all(isinstance(value, int) for value in array.flat):
             return Untyped(array)
     return Untyped(array) if array.dtype in _UNTYPED else _checked(array)
+
+
+def _readable(values: Any) -> Any:
+    """Nested lists of what numpy reads as it should be. Elements of other kinds are read here, one by one."""
+    level: Any = (values,)
+    kinds: set[type] = set()
+    for _ in range(_MAX_AXES + 1):
+        inside = list(chain.from_iterable(level))
+        found = set(map(type, inside))
+        if found <= _SIMPLE:
+            break
+        lists = {kind for kind in found if issubclass(kind, _LISTS)}
+        kinds |= found - lists
+        if not lists:
+            break
+        if lists != found:
+            inside = [item for item in inside if type(item) in lists]
+        # Each list once: one that holds itself twice would double with every level.
+        level = dict(zip(map(id, inside), inside, strict=True)).values()
+    else:
+        raise EncodeError(_TOO_DEEP)
+    if all(kind is np.ndarray or issubclass(kind, _ELEMENTS) for kind in kinds):
+        return values
+    return _each_read(values, ())
+
+
+def _each_read(value: Any, index: tuple[int, ...]) -> Any:
+    if type(value) is np.ndarray or isinstance(value, _ELEMENTS):
+        return value
+    if len(index) > _MAX_AXES:
+        raise EncodeError(_TOO_DEEP)
+    if isinstance(value, _LISTS):
+        return [_each_read(item, (*index, place)) for place, item in enumerate(value)]
+    try:
+        found = _attempted(_element, value)
+    except EncodeError as error:
+        raise EncodeError(f"element {index[0] if len(index) == 1 else index}: {error}") from error.__cause__
+    return _each_read(found, index) if isinstance(found, list) else found
+
+
+def _element(value: Any) -> Any:
+    if value is None:
+        raise refused(value)
+    if strings.is_base64(value):
+        return strings.from_base64(value)
+    found = foreign.read(value)
+    return _checked(found) if isinstance(found, np.ndarray) else found
+
+
+_TOO_DEEP = f"expected lists nested at most {_MAX_AXES} deep, got deeper ones, or a list that holds itself"
 
 
 def _in_width(array: Array) -> Array:
@@ -125,7 +219,10 @@ def _numpy_array(values: Any, dtype: np.dtype[Any] | None = None) -> Array:
     except OverflowError:
         raise EncodeError(_TOO_LARGE) from None
     except (ValueError, TypeError) as error:
-        raise EncodeError(f"expected a rectangular array of values, got {_short(values)}: {error}") from None
+        raise EncodeError(
+            f"expected a rectangular array of values, got {short(values)}: {error}; "
+            "pad ragged lists, or send them one by one"
+        ) from None
 
 
 def _object(value: Any, shape: tuple[int, ...]) -> Array:
@@ -138,9 +235,8 @@ def _checked(array: Array) -> Array:
     """An array as it is. Raises EncodeError for one that no tensor can hold."""
     if array.dtype.kind == "T":  # numpy's strings of variable width
         array = array.astype(object)
-    if row_of(array.dtype) is STRING:
-        check_strings(array)
-    return array
+    row_of(array.dtype)  # or there is none
+    return strings.checked(array) if array.dtype.kind in "OU" else array
 
 
 def _cast(array: Array, row: DType) -> Array:
@@ -166,7 +262,7 @@ def _fitting(array: Array, row: DType) -> Array:
             raise EncodeError(f"expected values for {row.name}, got integers beyond all floats") from None
     own = row_of(array.dtype)
     if (row is STRING) != (own is STRING) and array.size:
-        raise EncodeError(f"expected values for {row.name}, got {_short(array.tolist())}")
+        raise EncodeError(f"expected values for {row.name}, got {short(array.tolist())}")
     if row is STRING or not array.size:
         return array.astype(row.dtype)
     target = row.dtype
@@ -177,7 +273,7 @@ def _fitting(array: Array, row: DType) -> Array:
     cast = _rounded(array, base)
     # A negative number and the large unsigned one of the same bits are told apart by their sign.
     if kind in "iu" and not (np.array_equal(cast.astype(array.dtype), array) and np.array_equal(cast < 0, array < 0)):
-        raise EncodeError(f"expected values that fit {row.name}, got {_short(array.tolist())}")
+        raise EncodeError(f"expected values that fit {row.name}, got {short(array.tolist())}")
     return cast.view(target) if target.fields is not None else cast
 
 
@@ -187,22 +283,11 @@ def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
         try:
             return array.astype(dtype)
         except FloatingPointError:
-            shown = _short(array.tolist())
+            shown = short(array.tolist())
             raise EncodeError(f"expected values that fit {dtype}, got {shown}; ask for a wider dtype") from None
 
 
 def check_strings(array: Array) -> None:
     """Raise EncodeError unless every element of an object array is str or bytes."""
-    if array.dtype.kind != "O":
-        return
-    for index, value in enumerate(array.flat):
-        if not isinstance(value, (str, bytes)):
-            kind = type(value).__name__
-            raise EncodeError(
-                f"expected str or bytes in an object array, got {kind} at element {index}; tensors hold {SUPPORTED}"
-            )
-
-
-def _short(values: Any) -> str:
-    shown = repr(values)
-    return shown if len(shown) <= 80 else shown[:77] + "..."
+    if array.dtype.kind == "O":
+        strings.checked(array)

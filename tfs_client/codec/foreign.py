@@ -1,0 +1,105 @@
+"""Arrays of other packages as numpy arrays: by the protocols they offer, never by importing a package.
+
+numpy itself reads ``__array__``, ``__array_interface__``, ``__array_struct__`` and buffers. What it would read wrongly
+is read here, or refused: masked arrays, of which it drops the mask; columns with gaps; tensors of bfloat16; objects
+without any protocol, which it puts into an array as they are.
+"""
+
+from __future__ import annotations
+
+import array as array_module
+import sys
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec import nullable
+from tfs_client.codec.dtypes import BY_NAME
+from tfs_client.codec.refusals import at, refused
+from tfs_client.errors import EncodeError
+
+Array = np.ndarray[Any, Any]
+
+_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__")
+_CPU = frozenset((1, 3, 11, 13))  # DLDeviceType: CPU, and memory of a GPU's driver that the CPU reads as its own
+
+
+def read(values: Any) -> Any:
+    """The values as numpy's array; as Python's for what holds those.
+
+    Raises EncodeError for what is no array, and whatever the object's own conversion raises.
+    """
+    if isinstance(values, (bytearray, memoryview, array_module.array)):
+        return _buffer(values)
+    if nullable.is_column(values):
+        return nullable.read(values)
+    if not any(hasattr(values, protocol) for protocol in _PROTOCOLS):
+        if hasattr(values, "__dlpack__"):
+            return _from_dlpack(values)
+        if _is_sequence(values):
+            return list(values)
+    narrow = _narrow(values)
+    found = unmasked(np.asanyarray(values)) if narrow is None else narrow
+    if found.ndim == 0 and found.dtype == object and found[()] is values:  # numpy knows no more of it than that it is
+        raise refused(values)
+    return found
+
+
+def unmasked(array: Array) -> Array:
+    """A plain array. Raises EncodeError for an array with masked values."""
+    if isinstance(array, np.ndarray) and hasattr(array, "mask") and hasattr(array, "filled"):
+        mask = np.broadcast_to(array.mask, array.shape)
+        if mask.any():
+            index = tuple(map(int, np.argwhere(mask)[0]))
+            where = f"{int(mask.sum())} of its values masked, the first{at(index)}" if index else "a masked value"
+            raise EncodeError(f"expected an array without a mask, got {where}; send array.filled(value)")
+        return np.asarray(array.data)
+    return np.asarray(array)
+
+
+def _buffer(values: Any) -> Any:
+    """A buffer of Python's: numbers of its format. Bytes are uint8, for ``bytes`` alone is a string."""
+    if isinstance(values, array_module.array) and values.typecode in "uw":
+        return list(values)
+    if isinstance(values, memoryview) and values.format == "c":  # numpy would drop zero bytes
+        return np.frombuffer(values.tobytes(), np.uint8).reshape(values.shape)
+    return np.asarray(values)
+
+
+def as_string(values: Any) -> bytes | None:
+    """A buffer of bytes where a string is wanted; None for what is no such buffer."""
+    if isinstance(values, bytearray):
+        return bytes(values)
+    if isinstance(values, memoryview) and values.ndim == 1 and values.format in ("B", "b", "c"):
+        return values.tobytes()
+    return None
+
+
+def _from_dlpack(values: Any) -> Array:
+    device = values.__dlpack_device__()[0] if hasattr(values, "__dlpack_device__") else 1
+    if int(device) not in _CPU:
+        raise EncodeError(
+            f"expected an array in the CPU's memory, got one on DLPack device type {int(device)}; copy it to the CPU "
+            "first"
+        )
+    return np.from_dlpack(values)
+
+
+def _is_sequence(values: Any) -> bool:
+    """Whether an object is a list in all but its type. A mapping is not, nor is what has a shape or dtype."""
+    kind = type(values)
+    if not all(hasattr(kind, name) for name in ("__len__", "__getitem__", "__iter__")):
+        return False
+    return not any(hasattr(values, name) for name in ("keys", "shape", "dtype", *_PROTOCOLS, "__dlpack__"))
+
+
+def _narrow(values: Any) -> Array | None:
+    """A torch tensor of a dtype that numpy knows from ml_dtypes alone (bfloat16, float8); None for all others."""
+    name = str(getattr(values, "dtype", ""))
+    row = BY_NAME.get(name.removeprefix("torch.")) if name.startswith("torch.") else None
+    if row is None or not row.extra:
+        return None
+    dtype = row.dtype  # raises TFServingError without ml_dtypes
+    same_size = getattr(sys.modules["torch"], {1: "uint8", 2: "int16"}[dtype.itemsize])
+    found: Array = np.asarray(values.view(same_size)).view(dtype)
+    return found

@@ -1,0 +1,117 @@
+"""String tensors: arrays of objects whose elements are text, bytes, or ``{"b64": "..."}`` for bytes as in REST.
+
+Both encoders, the wire's and JSON's, take their strings from here, so they refuse the same elements with the same text.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec.refusals import at, refused
+from tfs_client.errors import EncodeError
+
+Array = np.ndarray[Any, Any]
+
+WANTED = "str or bytes in an object array"
+
+
+def checked(array: Array) -> Array:
+    """An object array whose elements are str and bytes: the same, or a copy with the bytes of base64 objects.
+
+    Raises EncodeError, which names the first element that is neither, or that UTF-8 cannot hold.
+    """
+    values: list[Any] = array.reshape(-1).tolist()
+    if _all_plain(values):
+        return array
+    found = _elements(values, array.shape)
+    if not any(isinstance(value, Mapping) for value in values):
+        return array
+    whole = np.empty(len(values), object)
+    whole[:] = found
+    shaped: Array = whole.reshape(array.shape)
+    return shaped
+
+
+def flat(array: Array) -> list[str | bytes]:
+    """The elements in C order. Raises EncodeError as ``checked``."""
+    values: list[Any] = array.reshape(-1).tolist()
+    return values if _all_plain(values) else _elements(values, array.shape)
+
+
+def flat_bytes(array: Array) -> list[bytes]:
+    """The elements in C order, str as UTF-8. Raises EncodeError as ``checked``."""
+    values: list[Any] = array.reshape(-1).tolist()
+    kinds = set(map(type, values))
+    if kinds <= {bytes}:
+        return values
+    try:
+        if kinds <= {str, bytes}:
+            return [value.encode() if type(value) is str else value for value in values]
+    except UnicodeEncodeError:
+        pass  # said below, with the element's index
+    return [value.encode() if isinstance(value, str) else value for value in _elements(values, array.shape)]
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a value is ``{"b64": ...}``, which stands for bytes."""
+    return isinstance(value, Mapping) and len(value) == 1 and "b64" in value
+
+
+def from_base64(value: Mapping[str, Any], index: tuple[int, ...] = ()) -> bytes:
+    """The bytes of ``{"b64": "..."}``: the standard alphabet, padding or not. Raises EncodeError."""
+    text = value["b64"]
+    try:
+        raw = text.encode("ascii") if isinstance(text, str) else bytes(memoryview(text))
+        return b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+    except (ValueError, TypeError) as error:
+        raise EncodeError(f"expected base64 in {{'b64': ...}}{at(index)}, got something else: {error}") from error
+
+
+def _all_plain(values: list[Any]) -> bool:
+    """Whether all are bytes, or str that UTF-8 can hold."""
+    kinds = set(map(type, values))
+    if not kinds <= {str, bytes}:
+        return False
+    if str not in kinds:
+        return True
+    texts = values if len(kinds) == 1 else [value for value in values if type(value) is str]
+    if all(map(str.isascii, texts)):
+        return True
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _elements(values: list[Any], shape: tuple[int, ...]) -> list[str | bytes]:
+    found: list[str | bytes] = []
+    for number, value in enumerate(values):
+        if isinstance(value, bytes):
+            found.append(value)
+            continue
+        index = tuple(map(int, np.unravel_index(number, shape)))
+        if isinstance(value, str):
+            found.append(_text(value, index))
+        elif is_base64(value):
+            found.append(from_base64(value, index))
+        else:
+            raise refused(value, index, wanted=WANTED)
+    return found
+
+
+def _text(value: str, index: tuple[int, ...]) -> str:
+    text = str.__str__(value)  # the text itself, whatever a subclass prints
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(
+            f"expected text that UTF-8 can hold, got {text!r}{at(index)}: {error.reason}; "
+            "text.encode('utf-8', 'surrogateescape') gives the bytes that it was read from"
+        ) from None
+    return text
