@@ -76,3 +76,42 @@ def test_both_libraries_work_in_one_process(script):
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "both answered" in done.stdout
+
+
+FORMATS = """
+import grpc
+from google.protobuf import json_format, text_format
+import tfs_client.protos.json_format as our_json, tfs_client.protos.text_format as our_text
+
+
+def metadata(root):
+    import importlib
+    messages = importlib.import_module(root + ".apis.get_model_metadata_pb2")
+    stubs = importlib.import_module(root + ".apis.prediction_service_pb2_grpc")
+    request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "double"
+    with grpc.insecure_channel(server.target) as channel:
+        return stubs.PredictionServiceStub(channel).GetModelMetadata(request, timeout=20)
+
+
+theirs, ours = metadata("tensorflow_serving"), metadata("tfs_client.protos.tensorflow_serving")
+shown = json_format.MessageToJson(theirs, sort_keys=True)
+assert our_json.MessageToJson(ours, sort_keys=True) == our_json.MessageToJson(theirs, sort_keys=True) == shown
+assert our_json.Parse(shown, type(ours)()) == ours
+assert our_json.Parse(shown, type(theirs)()) == json_format.Parse(shown, type(theirs)()) == theirs
+text = text_format.MessageToString(theirs)
+assert our_text.MessageToString(ours) == text
+assert our_text.Parse(text, type(ours)()) == ours
+server.stop()
+print("all alike")
+"""
+
+
+@pytest.mark.parametrize(
+    "script", [OURS + THEIRS + FORMATS, THEIRS + OURS + FORMATS], ids=["ours first", "theirs first"]
+)
+def test_json_and_text_of_an_any_are_the_same_from_both(script):
+    environment = os.environ | {"PYTHONPATH": str(Path(tfs_client.__file__).parents[1]), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "all alike" in done.stdout

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copyreg
 import threading
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FileDescriptor
@@ -29,6 +30,11 @@ def pool() -> descriptor_pool.DescriptorPool:
         if _pool is None:
             _pool = _load()
         return _pool
+
+
+def with_pool(message: Message, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of protobuf's formatters, with the message's own pool unless they name one."""
+    return {"descriptor_pool": message.DESCRIPTOR.file.pool, **options}
 
 
 def file(path: str) -> FileDescriptor:
