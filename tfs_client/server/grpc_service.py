@@ -23,7 +23,7 @@ from tfs_client.server.messages import parse
 from tfs_client.server.methods import Methods
 from tfs_client.server.own_threads import Behavior, in_threads
 from tfs_client.server.security import check_caller
-from tfs_client.server.served import Observer, ServedCall, observe, settle
+from tfs_client.server.served import Observer, Recording, ServedCall, finite, settle
 
 MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones (model_servers/grpc_status_util.cc)
 
@@ -41,6 +41,7 @@ class GrpcService:
         config: ServerConfig,
         observer: Observer | None = None,
         *,
+        began: Observer | None = None,
         core: ServerCore,
         metrics: reload.Metrics | None = None,
     ) -> None:
@@ -48,6 +49,7 @@ class GrpcService:
         self._config = config
         self.admission = Admission()
         self._observer = observer
+        self._began = began
         self._core = core
         self._metrics = metrics or reload.no_metrics
 
@@ -82,17 +84,29 @@ class GrpcService:
 
     def _served(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> Behavior:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
-            call = ServedCall(name, metadata=dict(context.invocation_metadata()))
-            with self.admission, time_limit(context.time_remaining()):
+            timeout = context.time_remaining()
+            call = ServedCall(name, metadata=dict(context.invocation_metadata()), timeout=finite(timeout))
+            recording = self._recording(call, context) if self._observer else None
+            with self.admission, time_limit(timeout):
                 reply = settle(call, lambda: self._admitted(method, request, call))
             if not context.is_active():
-                call.late() if context.time_remaining() == 0 else call.gave_up()
-            observe(self._observer, call)
+                call.left()
+            if recording is not None:
+                recording.ended()
             if call.code is not StatusCode.OK:
                 context.abort(_GRPC_CODES[call.code], _cut(call.details))
             return reply or b""
 
         return handle
+
+    def _recording(self, call: ServedCall, context: grpc.ServicerContext) -> Recording:
+        assert self._observer is not None
+        if self._began is not None:
+            self._began(call)
+        recording = Recording(self._observer, call)
+        if not context.add_callback(recording.left):  # called by gRPC when the client has gone, or has its answer
+            recording.left()
+        return recording
 
     def _admitted(self, method: Callable[[bytes, ServedCall], bytes], request: bytes, call: ServedCall) -> bytes:
         self.admission.check()

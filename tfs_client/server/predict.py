@@ -69,6 +69,8 @@ def predict(
     inputs = record.inputs = read_inputs(signature, servable.defaults(name), request)
     outputs = wanted_outputs(signature, request.outputs)
     check_dtypes(signature, inputs)
+    if name in getattr(servable, "checked_shapes", ()):
+        check_shapes(signature, {alias: inputs[alias] for alias in request.inputs})
     if not outputs:
         raise InvalidArgumentError("Must specify at least one target to fetch or execute.")
     with record.running():
@@ -141,6 +143,21 @@ def check_dtypes(signature: Signature, inputs: Mapping[str, Array]) -> None:
         want, got = signature.inputs[alias].row, row_of(np.asarray(inputs[alias]).dtype)
         if got is not want:
             raise InvalidArgumentError(f"Expects arg[{rank}] to be {want.name} but {got.name} is provided")
+
+
+def check_shapes(signature: Signature, inputs: Mapping[str, Array]) -> None:
+    """Refuse the first input whose shape is not the signature's, as TensorFlow's sessions do in Python.
+
+    The model server itself feeds any shape. What does not fit fails in the first op that cannot take it, with that
+    op's text, or runs and gives wrong numbers; a function in a model's place has no such ops.
+    Source of the text: tensorflow/python/client/session.py.
+    """
+    for alias in sorted(inputs, key=lambda alias: signature.inputs[alias].tensor_name.encode()):
+        spec, shape = signature.inputs[alias], inputs[alias].shape
+        if not spec.accepts(shape):
+            raise InvalidArgumentError(
+                f"Cannot feed value of shape {shape} for Tensor {spec.tensor_name}, which has shape {spec.shape}"
+            )
 
 
 def _names(names: Iterable[str]) -> str:

@@ -23,9 +23,10 @@ class Run(NamedTuple):
 class Servable(Protocol):
     """What the server needs of a model version.
 
-    Two things more count where a servable has them: a method ``run_together``, see the function of this name, and an
-    attribute ``signature_defs``, with the serialized SignatureDefs by name. Those say more than ``signatures`` can, and
-    are the metadata then, unmodified; None is as good as nothing.
+    Three things more count where a servable has them: a method ``run_together``, see the function of this name; an
+    attribute ``signature_defs``, with the serialized SignatureDefs by name, which say more than ``signatures`` can, and
+    are the metadata then, unmodified (None is as good as nothing); and an attribute ``checked_shapes``, with the names
+    of signatures whose inputs must have the shapes that they declare.
     """
 
     @property
@@ -38,7 +39,8 @@ class Servable(Protocol):
     def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Mapping[str, Array]:
         """Compute the named outputs.
 
-        Every input of the signature is there and has the signature's dtype; shapes are not checked.
+        Every input of the signature is there and has the signature's dtype; shapes are not checked, unless the
+        signature is one of ``checked_shapes``.
         Raises CallError with the code and text that the caller shall see.
         """
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tfs_client.errors import CallError, DecodeError, StatusCode
@@ -30,6 +32,8 @@ class ServedCall:
         metadata: what the client sent along, by key; of several values the last. Over REST the HTTP headers.
         code, details: how it ended; CANCELLED when the client gave up first.
         transport: "grpc" or "rest".
+        timeout: the seconds that the client gave the call, as they arrived; None without a deadline, and over REST,
+            which has none.
         examples: how many examples a MultiInference call has brought.
         began: when it came, by ``time.monotonic()``.
         seconds: how long it took, once it has ended.
@@ -47,10 +51,12 @@ class ServedCall:
     code: StatusCode = StatusCode.OK
     details: str = ""
     transport: str = "grpc"
+    timeout: float | None = None
     examples: int = 0
     began: float = field(default_factory=time.monotonic, repr=False, compare=False)
     seconds: float = field(default=0.0, repr=False, compare=False)
     run_seconds: float | None = field(default=None, repr=False, compare=False)
+    key: object = field(default_factory=object, repr=False, compare=False)  # the same in copies of a record
 
     def running(self) -> ModelRun:
         """The model runs within a block of this; of several such blocks the times add up."""
@@ -64,6 +70,25 @@ class ServedCall:
     def gave_up(self) -> None:
         """Nobody waits for the answer any more."""
         self.code, self.details = StatusCode.CANCELLED, "the client gave up"
+
+    def left(self) -> None:
+        """The client has gone: its deadline has passed, or it gave up before."""
+        if self.timeout is not None and self.remaining() < clock_slack(self.timeout):
+            self.late()
+        else:
+            self.gave_up()
+
+    def remaining(self) -> float:
+        """The seconds until the deadline; infinite without one."""
+        return math.inf if self.timeout is None else self.began + self.timeout - time.monotonic()
+
+
+def clock_slack(timeout: float) -> float:
+    """How much earlier than here a deadline may pass at the client, in seconds.
+
+    A deadline travels as a time span, which gRPC rounds up by 1 % at the most, and the way takes its time.
+    """
+    return min(0.1 + timeout / 100, 1.0)
 
 
 class ModelRun:
@@ -107,6 +132,37 @@ def observe(observer: Observer | None, call: ServedCall) -> None:
             observer(call)
         except Exception:  # the observer's trouble is not the caller's
             log.exception("the observer failed")
+
+
+def finite(timeout: float | None) -> float | None:
+    """A time limit as gRPC has it; None where there is none."""
+    return timeout if timeout is not None and timeout < UNLIMITED else None
+
+
+UNLIMITED = 10 * 365 * 24 * 3600.0  # seconds; gRPC writes no deadline as one far away
+
+
+class Recording:
+    """Tells the observer of a call, once: when it has ended, or when its client has gone and the call goes on."""
+
+    __slots__ = ("_call", "_observer", "_once")
+
+    def __init__(self, observer: Observer, call: ServedCall) -> None:
+        self._observer = observer
+        self._call = call
+        self._once = threading.Lock()  # whoever gets it tells; it is never given back
+
+    def ended(self) -> None:
+        """The call has ended."""
+        if self._once.acquire(blocking=False):
+            observe(self._observer, self._call)
+
+    def left(self) -> None:
+        """The client has gone. What becomes of the call after this is not recorded."""
+        if self._once.acquire(blocking=False):
+            record = replace(self._call)
+            record.left()
+            observe(self._observer, record)
 
 
 def told(observer: Observer | None, count: Observer | None) -> Observer | None:

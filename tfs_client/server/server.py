@@ -49,7 +49,9 @@ class Server:
 
     Args:
         config: options; by default loopback, a free port, answers in typed fields, no REST, and no models.
-        observer: called with a ServedCall at the end of every call, in the thread that served it.
+        observer: called with a ServedCall at the end of every call, in the thread that served it; or in another as soon
+            as the client has gone, for which the call has ended then.
+        began: called with the same ServedCall when a call begins, if there is an observer.
         platforms: for each platform that models of a configuration may have ("tensorflow"), the function that loads a
             version: it gets the version's directory and returns a Servable. One with a ``close`` method is closed when
             it is unloaded.
@@ -71,6 +73,7 @@ class Server:
         config: ServerConfig | None = None,
         *,
         observer: Observer | None = None,
+        began: Observer | None = None,
         platforms: Mapping[str, Load] | None = None,
         warmup: Warmup | None = None,
         metrics: Metrics | None = None,
@@ -89,9 +92,10 @@ class Server:
         self.core = ServerCore(self.config, self.manager, platforms=platforms, warmup=warmup)
         self._methods = Methods(self.manager, self.config)
         values = metrics or (measures.values if measures else None)
-        self._service = GrpcService(self._methods, self.config, observer, core=self.core, metrics=values)
+        self._service = GrpcService(self._methods, self.config, observer, began=began, core=self.core, metrics=values)
         self._health = HealthService()
         self._observer = observer
+        self._began = began
         self._measures = measures
         self._server: grpc.Server | None = None
         self._address = bracketed(self.config.host)
@@ -152,11 +156,18 @@ class Server:
             self._started()
             if self._rest is None:
                 port = port or self.config.rest_port or 0
-                host = rest_host()(self._methods, self.config, port, self._observer, self._pages())
+                host = rest_host()(self._methods, self.config, port, self._observer, self._pages(), began=self._began)
                 host.start()
                 self._rest = host
                 log.info("Exporting HTTP/REST API at:localhost:%d ...", host.port)
             return f"http://{self._address}:{self._rest.port}"
+
+    def catch_up(self) -> None:
+        """Return when the REST side has noticed which clients have gone by now."""
+        with self._rest_lock:
+            rest = self._rest
+        if rest is not None:
+            rest.catch_up()
 
     def _pages(self) -> dict[str, Page]:
         """What the REST port has besides the API."""

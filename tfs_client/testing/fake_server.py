@@ -10,6 +10,7 @@ from typing import Any
 from tfs_client.errors import ConfigError
 from tfs_client.server import FunctionSignature, ServedCall, Server, ServerConfig
 from tfs_client.signatures import DEFAULT_SIGNATURE, PREDICT, TensorSpec
+from tfs_client.testing.call_log import CallLog
 
 
 class FakeServer:
@@ -26,14 +27,18 @@ class FakeServer:
 
     Args:
         config: options of the server behind it.
+        check_shapes: refuse inputs of Predict whose shapes contradict the signature, with INVALID_ARGUMENT and the text
+            of TensorFlow's sessions. A real model refuses most of them in an op of its own, which a function does not
+            have. ``add_model`` can say otherwise for one signature.
     """
 
-    def __init__(self, config: ServerConfig | None = None) -> None:
-        self._calls: list[ServedCall] = []
+    def __init__(self, config: ServerConfig | None = None, *, check_shapes: bool = True) -> None:
+        self._check_shapes = check_shapes
+        self._log = CallLog()
         self._lock = threading.Lock()
         self._models: dict[tuple[str, int], dict[str, FunctionSignature]] = {}
         # Nothing of the server may lead back to here: one that is forgotten could not be collected, nor warn.
-        self.server = Server(config, observer=self._calls.append)
+        self.server = Server(config, observer=self._log.ended, began=self._log.began)
 
     def add_model(
         self,
@@ -46,6 +51,7 @@ class FakeServer:
         signature: str = DEFAULT_SIGNATURE,
         method_name: str = PREDICT,
         defaults: Mapping[str, Any] | None = None,
+        check_shapes: bool | None = None,
     ) -> FakeServer:
         """Serve a function as a model; calling it again adds a version, or a signature to a version.
 
@@ -58,6 +64,7 @@ class FakeServer:
             signature: the signature's name.
             method_name: the API method the signature is meant for.
             defaults: values of inputs that a request may leave out.
+            check_shapes: refuse inputs whose shapes contradict ``inputs``; the server's setting unless given.
 
         Returns the server itself. Raises ConfigError when the signature is there already.
         """
@@ -65,7 +72,8 @@ class FakeServer:
             signatures = self._models.get((name, version), {})
             if signature in signatures:
                 raise ConfigError(f"model {name!r} version {version} has a signature {signature!r} already")
-            added = FunctionSignature(fn, inputs, outputs, method_name, defaults or {})
+            check = self._check_shapes if check_shapes is None else check_shapes
+            added = FunctionSignature(fn, inputs, outputs, method_name, defaults or {}, check)
             signatures = {**signatures, signature: added}
             self.server.add_model(name, signatures, version=version)
             self._models[name, version] = signatures
@@ -96,12 +104,32 @@ class FakeServer:
 
     @property
     def calls(self) -> list[ServedCall]:
-        """The calls that have ended so far, in the order of their ends."""
-        return list(self._calls)
+        """The calls that have ended so far, in the order of their ends: Predict, Classify, Regress, MultiInference and
+        HandleReloadConfigRequest. Status and metadata are in ``lookups``.
+
+        A call that its client has given up has ended, with DEADLINE_EXCEEDED or CANCELLED, even while the model's
+        function still runs. Calls whose deadline is about to pass are waited for, so that such a call is there as soon
+        as its client has raised.
+        """
+        return self._ended(lookups=False)
+
+    @property
+    def lookups(self) -> list[ServedCall]:
+        """The calls of GetModelMetadata and GetModelStatus that have ended so far.
+
+        Clients make the first of these themselves: for a model's signature, when they need it, or to explain a refusal.
+        """
+        return self._ended(lookups=True)
+
+    def _ended(self, *, lookups: bool) -> list[ServedCall]:
+        if self._log.has_running("rest"):
+            self.server.catch_up()
+        self._log.settle()
+        return self._log.ended_calls(lookups=lookups)
 
     def clear_calls(self) -> None:
-        """Forget the calls, and with them the tensors they hold; for servers that many tests share."""
-        self._calls.clear()
+        """Forget calls and lookups, and with them the tensors they hold; for servers that many tests share."""
+        self._log.clear()
 
     def start(self) -> FakeServer:
         """Open the port; returns once it answers."""

@@ -50,6 +50,7 @@ class FunctionSignature:
         inputs, outputs: TensorSpec by alias.
         method_name: the API method the signature is meant for.
         defaults: values of inputs that a request may leave out.
+        check_shapes: refuse inputs whose shapes are not those of ``inputs``. The model server does not.
     """
 
     fn: Callable[..., Any]
@@ -57,6 +58,7 @@ class FunctionSignature:
     outputs: Mapping[str, TensorSpec]
     method_name: str = PREDICT
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    check_shapes: bool = False
 
 
 class FunctionServable:
@@ -69,6 +71,7 @@ class FunctionServable:
             _check_function(name, signature)
         self._functions = {name: signature.fn for name, signature in signatures.items()}
         self._defaults = {name: _defaults(name, signature) for name, signature in signatures.items()}
+        self.checked_shapes = frozenset(name for name, signature in signatures.items() if signature.check_shapes)
         self._signatures = {name: _signature(name, signature) for name, signature in signatures.items()}
 
     @property

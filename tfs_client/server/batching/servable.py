@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -79,6 +79,11 @@ class BatchingServable:
     def signature_defs(self) -> Mapping[str, bytes] | None:
         """The signatures as the model has them, if it has; see ``Servable``."""
         return getattr(self._servable, "signature_defs", None)
+
+    @property
+    def checked_shapes(self) -> Collection[str]:
+        """The signatures whose inputs must have the shapes that they declare; see ``Servable``."""
+        return getattr(self._servable, "checked_shapes", ())
 
     def defaults(self, signature: str) -> Mapping[str, Array]:
         """Values of the inputs that a request may leave out. They too need as many rows as the request's."""

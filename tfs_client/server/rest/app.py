@@ -78,12 +78,15 @@ class RestApp:
         lookups: ThreadPoolExecutor,
         observer: Observer | None,
         pages: Mapping[str, Page] | None = None,
+        *,
+        began: Observer | None = None,
     ) -> None:
         self._answers = Answers(methods)
         self._config = config
         self._executor = executor
         self._lookups = lookups
         self._observer = observer
+        self._began = began
         self._pages = pages or {}
         self.closing = False
         self.reading: set[asyncio.Task[Any]] = set()
@@ -156,7 +159,9 @@ class RestApp:
             bodies.check_inflated(body, encoding, limit)
             return self._answers(route, bodies.inflated(body, encoding), call)
 
-        gone = scope["state"]["ended"].is_set
+        if self._began is not None:
+            self._began(call)
+        gone = scope["state"]["ended"]
         running = Running(call, work, self._observer, gone, self._config.rest_timeout if posted else 0)
         code, content = await running.reply(self._executor if posted else self._lookups)
         return Response(content, HTTP_STATUS[code], media_type=JSON)

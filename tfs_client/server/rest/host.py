@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 import socket
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE = 86400  # seconds that a connection may be idle; the model server knows no limit
 MAX_HEADERS = 1 << 20  # bytes; the model server knows no limit
-TURNS = 5  # of the event loop, in which a connection that has been accepted is made
+TURNS = 5  # of the event loop, in which a connection that has been accepted is made, or one that has ended is noticed
 LAST_BYTES = 0.5  # seconds for the rest of requests that have begun when the server stops
 LAST_WORDS = 0.5  # seconds for answers that are on their way when the grace is over
 PHRASES = {429: b"Client Error", 499: b"Client Error", 504: b"Gateway Time-out"}
@@ -49,12 +50,14 @@ class RestHost:
         port: int,
         observer: Observer | None,
         pages: Mapping[str, Page] | None = None,
+        *,
+        began: Observer | None = None,
     ) -> None:
         self._socket = listening(config.host, port)
         self.port: int = self._socket.getsockname()[1]
         self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="tfs-serve-rest")
         self._lookups = ThreadPoolExecutor(1, thread_name_prefix="tfs-serve-rest-lookups")
-        self._app = RestApp(methods, config, self._executor, self._lookups, observer, pages)
+        self._app = RestApp(methods, config, self._executor, self._lookups, observer, pages, began=began)
         self._options = uvicorn.Config(
             self._app,
             http=_Connection,
@@ -85,6 +88,19 @@ class RestHost:
         self._thread.join()
         for executor in (self._executor, self._lookups):
             executor.shutdown(wait=False, cancel_futures=True)
+
+    def catch_up(self) -> None:
+        """Return when the loop has noticed which connections have ended by now; at once if it has stopped."""
+
+        async def turns() -> None:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+
+        waiting = turns()
+        try:
+            asyncio.run_coroutine_threadsafe(waiting, self._loop).result(LAST_WORDS)
+        except (RuntimeError, TimeoutError, concurrent.futures.TimeoutError):
+            waiting.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -26,7 +26,7 @@ class Running:
         call: its record.
         work: makes the body of its reply.
         observer: told of it.
-        gone: whether the client is.
+        gone: set when the client is. If anybody is told of calls, it is told then, and the thread goes on.
         limit: the seconds that it has, those that it waits for a thread included; 0 or less, or infinity: no limit.
     """
 
@@ -35,7 +35,7 @@ class Running:
         call: ServedCall,
         work: Callable[[], bytes],
         observer: Observer | None,
-        gone: Callable[[], bool],
+        gone: asyncio.Event,
         limit: float,
     ) -> None:
         self._call = call
@@ -55,6 +55,7 @@ class Running:
             late = StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification"
             timer = self._loop.call_later(self._limit, self._early, *late)
         executor.submit(self._run)
+        leaving = None if self._observer is None else self._loop.create_task(self._leave())
         try:
             await self._done.wait()
         except asyncio.CancelledError:
@@ -63,7 +64,13 @@ class Running:
         finally:
             if timer is not None:
                 timer.cancel()
+            if leaving is not None:
+                leaving.cancel()
         return self._reply
+
+    async def _leave(self) -> None:
+        await self._gone.wait()
+        self._early(StatusCode.CANCELLED, "the client gave up")
 
     def _run(self) -> None:
         left = self._end - time.monotonic()
@@ -71,7 +78,7 @@ class Running:
             return  # it has waited for a thread for too long, and the loop answers it
         with time_limit(left if self._limit else None):
             content = settle(self._call, self._work)
-        if self._gone():
+        if self._gone.is_set():
             self._call.gave_up()
         reply = self._call.code, replies.error(self._call.details) if content is None else content
         if self._answered.acquire(blocking=False):
