@@ -16,6 +16,11 @@ REST = tuple(style for style in STYLES if style.startswith("rest"))
 PATIENCE = 60  # seconds that no test should need
 
 
+def all_calls(server: Any) -> list[Any]:
+    """The calls and look-ups that a FakeServer has had, in the order of their ends."""
+    return sorted(server.calls + server.lookups, key=lambda call: call.began + call.seconds)
+
+
 class Awaited:
     """An AsyncPredictClient whose coroutines run in a loop of its own thread; to the test its methods block."""
 

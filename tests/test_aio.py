@@ -145,7 +145,7 @@ def test_waiting_lets_other_tasks_run(fake_server):
     async def main():
         async with AsyncPredictClient(fake_server.target, model="late") as client:
             waiting = asyncio.create_task(client.wait_until_ready(20))
-            while not fake_server.calls:
+            while not fake_server.lookups:
                 await asyncio.sleep(0.01)
             fake_server.add_model("late", lambda x: x, inputs={"x": vector}, outputs={"y": vector})
             await waiting

@@ -291,7 +291,7 @@ def test_all_copies_in_a_process_share_a_client_and_are_counted_together(predict
     assert (copy.metrics().batches, copy.metrics().rows) == (2, 2)
     assert copy.metrics().seconds > 0
     assert predict.metrics().rows == 2
-    assert [call.method for call in server.calls].count("GetModelMetadata") == 2, "each predictor asks once"
+    assert [call.method for call in server.lookups].count("GetModelMetadata") == 2, "each predictor asks once"
 
 
 def test_a_closed_predictor_begins_anew(predictor):

@@ -110,7 +110,7 @@ PARITY = Parity()
 
 @pytest.fixture(autouse=True, scope="module")
 def server():
-    with FakeServer() as PARITY.server:
+    with FakeServer(check_shapes=False) as PARITY.server:  # JSON shows no axes inside an empty list
         yield PARITY.server
 
 

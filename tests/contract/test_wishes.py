@@ -8,7 +8,7 @@ import warnings
 import grpc
 import numpy as np
 import pytest
-from calling import GRPC, REST, STYLES, Awaited, calling
+from calling import GRPC, REST, STYLES, Awaited, all_calls, calling
 
 from tfs_client import ConfigError, InvalidArgumentError, TensorSpec
 from tfs_client.testing import FakeServer
@@ -54,7 +54,7 @@ def test_a_token_goes_along_with_every_call(server, style):
     with calling(style, server, model="double", token="secret") as client:
         client.predict([1.0])
         client.predict({"x": [1.0]}, metadata={"authorization": "mine"})
-    *calls, last = server.calls
+    *calls, last = all_calls(server)
     assert {call.metadata["authorization"] for call in calls} == {"Bearer secret"}
     assert last.metadata["authorization"] == "mine"
 
@@ -64,7 +64,7 @@ def test_a_token_may_be_asked_for_anew_for_every_call(server, style):
     with calling(style, server, model="double", token=lambda: next(tokens)) as client:
         client.status()
         client.status()
-    assert [call.metadata["authorization"] for call in server.calls] == ["Bearer first", "Bearer second"]
+    assert [call.metadata["authorization"] for call in server.lookups] == ["Bearer first", "Bearer second"]
 
 
 @pytest.mark.parametrize("style", [style for style in STYLES if style.endswith("aio")])

@@ -226,7 +226,7 @@ def test_records_follow_the_order_of_calls_and_keep_metadata(models, plain):
     plain.status({"name": "m"})
     plain.metadata({"name": "m", "version_label": "stable"})
     plain.channel.unary_unary(STATUS)(b"\x0a\x03\x0a\x01m", metadata=(("key", "value"), ("raw-bin", b"\x01")))
-    first, second, third = models.calls
+    first, second, third = models.lookups
     assert (first.method, first.version) == ("GetModelStatus", None)
     assert (second.method, second.version) == ("GetModelMetadata", 1)
     assert (third.metadata["key"], third.metadata["raw-bin"]) == ("value", b"\x01")
@@ -247,12 +247,8 @@ def test_a_failed_call_keeps_the_inputs_it_came_with(fake_server, plain, refused
 def test_a_call_whose_deadline_passed_is_recorded_as_late(gated, gate):
     with PredictClient(gated.target, model="slow") as client, pytest.raises(DeadlineExceededError):
         client.predict({"x": [1.0]}, timeout=0.2)
-    time.sleep(0.5)  # the server's own clock must see the deadline pass, too, before the function returns
-    gate.open.set()
-    end = time.monotonic() + 10
-    while not gated.calls and time.monotonic() < end:
-        time.sleep(0.01)
     (call,) = gated.calls
+    assert gate.entered.is_set()
     assert (call.code, call.details) == (StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification")
     assert call.run_seconds is None
 
@@ -262,8 +258,6 @@ def test_a_call_that_was_cancelled_is_recorded_as_such(gated, gate):
         running = client.predict_future({"x": [1.0]})
         assert gate.entered.wait(10)
         assert running.cancel()
-    time.sleep(0.3)  # the server must hear of it before the function returns
-    gate.open.set()
     end = time.monotonic() + 10
     while not gated.calls and time.monotonic() < end:
         time.sleep(0.01)

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import httpx
+import numpy as np
 import pytest
+from calling import STYLES, calling
 
-from tfs_client import ClosedError, ConfigError, EncodeError, PredictClient, TensorSpec
+from tfs_client import (
+    ClosedError,
+    ConfigError,
+    DeadlineExceededError,
+    EncodeError,
+    InvalidArgumentError,
+    PredictClient,
+    StatusCode,
+    TensorSpec,
+    make_tensor_proto,
+)
+from tfs_client.protos.tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tfs_client.protos.tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 from tfs_client.server import ServerConfig
 from tfs_client.testing import FakeServer
 
@@ -96,8 +112,9 @@ def test_calls_are_a_copy_that_does_not_grow(double, client):
     client.predict([1.0])
     calls = double.calls
     client.predict([2.0])
-    assert [call.method for call in calls] == ["GetModelMetadata", "Predict"]
-    assert len(double.calls) == 3
+    assert [call.method for call in calls] == ["Predict"]
+    assert [call.method for call in double.lookups] == ["GetModelMetadata"]
+    assert len(double.calls) == 2
     assert double.calls[-1].inputs["x"].tolist() == [2]
     assert double.calls[-1].outputs["y"].tolist() == [4]
 
@@ -106,7 +123,7 @@ def test_calls_can_still_be_read_when_the_server_has_stopped(double, client):
     client.predict([1.0])
     double.stop()
     double.stop()
-    assert len(double.calls) == 2
+    assert (len(double.calls), len(double.lookups)) == (1, 1)
     with pytest.raises(ClosedError):
         _ = double.target
 
@@ -132,6 +149,192 @@ def test_calls_can_be_forgotten(double):
         assert double.calls == []
         client.predict({"x": [2.0]})
         assert [call.inputs["x"].tolist() for call in double.calls] == [[2.0]]
+
+
+# --- shapes ----------------------------------------------------------------------------------------------------------
+
+IMAGE = TensorSpec("float32", (None, 2, 3))
+SCORES = TensorSpec("float32", (None,))
+TEXT = "Cannot feed value of shape {} for Tensor serving_default_image:0, which has shape (None, 2, 3)"
+
+
+def scored(server, **options):
+    return server.add_model(
+        "m", lambda image: np.zeros(len(image)), inputs={"image": IMAGE}, outputs={"y": SCORES}, **options
+    )
+
+
+@pytest.fixture(params=STYLES)
+def style(request):
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2), (2, 3), (1, 2, 3, 1), (6,), ()])
+def test_inputs_of_another_shape_are_refused_with_tensorflows_text(fake_server, style, shape):
+    scored(fake_server)
+    with calling(style, fake_server, model="m", timeout=20) as client:
+        with pytest.raises(InvalidArgumentError) as caught:
+            client.predict({"image": np.zeros(shape, np.float32)})
+        assert client.predict({"image": np.zeros((4, 2, 3), np.float32)}).array.shape == (4,)
+    assert caught.value.details == TEXT.format(shape)
+    refused, good = fake_server.calls
+    assert (refused.method, refused.code, refused.details) == (
+        "Predict",
+        StatusCode.INVALID_ARGUMENT,
+        TEXT.format(shape),
+    )
+    assert refused.inputs["image"].shape == shape
+    assert good.code is StatusCode.OK
+
+
+@pytest.mark.parametrize(
+    ("server_options", "model_options", "checked"),
+    [
+        ({}, {}, True),
+        ({"check_shapes": False}, {}, False),
+        ({}, {"check_shapes": False}, False),
+        ({"check_shapes": False}, {"check_shapes": True}, True),
+    ],
+)
+def test_the_check_can_be_switched_off(server_options, model_options, checked):
+    with FakeServer(**server_options) as server, PredictClient(scored(server, **model_options).target) as client:
+        image = np.zeros((1, 5, 5), np.float32)
+        if checked:
+            with pytest.raises(InvalidArgumentError, match="Cannot feed value of shape"):
+                client.predict({"image": image}, model="m")
+        else:
+            assert client.predict({"image": image}, model="m").array.shape == (1,)
+
+
+def test_unknown_sizes_and_ranks_take_anything(fake_server):
+    for name, shape in (("any", None), ("axes", (None, None))):
+        spec = TensorSpec("float32", shape)
+        fake_server.add_model(name, lambda x: x, inputs={"x": spec}, outputs={"y": spec})
+    with PredictClient(fake_server.target) as client:
+        for shape in ((), (3,), (2, 0, 5)):
+            assert client.predict({"x": np.zeros(shape, np.float32)}, model="any").array.shape == shape
+        assert client.predict({"x": np.zeros((0, 7), np.float32)}, model="axes").array.shape == (0, 7)
+
+
+def test_the_dtype_is_refused_before_the_shape(fake_server):
+    scored(fake_server)
+    refused = pytest.raises(InvalidArgumentError, match="to be float but double is provided")
+    with PredictClient(fake_server.target, model="m") as client, refused:
+        client.predict({"image": np.zeros((1, 9, 9))})
+
+
+def test_defaults_are_not_checked_but_what_is_sent_in_their_place_is(fake_server):
+    fake_server.add_model(
+        "m",
+        lambda x, by: x * by.sum(),
+        inputs={"x": VECTOR, "by": TensorSpec("float32", ())},
+        outputs={"y": VECTOR},
+        defaults={"by": [2.0, 1.0]},
+    )
+    with PredictClient(fake_server.target, model="m") as client:
+        assert client.predict({"x": np.float32([1])}).array.tolist() == [3]
+        with pytest.raises(InvalidArgumentError, match=r"shape \(1,\) for Tensor serving_default_by:0"):
+            client.predict({"x": np.float32([1]), "by": np.float32([5])})
+
+
+def test_examples_are_not_checked(fake_server):
+    """The server makes their vector itself, whatever the signature says."""
+    fake_server.add_model(
+        "m",
+        lambda inputs: np.zeros(len(inputs), np.float32),
+        inputs={"inputs": TensorSpec("string", (None, 1))},
+        outputs={"outputs": VECTOR},
+        method_name="tensorflow/serving/regress",
+    )
+    with PredictClient(fake_server.target, model="m") as client:
+        assert client.regress([{"a": 1.0}]).values == (0,)
+
+
+# --- calls, lookups, deadlines ---------------------------------------------------------------------------------------
+
+
+def test_what_clients_look_up_is_not_among_the_calls(double, style):
+    with calling(style, double, model="double", timeout=20) as client:
+        client.wait_until_ready(20)
+        client.predict([1.0])
+        client.signatures()
+        client.status()
+        with pytest.raises(InvalidArgumentError):
+            client.predict({"x": np.zeros((1, 1), np.float32)})
+    assert [(call.method, call.code) for call in double.calls] == [
+        ("Predict", StatusCode.OK),
+        ("Predict", StatusCode.INVALID_ARGUMENT),
+    ]
+    assert {call.method for call in double.lookups} == {"GetModelMetadata", "GetModelStatus"}
+    double.clear_calls()
+    assert double.calls == double.lookups == []
+
+
+def test_a_call_has_the_timeout_that_was_sent(double, style):
+    with calling(style, double, model="double", timeout=20) as client:
+        client.predict(np.float32([1]))
+        client.predict(np.float32([1]), timeout=7)
+    if style.startswith("rest"):
+        assert [call.timeout for call in double.calls] == [None, None]
+    else:
+        default, given = (call.timeout for call in double.calls)
+        assert 10 < default <= 21  # the time on the way is off, and gRPC rounds up
+        assert 3 < given <= 7.1
+
+
+def test_a_call_without_a_deadline_has_no_timeout(double):
+    request = PredictRequest()
+    request.model_spec.name = "double"
+    request.inputs["x"].CopyFrom(make_tensor_proto(np.float32([1])))
+    with grpc.insecure_channel(double.target) as channel:
+        PredictionServiceStub(channel).Predict(request)
+    assert [call.timeout for call in double.calls] == [None]
+
+
+def test_a_call_that_timed_out_is_there_at_once_and_once_only(gated, gate, style):
+    with calling(style, gated, model="slow", timeout=20) as client:
+        client.signatures()
+        for count in (1, 2):
+            with pytest.raises(DeadlineExceededError):
+                client.predict({"x": np.float32([count])}, timeout=0.3)
+            calls = gated.calls
+            assert len(calls) == count
+        assert gate.entered.is_set()
+        gate.open.set()
+        client.predict({"x": np.float32([3])})  # the server has threads enough, and comes to an end with all of them
+    gated.stop()
+    code = StatusCode.CANCELLED if style.startswith("rest") else StatusCode.DEADLINE_EXCEEDED
+    assert [call.code for call in gated.calls] == [code, code, StatusCode.OK]
+    assert [call.inputs["x"].tolist() for call in gated.calls] == [[1], [2], [3]]
+    assert all(not call.outputs for call in calls)
+    assert all(0.1 < call.seconds < 15 for call in calls)
+
+
+def test_a_large_request_over_rest_that_timed_out_is_there_at_once(gated):
+    with PredictClient(gated.rest_url, model="slow", timeout=20) as client:
+        client.signatures()
+        with pytest.raises(DeadlineExceededError):
+            client.predict({"x": np.zeros(100_000, np.float32)}, timeout=2)
+    assert [call.code for call in gated.calls] == [StatusCode.CANCELLED]
+
+
+def test_calls_are_recorded_once_each_however_they_end():
+    """Many threads, and deadlines around the time that the function takes."""
+    with FakeServer(ServerConfig(threads=16)) as server:
+        server.add_model("m", lambda x: time.sleep(0.03) or x, **SPECS)
+        with PredictClient(server.target, model="m") as client, ThreadPoolExecutor(8) as pool:
+
+            def call(number):
+                try:
+                    return client.predict({"x": np.float32([number])}, timeout=0.01 + number % 40 / 1000).array.item()
+                except DeadlineExceededError:
+                    return None
+
+            answers = list(pool.map(call, range(200)))
+        server.stop()
+        numbers = [call.inputs["x"].item() for call in server.calls if call.inputs]
+        assert len(numbers) == len(set(numbers))
+        assert {answer for answer in answers if answer is not None} <= set(numbers)
 
 
 # --- REST ------------------------------------------------------------------------------------------------------------

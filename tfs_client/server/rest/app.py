@@ -161,6 +161,7 @@ class RestApp:
 
         if self._began is not None:
             self._began(call)
+        scope["state"]["watch"]()
         gone = scope["state"]["ended"]
         running = Running(call, work, self._observer, gone, self._config.rest_timeout if posted else 0)
         code, content = await running.reply(self._executor if posted else self._lookups)

@@ -165,12 +165,12 @@ class RestHost:
 class _Connection(H11Protocol):
     """uvicorn's HTTP/1.1, without a log of requests, and with the model server's page for what is no HTTP.
 
-    Requests have in their state when the connection has "ended".
+    Requests have in their state when the connection has "ended", and how to "watch" for it.
     """
 
     def __init__(self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]) -> None:
         self.ended = asyncio.Event()
-        super().__init__(config, state, app_state | {"ended": self.ended})
+        super().__init__(config, state, app_state | {"ended": self.ended, "watch": self._watch})
         self.conn = _Answers(h11.SERVER, MAX_HEADERS)
         self.logger = log
         self.access_log = False
@@ -178,6 +178,10 @@ class _Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.ended.set()
+
+    def _watch(self) -> None:
+        """Notice when the client goes. After a large body uvicorn reads no more until it is asked for the next part."""
+        self.flow.resume_reading()
 
     def shutdown(self) -> None:
         if not self.transport.is_closing():
