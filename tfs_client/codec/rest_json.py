@@ -26,6 +26,7 @@ CARRIED = frozenset(
 )
 # The Python types in which values come, by the kind of numpy's dtype; for others than these it is int.
 WANTED: Mapping[str, set[type]] = {"f": {float, int}, "b": {bool}}
+UNNAMED = ""  # stands for the alias of a single input whose name is not known
 USE_GRPC = "gRPC carries them: give the server's gRPC port as the target, e.g. 'host:8500'"
 
 
@@ -39,7 +40,7 @@ def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> 
     """The body of a predict call.
 
     Args:
-        arrays: the inputs by alias.
+        arrays: the inputs by alias; one of a model with a single input may be ``UNNAMED``.
         signature: its name; "" for the default one.
         row: in row form, where all inputs have one length along axis 0, above 0; else in columnar form.
 
@@ -51,7 +52,8 @@ def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> 
     if row:
         return head + b'"instances":' + _rows(arrays) + b"}"
     # An object with the single name b64 would be read as base64; a model with one input takes it without a name.
-    body = _value(arrays["b64"], "b64") if list(arrays) == ["b64"] else _named(arrays)
+    nameless = next((alias for alias in ("b64", UNNAMED) if list(arrays) == [alias]), None)
+    body = _named(arrays) if nameless is None else _value(arrays[nameless], nameless)
     return head + b'"inputs":' + body + b"}"
 
 
@@ -117,11 +119,18 @@ def read_reply(body: bytes, outputs: Mapping[str, Spec], *, exact: bool = False)
         raise DecodeError(f"expected an object with 'predictions' or 'outputs', got {json_text.excerpt(body)}")
     values = reply["predictions" if row else "outputs"]
     named: Mapping[str, Any]
-    if len(outputs) == 1:
+    if len(outputs) == 1 and not _is_named(values if row else [values], outputs):
         named = dict.fromkeys(outputs, values)
     else:
         named = _columns(values, outputs) if row else _members(values, outputs)
     return {alias: read_tensor(named[alias], spec, alias, exact=exact) for alias, spec in outputs.items()}
+
+
+def _is_named(rows: Any, outputs: Mapping[str, Spec]) -> bool:
+    """Whether a single output has its name, which TensorFlow Serving leaves out and other servers may write."""
+    if not isinstance(rows, list) or not rows or "b64" in outputs:
+        return False
+    return all(isinstance(row, dict) and row.keys() == outputs.keys() for row in rows)
 
 
 def _columns(rows: Any, outputs: Mapping[str, Spec]) -> dict[str, list[Any]]:

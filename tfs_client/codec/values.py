@@ -73,6 +73,12 @@ def read(values: Any) -> Array | Untyped:
     return _from_python(values) if isinstance(values, _PYTHON) else _checked(_numpy_array(values))
 
 
+def are_arrays(inputs: Any) -> bool:
+    """Whether this is a dict of numpy arrays, and nothing else: no input waits for a dtype."""
+    return type(inputs) is dict and _ARRAYS.issuperset(map(type, inputs.values()))
+
+
+_ARRAYS = frozenset({np.ndarray})
 _PYTHON = (bool, int, float, complex, str, bytes, list, tuple, range)
 _UNTYPED = frozenset(map(np.dtype, ("bool", "int64", "uint64", "float64", "complex128")))  # what numpy makes of numbers
 
