@@ -14,9 +14,7 @@ from tfs_client.errors import ConfigError, DecodeError
 from tfs_client.signatures import GivenSignatures, Signature, Signatures
 
 SAVED_MODEL = "saved_model.pb"
-_EXPECTED = (
-    "expected signatures= as Signatures, as the JSON of /metadata (text, bytes, or parsed), or as the folder of a SavedModel"
-)
+_EXPECTED = "expected signatures= as Signatures, the JSON of /metadata (text, bytes, parsed), or a SavedModel's folder"
 
 
 def stated(given: GivenSignatures, model: str) -> Signatures:
@@ -86,7 +84,9 @@ def _version_folder(path: Path) -> Path:
     for _, entry in reversed(versions):
         if (entry / SAVED_MODEL).is_file():
             return entry
-    raise ConfigError(f"signatures=: expected {SAVED_MODEL} in {path} or in a folder with a number below it, got neither")
+    raise ConfigError(
+        f"signatures=: expected {SAVED_MODEL} in {path} or in a folder with a number below it, got neither"
+    )
 
 
 def _of_saved_model(folder: Path, model: str) -> Signatures:

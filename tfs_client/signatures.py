@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec.casts import surviving_cast, survives
+from tfs_client.codec.casts import survives, surviving_cast
 from tfs_client.codec.dtypes import STRING, DType, find, row_of
 from tfs_client.codec.values import Untyped, as_array, read
 from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError

@@ -45,9 +45,7 @@ class GetModelMetadata:
         try:
             spec, found = read(reply)
         except DecodeError as error:
-            unreadable = DecodeError(
-                f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}"
-            )
+            unreadable = DecodeError(f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}")
             unreadable.foreign = error.foreign
             raise unreadable from None
         return signatures_of(spec, found, self.spec.name)

@@ -142,8 +142,9 @@ class Predict:
             raise self._unreadable(error) from None
         if missing := [alias for alias in self._outputs if alias not in outputs]:
             raise SignatureError(
-                f"expected the outputs {', '.join(self._outputs)}, got {', '.join(outputs)}; the server has no metadata "
-                f"that would say which is {missing[0]!r}: leave out outputs=, or state the signatures with signatures="
+                f"expected the outputs {', '.join(self._outputs)}, got {', '.join(outputs)}; without metadata from the "
+                f"server nothing says which is {missing[0]!r}: leave out outputs=, or state the signatures with "
+                "signatures="
             )
         return self._answered(outputs, arrived)
 

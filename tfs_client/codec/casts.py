@@ -99,5 +99,6 @@ def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     else:
         import ml_dtypes
 
-        info = ml_dtypes.iinfo(dtype)
+        iinfo: Any = ml_dtypes.iinfo
+        info = iinfo(dtype)
     return int(info.min), int(info.max)
