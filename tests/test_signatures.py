@@ -312,6 +312,7 @@ def test_signatures_can_be_pickled_copied_and_hashed():
     for same in (pickle.loads(pickle.dumps(signature)), copy.deepcopy(signature)):
         assert same == signature
         assert hash(same) == hash(signature)
+        assert same.inputs["x"].row is signature.inputs["x"].row
     found = Signatures({"serving_default": signature}, model="m", version=1)
     assert dict(copy.deepcopy(found)) == dict(found)
     assert "mappingproxy" not in repr(found)

@@ -191,7 +191,9 @@ class KnownSignatures:
 
     def _is_absent(self, asked: Asked) -> bool:
         seen = self._absent.get(_key(asked.spec))
-        return seen is not None and time.monotonic() - seen <= ABSENCE_AGE
+        if seen is None:
+            return False
+        return seen >= asked.deadline.started or time.monotonic() - seen <= ABSENCE_AGE
 
     def _seen_at(self, asked: Asked) -> float:
         """When the signatures of the call's model were last asked for."""
