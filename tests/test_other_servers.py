@@ -283,9 +283,9 @@ def test_a_model_that_comes_later_is_not_taken_for_one_without_metadata():
 
 
 def test_a_single_value_of_numbers_that_rest_cannot_carry_is_refused_by_its_dtype():
-    refused = pytest.raises(EncodeError, match="REST carries no half tensors")
+    refused = pytest.raises(EncodeError, match="the input: REST carries no half tensors")
     with running(kserve) as server, PredictClient(server.url, model="m", timeout=20) as client, refused:
-        client.predict({"x": np.float16([[1, 2]])})
+        client.predict(np.float16([[1, 2]]))
 
 
 def test_replies_that_say_too_little_name_the_way_out():

@@ -89,6 +89,13 @@ def test_a_number_goes_beside_an_array(client):
     assert client.predict({"x": x, "keep_prob": 0.5}, model="dropout")["y"].tolist() == [0.5, 1]
 
 
+def test_a_single_list_of_arrays_takes_the_dtype_of_the_input_too(client):
+    rows = [np.int32([1, 2]), np.int32([3, 4])]
+    got = client.predict(rows, model="of-float32").array
+    assert (got.dtype, got.tolist()) == (np.float32, [[1, 2], [3, 4]])
+    assert client.predict_batched(rows, model="of-float32", batch_size=1).array.tolist() == [[1, 2], [3, 4]]
+
+
 def test_what_was_read_before_is_taken_as_well(client):
     x = read([1, 2])
     assert isinstance(x, Untyped)

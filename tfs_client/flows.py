@@ -11,7 +11,7 @@ from tfs_client.calls.metadata import GetModelMetadata
 from tfs_client.calls.predict import Predict, converted
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import read
+from tfs_client.codec.values import read, read_single
 from tfs_client.defaults import Asked, described
 from tfs_client.errors import (
     CallError,
@@ -57,7 +57,7 @@ class Flows:
 
         Values are taken by the signature as it was last seen; when that no longer holds, by the one that does.
         """
-        values = converted(inputs, read) if isinstance(inputs, Mapping) else read(inputs)
+        values = converted(inputs, read) if isinstance(inputs, Mapping) else read_single(inputs)
         if isinstance(values, dict) and not asked.cast and not is_untyped(values):
             return (yield from self._predict(Predict(asked.spec, values, outputs), asked))
         known = self._known.known(asked)

@@ -11,7 +11,6 @@ from tfs_client.defaults import Defaults
 from tfs_client.errors import ConfigError
 from tfs_client.exchanges import FORMS, Exchange, GrpcExchange, RestExchange
 from tfs_client.flows import Flows
-from tfs_client.given_signatures import stated
 from tfs_client.known_signatures import KnownSignatures, StatedSignatures
 from tfs_client.options import (
     TLS,
@@ -89,8 +88,12 @@ class Settings:
             raise ConfigError(f"expected rest_format 'auto', 'row' or 'columnar', got {rest_format!r}")
         if rest_format != "auto" and not connection.target.rest:
             raise ConfigError("rest_format is for REST: leave it out, or give a target such as 'http://host:8501'")
-        known = None if signatures is None else stated(signatures, defaults.spec.name)
-        settings = cls(connection, defaults, token, rest_format, known)
+        stated = None
+        if signatures is not None:
+            from tfs_client import given_signatures  # few state any
+
+            stated = given_signatures.stated(signatures, defaults.spec.name)
+        settings = cls(connection, defaults, token, rest_format, stated)
         settings.exchange()  # checks the rest
         return settings
 

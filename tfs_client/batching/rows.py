@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import Untyped, as_array, read
+from tfs_client.codec.values import Untyped, as_array, read, read_single
 from tfs_client.errors import ConfigError, EncodeError, SignatureError
 from tfs_client.results import Prediction
 
@@ -31,7 +31,7 @@ class Rows:
         self._named = isinstance(inputs, Mapping)
         if not self._named and self._shared:
             raise ConfigError("shared inputs go with others that have names: give a mapping from alias to array")
-        values = values_of(inputs, "input") if self._named else {"": read(inputs)}
+        values = values_of(inputs, "input") if self._named else {"": read_single(inputs)}
         arrays = {alias: value.array if isinstance(value, Untyped) else value for alias, value in values.items()}
         if twice := sorted(arrays.keys() & self._shared.keys()):
             raise ConfigError(f"{', '.join(map(repr, twice))}: expected an input to be split or shared, got it as both")

@@ -48,7 +48,7 @@ def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> 
     """
     head = b'{"signature_name":' + json_text.dumps(signature) + b"," if signature else b"{"
     for alias, array in arrays.items():
-        check_carried(row_of(array.dtype), f"input {alias!r}")
+        check_carried(row_of(array.dtype), "the input" if alias == UNNAMED else f"input {alias!r}")
     if row:
         return head + b'"instances":' + _rows(arrays) + b"}"
     # An object with the single name b64 would be read as base64; a model with one input takes it without a name.

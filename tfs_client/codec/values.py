@@ -73,6 +73,14 @@ def read(values: Any) -> Array | Untyped:
     return _from_python(values) if isinstance(values, _PYTHON) else _checked(_numpy_array(values))
 
 
+def read_single(values: Any) -> Array | Untyped:
+    """Like ``read``, for a value whose dtype the signature decides in any case: so it does for lists of arrays too."""
+    found = read(values)
+    if isinstance(values, (list, tuple)) and isinstance(found, np.ndarray) and found.dtype.kind in _RANK:
+        return Untyped(found)
+    return found
+
+
 def are_arrays(inputs: Any) -> bool:
     """Whether this is a dict of numpy arrays, and nothing else: no input waits for a dtype."""
     return type(inputs) is dict and _ARRAYS.issuperset(map(type, inputs.values()))
