@@ -88,9 +88,7 @@ class TensorSpec:
         try:
             return surviving_cast(array, self.row)
         except EncodeError as error:
-            raise SignatureError(
-                f"input {alias!r} takes {self}, got {row_of(array.dtype).name} {array.shape}: {error}"
-            ) from None
+            raise SignatureError(f"input {alias!r} takes {self}, got {array.dtype} {array.shape}: {error}") from None
 
     def _typed(self, values: Any, alias: str, lossless: bool) -> np.ndarray[Any, Any]:
         """Python values, which have no dtype, in this one."""

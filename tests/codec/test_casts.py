@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -109,6 +109,7 @@ def test_small_floats_and_integers_of_ml_dtypes():
             cast(array, dtype)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(INTEGERS + FLOATS), st.sampled_from(INTEGERS + FLOATS), st.data())
 def test_what_is_cast_has_the_same_value_and_what_is_not_has_another(source, target, data):
     """Against Python's own numbers, which are exact."""

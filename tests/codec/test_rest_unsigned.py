@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfs_client.codec.rest_unsigned import UNNAMED, read_reply
@@ -83,6 +83,7 @@ def test_what_could_be_several_things_is_refused(body, text):
         read_reply(body.encode())
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["int64", "uint64", "float32", "float64", "bool"]),
     st.lists(st.integers(1, 3), min_size=1, max_size=3),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.calls.predict import converted
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import Untyped, as_array, read, read_single
 from tfs_client.errors import ConfigError, EncodeError, SignatureError
@@ -27,11 +28,11 @@ class Rows:
     """
 
     def __init__(self, inputs: Any, shared: Mapping[str, Any] | None) -> None:
-        self._shared = values_of(shared or {}, "shared input")
+        self._shared = converted(shared or {}, read, "shared input")
         self._named = isinstance(inputs, Mapping)
         if not self._named and self._shared:
             raise ConfigError("shared inputs go with others that have names: give a mapping from alias to array")
-        values = values_of(inputs, "input") if self._named else {"": read_single(inputs)}
+        values = converted(inputs, read) if self._named else {"": read_single(inputs)}
         arrays = {alias: value.array if isinstance(value, Untyped) else value for alias, value in values.items()}
         if twice := sorted(arrays.keys() & self._shared.keys()):
             raise ConfigError(f"{', '.join(map(repr, twice))}: expected an input to be split or shared, got it as both")
@@ -124,17 +125,6 @@ def _part(value: Array | Untyped, rows: range) -> Array | Untyped:
     if isinstance(value, Untyped):
         return Untyped(value.array[rows.start : rows.stop])
     return value[rows.start : rows.stop]
-
-
-def values_of(inputs: Mapping[str, Any], what: str) -> dict[str, Array | Untyped]:
-    """Values by alias as ``read`` gives them. Raises EncodeError, which names the input."""
-    found = {}
-    for alias, value in inputs.items():
-        try:
-            found[alias] = read(value)
-        except EncodeError as error:
-            raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
-    return found
 
 
 def arrays_of(inputs: Mapping[str, Any], what: str) -> dict[str, Array]:

@@ -189,7 +189,7 @@ class Predict:
         return Prediction(outputs, answered=answered, asked=self.spec, clock=clock)
 
 
-def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[str, Any]:
+def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any], what: str = "input") -> dict[str, Any]:
     """Every input by its alias, converted. Raises EncodeError, naming the input, for values that are no tensor."""
     found = {}
     for alias, values in inputs.items():
@@ -198,7 +198,7 @@ def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[
                 raise EncodeError(f"expected the name of an input as text, got {alias!r}")
             found[alias] = convert(values)
         except EncodeError as error:
-            raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+            raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
     return found
 
 
