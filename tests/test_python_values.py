@@ -1,4 +1,4 @@
-"""Python numbers have no dtype of their own: they take that of the signature, whichever way the model is called."""
+"""Python numbers have no dtype: they take that of the signature, whichever way the model is called."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class KnownSignatures:
 
     Args:
         exchange: how the server is asked.
-        age: seconds for which signatures may be used without a look; None where replies tell the version.
+        age: seconds for which signatures may be used without a look; None where replies name the version.
         stated: signatures from the user; None without.
     """
 
@@ -138,7 +138,7 @@ class KnownSignatures:
         they are. Raises SignatureError for values that do not fit, and for one without a name that needs one.
         """
         if (known := self.known(asked)) is not None:
-            with suppress(SignatureError):  # perhaps the model changed: only fresh signatures can tell
+            with suppress(SignatureError):  # perhaps the model changed: fresh signatures decide
                 signature = _signature(known, values, asked)
                 if signature is not None:
                     return _bind(signature, values, asked)
@@ -223,7 +223,7 @@ def named(asked: Asked) -> Iterator[None]:
 
 
 def _signature(signatures: Signatures, values: Any, asked: Asked) -> Signature | None:
-    """The call's signature. None where there is none for inputs by name, for the server refuses those itself."""
+    """The call's signature; None where it is missing and inputs have names: the server refuses such calls itself."""
     name = asked.spec.signature or DEFAULT_SIGNATURE
     return signatures.get(name) if isinstance(values, Mapping) else signatures.named(name)
 
