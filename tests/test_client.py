@@ -931,7 +931,16 @@ def test_a_call_from_a_thread_that_ends_leaves_nothing_behind(client):
     ("inputs", "options", "hint"),
     [
         ({"X": [1.0]}, {}, "By its signature, 'X' is no input, but 'x' is; 'x' is missing: float32 (?,)."),
-        ({"x": [1]}, {}, "By its signature, 'x' takes float32 (?,), and got int32 (1,): another dtype."),
+        (
+            {"x": np.int32([1])},
+            {},
+            "By its signature, 'x' takes float32 (?,), and got int32 (1,): another dtype, which cast=True mends.",
+        ),
+        (
+            {"x": np.float64([1e300])},
+            {},
+            "By its signature, 'x' takes float32 (?,), and got float64 (1,): another dtype.",
+        ),
         ({"x": ["a"]}, {}, "By its signature, 'x' takes float32 (?,), and got string (1,): another dtype."),
         ({"x": [1.0]}, {"outputs": ["z"]}, "The signature has the outputs y."),
         ({"x": [1.0]}, {"signature": "z"}, "The model has the signatures serving_default."),

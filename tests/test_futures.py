@@ -175,7 +175,7 @@ def test_cancelling_reaches_the_server(watched):
 
 
 def test_a_cancelled_call_is_recorded_as_such_by_the_fake_server(slow, gated, gate):
-    future = slow.predict_future({"x": [1.0]})
+    future = slow.predict_future({"x": np.float32([1])})
     assert gate.entered.wait(10)
     assert future.cancel()
     time.sleep(0.5)  # let it travel

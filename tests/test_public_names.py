@@ -155,12 +155,13 @@ def test_heavy_libraries_wait_until_they_are_needed(code, absent):
 def test_a_prediction_by_names_needs_no_protobuf():
     modules = imported(
         """
+import numpy as np
 from tfs_client import PredictClient, TensorSpec
 from tfs_client.testing import FakeServer
 with FakeServer() as server:
     server.add_model("m", lambda x: x, inputs={"x": TensorSpec("float32")}, outputs={"y": TensorSpec("float32")})
     with PredictClient(server.target, model="m") as client:
-        assert client.predict({"x": [1.0]}).array == 1
+        assert client.predict({"x": np.float32([1])}).array == 1
 """
     )
     assert "grpc" in modules

@@ -170,6 +170,11 @@ def test_an_empty_batch_gets_empty_columns_and_no_call(predictor, server):
     assert requests(server) == []
 
 
+def test_numbers_that_would_become_infinite_are_refused(predictor):
+    with pytest.raises(SignatureError, match=r"1e\+300 .*does not survive a cast to float32"):
+        predictor("squares", inputs="x")({"x": np.float64([1, 1e300])})
+
+
 def test_batches_that_do_not_fit_say_what_was_expected(predictor):
     predict = predictor("squares", inputs={"x": "value"}, keep=["id"])
     with pytest.raises(ConfigError, match=r"no column 'value'; its columns: id, v"):

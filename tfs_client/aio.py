@@ -11,6 +11,7 @@ from tfs_client.batching.calls import AsyncBatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
+from tfs_client.codec.values import are_arrays
 from tfs_client.defaults import aliases
 from tfs_client.errors import CallError
 from tfs_client.options import (
@@ -115,7 +116,7 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> Prediction:
         """Awaited twin of ``PredictClient.predict``."""
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
-        if not self._direct or type(inputs) is not dict or asked.validate:
+        if not self._direct or not are_arrays(inputs) or asked.validate or asked.cast:
             return await self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
         # The way most calls go is the flow's in a straight line: between cold caches its generators would take as long
         # as reading the reply does (benchmarks/overhead.py).

@@ -12,6 +12,7 @@ from tfs_client.batching.calls import BatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
+from tfs_client.codec.values import are_arrays
 from tfs_client.defaults import aliases
 from tfs_client.errors import CallError
 from tfs_client.options import (
@@ -53,7 +54,8 @@ class PredictClient(BatchedCalls):
         metadata: pairs sent with every call; HTTP headers over REST.
         validate: check the inputs of predict against the model's signature before they are sent.
         cast: cast input arrays to the signature's dtypes where every value survives.
-        signatures: the model's signatures, for servers that have no metadata.
+        signatures: those of ``model``, for servers that have no metadata, which are then never asked for: Signatures,
+            the JSON of ``/metadata`` (text, bytes, or parsed), or the path of a SavedModel's folder.
         tls: True for TLS with the authorities that the system trusts, or a TLS with certificates of yours.
         proxy: the URL of the proxy to use, or None for no proxy; by default the environment's settings apply.
         token: sent with every call as a bearer token; or a function that gives it, called for every call.
@@ -147,8 +149,11 @@ class PredictClient(BatchedCalls):
 
         Args:
             inputs: arrays by input alias; or a single array for a signature with one input, whose name and dtype then
-                come from the model's signature (asked for once, then remembered). Arrays keep their dtype; Python
-                numbers become int32 or float32, strings become bytes.
+                come from the model's signature (asked for once, then remembered). Arrays keep their dtype, strings
+                become bytes. Python numbers, and lists of them, have no dtype: they get that of the signature, or where
+                the server has no metadata, int32 (int64 or uint64 when too large) and float32.
+            cast: arrays get the signature's dtype too, where every value survives: integers must be in range and
+                exact, floats may lose digits but not become infinite, and become integers only when they are whole.
             outputs: aliases of the outputs to compute and send; none means all.
 
         Returns the outputs as a mapping from alias to read-only array, with ``.model`` and ``.array``.
@@ -157,7 +162,7 @@ class PredictClient(BatchedCalls):
         to it refuses, DecodeError for a reply that makes no sense.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
-        if not self._direct or type(inputs) is not dict or asked.validate:
+        if not self._direct or not are_arrays(inputs) or asked.validate or asked.cast:
             return self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
         # The way most calls go is the flow's in a straight line: between cold caches its generators would take as long
         # as reading the reply does (benchmarks/overhead.py).
@@ -198,8 +203,6 @@ class PredictClient(BatchedCalls):
         ``result()``.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
-        if isinstance(inputs, Mapping) and not (self._direct and not asked.validate):
-            Predict(asked.spec, inputs).arrays()  # else seen only after the signatures have come
         return self._performer.begin(self._performer.flows.predict(inputs, asked, aliases(outputs)))
 
     def classify(
@@ -281,7 +284,10 @@ class PredictClient(BatchedCalls):
         timeout: float | Unset | None = UNSET,
         metadata: Metadata | Unset | None = UNSET,
     ) -> Signatures:
-        """The model's signatures by name, asked from the server; ``print`` shows them as a table."""
+        """The model's signatures by name; ``print`` shows them as a table.
+
+        They are asked from the server, or are those that the client was given with ``signatures=``.
+        """
         return self._performer.run(
             self._performer.flows.signatures(self._asked(model, version, label, None, timeout, metadata))
         )
@@ -296,7 +302,10 @@ class PredictClient(BatchedCalls):
     ) -> ModelStatus:
         """The states of the model's versions: all that the server has seen, or the one asked for.
 
-        Raises NotFoundError when the server never saw the model, or the version.
+        A server of KServe's v1 protocol reports no versions: ``versions`` is empty, and ``ready`` what the server says.
+
+        Raises NotFoundError when the server never saw the model, or the version; UnavailableError from KServe for a
+        model that is not ready.
         """
         asked = self._asked(model, version, UNSET, None, timeout, metadata).unlabelled()
         return self._performer.run(self._performer.flows.send(GetModelStatus(asked.spec), asked))

@@ -140,7 +140,7 @@ def _row(value: Any, spec: TensorSpec, alias: str) -> Array | TFServingError:
 def fitting(values: Any, spec: TensorSpec, alias: str) -> Array:
     """Values in the dtype of an input. Tables have numbers of 64 bits where models have 32: those are cast.
 
-    Raises SignatureError for numbers of another kind, and integers that are too large; EncodeError for no tensor.
+    Raises SignatureError for numbers of another kind, and those that are too large; EncodeError for no tensor.
     """
     numbers = isinstance(values, (np.ndarray, np.generic)) and values.dtype.kind in "biufc"
     if not (numbers and isinstance(spec.dtype, np.dtype) and np.can_cast(values.dtype, spec.dtype, "same_kind")):
@@ -148,6 +148,8 @@ def fitting(values: Any, spec: TensorSpec, alias: str) -> Array:
         check_strings(column)  # tables have None, or NaN, where a text is missing
         return column
     array = np.asarray(values)
+    if array.dtype.kind == spec.dtype.kind == "f":
+        return spec.cast_lossless(array, alias)
     cast = array.astype(spec.dtype, copy=False)
     if spec.dtype.kind in "iu" and not np.array_equal(cast, array):
         raise SignatureError(f"input {alias!r} takes {spec}, got numbers from {array.min()} to {array.max()}")

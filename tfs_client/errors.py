@@ -206,7 +206,13 @@ class EncodeError(TFServingError, ValueError):
 
 
 class DecodeError(TFServingError, ValueError):
-    """Bytes that are not the message they should be: the text names what was expected and what was there."""
+    """Bytes that are not the message they should be: the text names what was expected and what was there.
+
+    Attributes:
+        foreign: something that does not have this API answered: a web page, or JSON about something else.
+    """
+
+    foreign: bool = False
 
 
 class SignatureError(TFServingError, ValueError):

@@ -29,25 +29,37 @@ Result = TypeVar("Result")
 LARGE = 1 << 20  # bytes of JSON; from here on gRPC is faster by so much that it is worth a word
 
 
-class KnownSignatures(Protocol):
+class SignatureSource(Protocol):
     """Where an exchange gets the signatures of a model."""
 
     def known(self, asked: Asked) -> Signatures | None:
-        """Those that were seen before and may still hold."""
+        """Those that were stated, or seen before and may still hold."""
+
+    def is_fresh(self, asked: Asked) -> bool:
+        """Whether those that are known need no second look: they were stated, or seen since the call began."""
+
+    def find(self, asked: Asked) -> Flow[Signatures | None]:
+        """Those that are known, else fresh ones; None where the server has none."""
 
     def fetch(self, asked: Asked) -> Flow[Signatures]:
         """Those that hold now."""
 
 
 class Exchange(Protocol):
-    """How calls are made."""
+    """How calls are made.
+
+    Attributes:
+        join: makes requests of their parts.
+        rest: whether calls go over REST.
+    """
 
     join: Join
+    rest: bool
 
     def send(self, call: RestCall[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
         """Make a call. Raises CallError, DecodeError, EncodeError."""
 
-    def predict(self, call: Predict, asked: Asked, signatures: KnownSignatures) -> Flow[Prediction]:
+    def predict(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
         """Make a Predict call."""
 
 
@@ -78,6 +90,8 @@ class _Credentials:
 class GrpcExchange:
     """Calls over gRPC, which retries on its own."""
 
+    rest = False
+
     def __init__(self, token: Token | None, join: Join = plain_join) -> None:
         self.join = join
         self._credentials = _Credentials(token) if token is not None else None
@@ -91,13 +105,15 @@ class GrpcExchange:
             (yield Send(call.path, call.write(self.join), asked.deadline, pairs, asked.compression, wait_for_ready))
         )
 
-    def predict(self, call: Predict, asked: Asked, signatures: KnownSignatures) -> Flow[Prediction]:
+    def predict(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
         """Make a Predict call; on the wire tensors say what they are."""
         return self.send(call, asked)
 
 
 class RestExchange:
     """Calls over REST: by the signature, in the form that fits, tried again by the policy."""
+
+    rest = True
 
     def __init__(self, connection: Connection, token: Token | None, form: str) -> None:
         self.join: Join = plain_join
@@ -114,13 +130,15 @@ class RestExchange:
         address, body = call.write_rest()
         return call.read_rest((yield from self._sent(address, body, asked, wait_for_ready)))
 
-    def predict(self, call: Predict, asked: Asked, signatures: KnownSignatures) -> Flow[Prediction]:
+    def predict(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
         """Make a Predict call, by the signatures seen before; where they do not fit, by fresh ones.
 
-        Rows whose outputs have no common batch size are refused by the server; then the columnar form does.
+        Rows whose outputs have no common batch size are refused by the server; then the columnar form does. To a
+        server without metadata the request is written, and its reply read, as far as they speak for themselves.
         """
-        known = signatures.known(asked)
-        found = known if known is not None else (yield from signatures.fetch(asked))
+        found = known = signatures.known(asked)
+        if known is None or signatures.is_fresh(asked):
+            found, known = (yield from signatures.find(asked)), None
         try:
             address, body = self._written(call, found)
         except (InvalidArgumentError, FailedPreconditionError):
@@ -131,11 +149,13 @@ class RestExchange:
         try:
             reply = yield from self._sent(address, body, asked)
         except InvalidArgumentError as error:
-            error.hint = error.hint or call.left_out(found)
+            error.hint = error.hint or ("" if found is None else call.left_out(found))
             if self._row is not None or not _needs_columns(error):
                 raise
             self._columnar.add(call.spec)
             reply = yield from self._sent(*self._written(call, found), asked)
+        if found is None:
+            return call.read_unsigned(reply)
         if known is None or call.spec in self._loose:
             return call.read_rest(reply, found)
         try:
@@ -147,9 +167,9 @@ class RestExchange:
                 self._loose.add(call.spec)
             return prediction
 
-    def _written(self, call: Predict, signatures: Signatures) -> tuple[str, bytes]:
+    def _written(self, call: Predict, signatures: Signatures | None) -> tuple[str, bytes]:
         row = False if self._row is None and call.spec in self._columnar else self._row
-        address, body = call.write_rest(signatures, row=row)
+        address, body = call.write_unsigned(row=row) if signatures is None else call.write_rest(signatures, row=row)
         if len(body) > LARGE and not self._warned:
             self._warned = True
             warnings.warn(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client.calls import BlamableCall, RestCall
 from tfs_client.calls.health import CheckHealth
 from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.predict import Predict
+from tfs_client.calls.predict import Predict, converted
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.codec.values import read, read_single
 from tfs_client.defaults import Asked, described
 from tfs_client.errors import (
     CallError,
@@ -21,12 +19,12 @@ from tfs_client.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
-    SignatureError,
     UnavailableError,
 )
 from tfs_client.exchanges import Exchange
+from tfs_client.known_signatures import REFUSED, KnownSignatures, is_untyped, named
 from tfs_client.results import Health, ModelStatus, Prediction, Reload
-from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
+from tfs_client.signatures import Signatures
 from tfs_client.steps import Flow, Sleep
 
 if TYPE_CHECKING:
@@ -34,76 +32,77 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-BLAME_TIMEOUT = 2.0  # seconds for asking what a refused request should have looked like
 POLL_INTERVAL = 0.1  # seconds between two looks at a server that is not ready
-REST_AGE = 60.0  # seconds; REST replies do not say which version answered, so signatures are asked for anew after these
 NOT_YET = (UnavailableError, NotFoundError)  # what a server that is starting says
-REFUSED = (InvalidArgumentError, FailedPreconditionError)
 NO_ANSWER = "no server answered"
 
 
 class Flows:
-    """The flows of one client, which remember the signatures they have seen.
+    """The flows of one client, which share what is known of signatures.
 
     Args:
         exchange: how calls are made.
         target: for error texts.
-        age: seconds for which signatures may be used without a look; None where replies tell the version.
+        known: what is known of the signatures of models.
     """
 
-    def __init__(self, exchange: Exchange, target: str, age: float | None = None) -> None:
+    def __init__(self, exchange: Exchange, target: str, known: KnownSignatures) -> None:
         self.exchange = exchange
         self._target = target
-        self._age = age
-        self._signatures: dict[Any, tuple[Signatures, float]] = {}  # by model, version and label; when they were seen
+        self._known = known
+        self.follow = known.follow
 
     def predict(self, inputs: Any, asked: Asked, outputs: Sequence[str] = ()) -> Flow[Prediction]:
-        """Run a model; a single value gets its name and dtype from the signature first."""
-        if type(inputs) is not dict and not isinstance(inputs, Mapping):
-            return (yield from self._predict_bare(inputs, asked, outputs))
-        call = Predict(asked.spec, inputs, outputs)
-        if asked.validate:
-            yield from self._validated(call, asked)
+        """Run a model; what has no name or no dtype gets it from the signature first.
+
+        Values are taken by the signature as it was last seen; when that no longer holds, by the one that does.
+        """
+        values = converted(inputs, read) if isinstance(inputs, Mapping) else read_single(inputs)
+        if isinstance(values, dict) and not asked.cast and not is_untyped(values):
+            return (yield from self._predict(Predict(asked.spec, values, outputs), asked))
+        known = self._known.known(asked)
+        bound = yield from self._bound(values, asked)
         try:
-            prediction = yield from self.exchange.predict(call, asked, self)
+            return (yield from self._predict(Predict(asked.spec, bound, outputs), asked))
+        except REFUSED:
+            fresh = self._known.known(asked)  # what the refusal was compared with
+            if known is None or fresh is None or fresh == known:
+                raise
+            again = yield from self._bound(values, asked)
+            if is_untyped(again) or _dtypes(again) == _dtypes(bound):  # it would be refused again
+                raise
+        return (yield from self._predict(Predict(asked.spec, again, outputs), asked))
+
+    def _predict(self, call: Predict, asked: Asked) -> Flow[Prediction]:
+        """Run a model on inputs that are as they are to be sent."""
+        if asked.validate:
+            yield from self._known.validated(call, asked)
+        try:
+            prediction = yield from self.exchange.predict(call, asked, self._known)
         except CallError as error:
             yield from self.refused(error, call, asked)
             raise
         self.follow(prediction)
         return prediction
 
+    def _bound(self, values: Any, asked: Asked) -> Flow[dict[str, Any]]:
+        try:
+            return (yield from self._known.bound(values, asked))
+        except CallError as error:  # over gRPC too, a model that is not there shows before the call
+            error.method = Predict.method
+            raise
+
     def refused(self, error: CallError, call: Predict, asked: Asked) -> Flow[None]:
-        """A prediction failed: forget the signatures, and compare the inputs with fresh ones where they are blamed."""
+        """A prediction failed: doubt the signatures, and compare the inputs with fresh ones where they are blamed."""
         error.request_id = asked.request_id
         if error.method == GetModelMetadata.method:  # the model is not there: over REST that shows before the call
             error.method = call.method
             return
         if isinstance(error, REFUSED) and not error.hint:
-            error.hint = yield from self._blame(call, asked)
-            known = self.known(asked)
-            error.mismatch = bool(error.hint and known and call.blame(known, any_rows=True))
-        if self._seen(asked) < asked.deadline.started:
-            self._signatures.pop(_key(asked.spec), None)  # perhaps the model changed: ask anew
-
-    def follow(self, prediction: Prediction) -> None:
-        """Forget signatures of a version that no longer answers."""
-        if self._signatures:
-            spec, version = prediction.asked, prediction.model.version
-            known, _ = self._signatures.get(_key(spec), (None, 0.0))
-            if known is not None and version is not None and known.version not in (None, version):
-                self._signatures.pop(_key(spec), None)
-
-    def _predict_bare(self, values: Any, asked: Asked, outputs: Sequence[str]) -> Flow[Prediction]:
-        """A single value goes by the signature as it was last seen; when that no longer holds, by the one that does."""
-        known = self.known(asked)
-        inputs = yield from self._bound(values, asked)
-        try:
-            return (yield from self.predict(inputs, asked, outputs))
-        except REFUSED:
-            fresh = self.known(asked)  # what the refusal was compared with
-            if known is None or fresh is None or fresh == known:
-                raise
-        return (yield from self.predict((yield from self._bound(values, asked)), asked, outputs))
+            error.hint = yield from self._known.blame(call, asked)
+            known = self._known.known(asked)
+            error.mismatch = bool(error.hint and known is not None and call.blame(known, any_rows=True))
+        self._known.doubt(error, asked)
 
     def on_examples(self, call: BlamableCall[Result], asked: Asked) -> Flow[Result]:
         """Classify or regress."""
@@ -112,18 +111,18 @@ class Flows:
         except CallError as error:
             error.request_id = asked.request_id
             if isinstance(error, REFUSED) and not error.hint:
-                error.hint = yield from self._blame(call, asked)
+                error.hint = yield from self._known.blame(call, asked)
             raise
 
     def send(self, call: RestCall[Result], asked: Asked) -> Flow[Result]:
         """A call that is nothing but itself."""
-        with _named(asked):
+        with named(asked):
             return (yield from self.exchange.send(call, asked))
 
     def signatures(self, asked: Asked) -> Flow[Signatures]:
         """The model's signatures, from the server."""
-        with _named(asked):
-            return (yield from self.fetch(asked))
+        with named(asked):
+            return (yield from self._known.fetch(asked))
 
     def health(self, service: str, asked: Asked) -> Flow[Health]:
         """What the health service says."""
@@ -131,13 +130,13 @@ class Flows:
 
     def is_ready(self, asked: Asked) -> Flow[bool]:
         """Whether the model answers calls."""
-        with _named(asked):  # a probe does not wait, whatever the retry policy says
+        with named(asked):  # a probe does not wait, whatever the retry policy says
             return not (yield from self._not_ready(asked, wait_for_ready=False))
 
     def wait_until_ready(self, asked: Asked) -> Flow[None]:
         """Look until the model answers calls, or the time is over."""
         reason = NO_ANSWER
-        with _named(asked):
+        with named(asked):
             while found := (yield from self._not_ready(asked, wait_for_ready=True)):
                 if found != NO_ANSWER:  # the last look has little time: what an earlier one saw says more
                     reason = found
@@ -153,9 +152,9 @@ class Flows:
         """Replace the server's configuration; with ``wait``, until all of it is served."""
         from tfs_client.calls.reload import ReloadConfig
 
-        with _named(asked):
+        with named(asked):
             result: Reload = yield from self.exchange.send(ReloadConfig(config, metrics), asked)
-            self._signatures.clear()
+            self._known.forget()
             if wait:
                 yield from self._until_served(config, asked)
         return result
@@ -178,62 +177,16 @@ class Flows:
                 )
             yield Sleep(min(POLL_INTERVAL, asked.deadline.remaining() or POLL_INTERVAL))
 
-    def known(self, asked: Asked) -> Signatures | None:
-        """The signatures that were seen before and may still hold."""
-        signatures, seen = self._signatures.get(_key(asked.spec), (None, 0.0))
-        if signatures is not None and self._age is not None and time.monotonic() - seen > self._age:
-            return None
-        return signatures
-
-    def fetch(self, asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Signatures]:
-        """The signatures that hold now, asked from the server and remembered."""
-        call = GetModelMetadata(replace(asked.spec, signature=""))
-        found: Signatures = yield from self.exchange.send(call, asked, wait_for_ready=wait_for_ready)
-        self._signatures[_key(asked.spec)] = found, time.monotonic()
-        return found
-
-    def _bound(self, values: Any, asked: Asked) -> Flow[dict[str, Any]]:
-        """A single value by the name, and in the dtype, that the model's signature has for it."""
-        name = asked.spec.signature or DEFAULT_SIGNATURE
-        if known := self.known(asked):
-            with suppress(SignatureError):  # perhaps the model changed: only fresh signatures can tell
-                return known.named(name).bind(values)
-        with _named(asked):
-            return (yield from self.fetch(asked)).named(name).bind(values)
-
-    def _validated(self, call: Predict, asked: Asked) -> Flow[None]:
-        """Raise SignatureError for inputs that do not fit the signature."""
-        known = self.known(asked)
-        if known is not None and not call.blame(known):
-            return
-        with _named(asked):
-            fresh = yield from self.fetch(asked)
-        if difference := call.blame(fresh):
-            error = SignatureError(f"the inputs do not fit {described(asked.spec)}. {difference}")
-            error.mismatch = bool(call.blame(fresh, any_rows=True))
-            raise error
-
-    def _blame(self, call: Predict | BlamableCall[Any], asked: Asked) -> Flow[str]:
-        """What the model's signature says to a request that the server refused; empty when it says nothing."""
-        with suppress(Exception):  # the refusal is what counts, and a token's function may fail too
-            if self._seen(asked) >= asked.deadline.started:
-                return call.blame(self._signatures[_key(asked.spec)][0])
-            if not asked.deadline.passed():
-                soon = asked._replace(deadline=asked.deadline.sooner(BLAME_TIMEOUT))
-                return call.blame((yield from self.fetch(soon)))
-        return ""
-
-    def _seen(self, asked: Asked) -> float:
-        """When the signatures of the call's model were last asked for."""
-        return self._signatures.get(_key(asked.spec), (None, 0.0))[1]
-
     def _not_ready(self, asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[str]:
         """Why the model cannot answer yet; empty when it can."""
         try:
-            if asked.spec.label is not None:  # the status call knows no labels, the metadata call does
-                yield from self.fetch(asked, wait_for_ready=wait_for_ready)
-                return ""
-            call = GetModelStatus(asked.spec)
+            spec = asked.spec
+            if spec.label is not None:  # the status call knows no labels, the metadata call does
+                if self._known.stated(asked) is None:
+                    yield from self._known.fetch(asked, wait_for_ready=wait_for_ready)
+                    return ""
+                spec = asked.unlabelled().spec
+            call = GetModelStatus(spec)
             status: ModelStatus = yield from self.exchange.send(call, asked, wait_for_ready=wait_for_ready)
         except DeadlineExceededError:
             return NO_ANSWER
@@ -243,7 +196,7 @@ class Flows:
             if asked.spec.label is None:
                 raise
             return error.details  # a label that the server does not know yet
-        return "" if status.available else "; ".join(map(str, status.versions)) or "it has no versions"
+        return "" if status.ready else "; ".join(map(str, status.versions)) or "it has no versions"
 
     def _missing(self, config: ModelServerConfig, asked: Asked) -> Flow[dict[str, str]]:
         """Which models of a configuration are not served as it says, and why. Raises for those that never will be."""
@@ -265,15 +218,5 @@ class Flows:
         return pending(config, statuses)
 
 
-@contextmanager
-def _named(asked: Asked) -> Iterator[None]:
-    """Puts the call's request id on its error."""
-    try:
-        yield
-    except CallError as error:
-        error.request_id = asked.request_id
-        raise
-
-
-def _key(spec: ModelSpec) -> tuple[str, int | None, str | None]:
-    return spec.name, spec.version, spec.label
+def _dtypes(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {alias: value.dtype for alias, value in values.items()}

@@ -179,10 +179,21 @@ class VersionStatus:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The status of all versions of a model that the server knows, highest first."""
+    """The status of all versions of a model that the server knows, highest first.
+
+    Attributes:
+        model: its name.
+        versions: their states; empty where the server does not report versions, as KServe's v1 protocol.
+        ready: whether the model answers calls: a version does, or the server says so without naming one.
+    """
 
     model: str
     versions: tuple[VersionStatus, ...]
+    ready: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.ready is None:
+            object.__setattr__(self, "ready", bool(self.available))
 
     @property
     def available(self) -> tuple[int, ...]:
@@ -190,6 +201,8 @@ class ModelStatus:
         return tuple(status.version for status in self.versions if status.state is State.AVAILABLE)
 
     def __str__(self) -> str:
+        if self.ready and not self.versions:
+            return f"{self.model}\n  ready; the server does not report versions"
         return "\n".join([self.model, *(f"  {status}" for status in self.versions)])
 
 

@@ -10,7 +10,8 @@ from tfs_client.codec.predict import Join, plain_join
 from tfs_client.defaults import Defaults
 from tfs_client.errors import ConfigError
 from tfs_client.exchanges import FORMS, Exchange, GrpcExchange, RestExchange
-from tfs_client.flows import REST_AGE, Flows
+from tfs_client.flows import Flows
+from tfs_client.known_signatures import KnownSignatures, StatedSignatures
 from tfs_client.options import (
     TLS,
     ChannelOptions,
@@ -22,8 +23,10 @@ from tfs_client.options import (
     Unset,
     checked_channel_options,
 )
-from tfs_client.signatures import GivenSignatures
+from tfs_client.signatures import GivenSignatures, Signatures
 from tfs_client.targets import checked_target
+
+REST_AGE = 60.0  # seconds; REST replies do not say which version answered, so signatures are asked for anew after these
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class Settings:
         defaults: what holds for calls that say nothing else.
         token: sent as a bearer token with every call, or the function that gives it; None for none.
         rest_format: "auto", "row" or "columnar".
-        signatures: those that the user states, for servers without metadata; None for the server's own.
+        signatures: those that the user stated for the client's model; None for the server's own.
     """
 
     connection: Connection
     defaults: Defaults
     token: Token | None = None
     rest_format: str = "auto"
-    signatures: GivenSignatures | None = None
+    signatures: Signatures | None = None
 
     @classmethod
     def of(
@@ -85,7 +88,12 @@ class Settings:
             raise ConfigError(f"expected rest_format 'auto', 'row' or 'columnar', got {rest_format!r}")
         if rest_format != "auto" and not connection.target.rest:
             raise ConfigError("rest_format is for REST: leave it out, or give a target such as 'http://host:8501'")
-        settings = cls(connection, defaults, token, rest_format, signatures)
+        stated = None
+        if signatures is not None:
+            from tfs_client import given_signatures  # few state any
+
+            stated = given_signatures.stated(signatures, defaults.spec.name)
+        settings = cls(connection, defaults, token, rest_format, stated)
         settings.exchange()  # checks the rest
         return settings
 
@@ -102,8 +110,9 @@ class Settings:
 
     def flows(self, join: Join = plain_join) -> Flows:
         """What a client's calls do."""
-        target = self.connection.target
-        return Flows(self.exchange(join), str(target), REST_AGE if target.rest else None)
+        target, exchange = self.connection.target, self.exchange(join)
+        given = None if self.signatures is None else StatedSignatures(self.defaults.spec.name, self.signatures)
+        return Flows(exchange, str(target), KnownSignatures(exchange, REST_AGE if target.rest else None, given))
 
     def shown(self, kind: str) -> str:
         """A client with these settings, for people."""

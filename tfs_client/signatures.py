@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec.casts import survives, surviving_cast
 from tfs_client.codec.dtypes import STRING, DType, find, row_of
-from tfs_client.codec.values import as_array
+from tfs_client.codec.values import Untyped, as_array, read
 from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError
 
 PREDICT = "tensorflow/serving/predict"
@@ -54,28 +55,67 @@ class TensorSpec:
             want is None or want == got for want, got in zip(self.shape, shape, strict=True)
         )
 
-    def cast(self, values: Any, alias: str) -> np.ndarray[Any, Any]:
-        """The values as an array of this dtype; see ``Signature.bind``."""
-        if not (hasattr(values, "dtype") or hasattr(values, "__array__")):
-            try:
-                return as_array(values, self.row)
-            except EncodeError as error:
-                hint = f"; ask for a cast with numpy.array(values, {self.dtype_name!r})"
-                hint = hint if self.row.spec and self.row is not STRING else ""  # numpy knows no other numbers
-                raise SignatureError(f"input {alias!r} takes {self}: {error}{hint}") from None
+    def cast(self, values: Any, alias: str, *, lossless: bool = False) -> np.ndarray[Any, Any]:
+        """The values as an array of this dtype; see ``Signature.bind``.
+
+        ``lossless`` casts arrays where every value survives, as ``cast=True`` of a call asks for.
+        """
+        if type(values) is Untyped or not (hasattr(values, "dtype") or hasattr(values, "__array__")):
+            return self._typed(values, alias, lossless)
         array = as_array(values)
         own = row_of(array.dtype)
         if own is self.row or self.row.number == 0:
             return array
         if STRING in (own, self.row):
             raise SignatureError(f"input {alias!r} takes {self}, got {array.dtype} {array.shape}")
-        if not isinstance(self.dtype, np.dtype) or not np.can_cast(array.dtype, self.dtype, "safe"):
-            hint = f"array.astype({self.dtype_name!r})" if self.row.spec is not None else "an explicit cast"
-            raise SignatureError(
-                f"input {alias!r} takes {self}, got {array.dtype} {array.shape}; the cast may lose values: "
-                f"ask for it with {hint}"
-            )
-        return array.astype(self.dtype)
+        if isinstance(self.dtype, np.dtype) and np.can_cast(array.dtype, self.dtype, "safe"):
+            return array.astype(self.dtype)
+        if lossless:
+            return self.cast_lossless(array, alias)
+        hint = f"array.astype({self.dtype_name!r})" if self.row.spec is not None else "an explicit cast"
+        raise SignatureError(
+            f"input {alias!r} takes {self}, got {array.dtype} {array.shape}; the cast may lose values: "
+            f"ask for it with {hint}{', or with cast=True' if survives(array, self.row) else ''}"
+        )
+
+    def cast_lossless(self, array: np.ndarray[Any, Any], alias: str) -> np.ndarray[Any, Any]:
+        """The array in this dtype where every value survives the cast (``tfs_client.codec.casts``).
+
+        Raises SignatureError, which names the first value that would not survive.
+        """
+        if self.row.number == 0:
+            return array
+        try:
+            return surviving_cast(array, self.row)
+        except EncodeError as error:
+            raise SignatureError(f"input {alias!r} takes {self}, got {array.dtype} {array.shape}: {error}") from None
+
+    def _typed(self, values: Any, alias: str, lossless: bool) -> np.ndarray[Any, Any]:
+        """Python values, which have no dtype, in this one."""
+        if self.row.field is None:  # of a resource, or of what this version does not know: the server says what it is
+            return as_array(values)
+        try:
+            return as_array(values, self.row)
+        except EncodeError as error:
+            found = self._array_of(values)
+            if found is not None and lossless and survives(found, self.row):
+                return surviving_cast(found, self.row)
+            hint = ""
+            if self.row.spec and self.row is not STRING:  # numpy knows no other numbers
+                hint = f"; ask for a cast with numpy.array(values, {self.dtype_name!r})"
+                if found is not None and not lossless and survives(found, self.row):
+                    hint += ", or with cast=True"
+            raise SignatureError(f"input {alias!r} takes {self}: {error}{hint}") from None
+
+    @staticmethod
+    def _array_of(values: Any) -> np.ndarray[Any, Any] | None:
+        """Python values as numpy has them, exact; None for those that it does not have."""
+        try:
+            found = read(values)
+        except EncodeError:
+            return None
+        array = found.array if isinstance(found, Untyped) else found
+        return array if array.dtype.kind in "biufc" else None
 
     def __str__(self) -> str:
         return f"{self.dtype_name} {shape_text(self.shape)}"
@@ -163,7 +203,10 @@ class Signature:
             shape = (spec.shape[0] or 0, *array.shape[1:]) if any_rows and spec.shape and array.ndim else array.shape
             if spec.row is not own or not spec.accepts(shape):
                 name = own.name if own is STRING or own.spec is None else array.dtype
-                what = "another dtype" if spec.row is not own else shape_difference(spec.shape, array.shape)
+                if spec.row is own:
+                    what = shape_difference(spec.shape, array.shape)
+                else:
+                    what = "another dtype" + (", which cast=True mends" if survives(array, spec.row) else "")
                 lines.append(f"{alias!r} takes {spec}, and got {name} {shape_text(array.shape)}: {what}")
         return "; ".join(lines)
 
@@ -177,19 +220,40 @@ class Signature:
         optional = f", optional={set(self.optional)!r}" if self.optional else ""
         return f"Signature({dict(self.inputs)!r}, {dict(self.outputs)!r}, {self.method_name!r}{optional})"
 
-    def bind(self, values: Any) -> dict[str, np.ndarray[Any, Any]]:
+    def typed(self, values: Mapping[str, Any], *, cast: bool = False) -> dict[str, Any]:
+        """Inputs by name, of which Untyped ones get the dtype that the signature wants; ``cast`` casts arrays too.
+
+        Inputs that the signature does not have stay as they are. Raises SignatureError for values that do not fit, and
+        with ``cast`` for arrays of which a value would not survive.
+        """
+        found = dict(values)
+        for alias, value in values.items():
+            spec = self.inputs.get(alias)
+            if spec is None:
+                continue
+            if isinstance(value, Untyped):
+                found[alias] = spec.cast(value, alias, lossless=cast)
+            elif cast:
+                found[alias] = spec.cast_lossless(value, alias)
+        return found
+
+    def bind(self, values: Any, *, cast: bool = False) -> dict[str, np.ndarray[Any, Any]]:
         """A single value as the signature's one required input, in the dtype that the signature wants.
 
-        Python values must fit the dtype. Arrays are cast only where nothing can be lost.
+        Python values must fit the dtype. Arrays are cast only where nothing can be lost; with ``cast`` where every
+        value survives.
 
         Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast.
         """
         required = [alias for alias in self.inputs if alias not in self.optional]
         if len(required) != 1:
             names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in sorted(required)) or "none"
-            raise SignatureError(f"expected inputs by name, got one {type(values).__name__}; the inputs are: {names}")
+            kind = type(values).__name__
+            if isinstance(values, Untyped):
+                kind = "list" if values.array.ndim else "number"
+            raise SignatureError(f"expected inputs by name, got one {kind}; the inputs are: {names}")
         alias = required[0]
-        return {alias: self.inputs[alias].cast(values, alias)}
+        return {alias: self.inputs[alias].cast(values, alias, lossless=cast)}
 
     def __str__(self) -> str:
         def side(specs: Mapping[str, TensorSpec]) -> str:

@@ -86,7 +86,7 @@ def test_status_is_a_line_for_each_version(run: Any, double: FakeServer, target:
 def test_status_as_json(run: Any, target: str) -> None:
     ran = run("status", "--server", target, "--model", "double", "--json")
     version = {"version": 1, "state": "AVAILABLE", "code": "OK", "message": ""}
-    assert json.loads(ran.out) == {"model": "double", "available": [1], "versions": [version]}
+    assert json.loads(ran.out) == {"model": "double", "available": [1], "ready": True, "versions": [version]}
 
 
 def test_status_ends_with_6_when_no_version_is_available(run: Any, double: FakeServer, target: str) -> None:
@@ -110,7 +110,7 @@ def test_a_model_or_version_that_nobody_knows_is_not_ready(run: Any, target: str
     assert "NOT_FOUND: Could not find any versions of model nope" in ran.line
     ran = run("status", "--server", target, "--model", "double", "--version", 9, "--json")
     assert ran.code == 6
-    assert json.loads(ran.out) == {"model": "double", "available": [], "versions": []}
+    assert json.loads(ran.out) == {"model": "double", "available": [], "ready": False, "versions": []}
     assert "version 9" in ran.line
 
 

@@ -206,6 +206,14 @@ def test_integers_that_are_no_map_are_printed_as_they_are(run: Any, fake_server:
     assert "segmentation map" not in out
 
 
+def test_a_file_whose_numbers_would_not_survive_is_refused(run: Any, double: FakeServer, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([0.5, 1e300]))
+    ran = run("--server", double.target, "--model", "double", "--input", f"x=@{tmp_path}/x.npy")
+    assert ran.code != 0
+    assert "1e+300 at [1] does not survive a cast to float32" in ran.err
+    assert [call.method for call in double.calls] == ["GetModelMetadata"]
+
+
 def test_a_file_of_float64_fits_a_float32_input(run: Any, double: FakeServer, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([0.5, 1.5]))
     ran = run("--server", double.target, "--model", "double", "--input", f"x=@{tmp_path}/x.npy")

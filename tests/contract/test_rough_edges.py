@@ -55,7 +55,7 @@ def test_a_refusal_counts_more_than_what_the_token_function_does_next(double, st
 
     refused = pytest.raises(InvalidArgumentError)
     with calling(style, double, model="double", token=token, timeout=20) as client, refused:
-        client.predict({"X": [1.0]})
+        client.predict({"X": np.float32([1])})
 
 
 def test_an_error_of_the_token_function_is_the_users_own(double, style):

@@ -222,6 +222,22 @@ def test_the_metadata_is_that_of_the_model_server(server):
 # --- TensorFlow 2 ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", [CLASSIC, "tf2", "many", "identity", "words"])
+def test_a_client_reads_the_signatures_from_the_folder_as_the_server_gives_them(server, models, name):
+    folder = models / ("classic" if name == CLASSIC else name)
+    with (
+        PredictClient(server.target, model=name, timeout=30) as asking,
+        PredictClient(server.target, model=name, timeout=30, signatures=folder) as knowing,
+    ):
+        given = {name: each for name, each in asking.signatures().items() if name != meta_graphs.INIT_OP}
+        found = knowing.signatures()
+        assert dict(found) == given
+        assert found.version == asking.signatures().version
+        for signature, each in given.items():
+            for alias, spec in each.inputs.items():
+                assert found[signature].inputs[alias].tensor_name == spec.tensor_name
+
+
 def test_an_input_may_be_left_out(server):
     with PredictClient(server.target, model="tf2", timeout=30) as client:
         x = np.float32([1, 2])

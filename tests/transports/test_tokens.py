@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 from calling import STYLES, calling
 from scripted import MODEL, Refusal, serving, target_of
@@ -11,7 +12,7 @@ from scripted import MODEL, Refusal, serving, target_of
 from tfs_client import ConfigError, StatusCode, TFServingError
 from tfs_client.errors import UnauthenticatedError
 
-X = {"x": [1.0]}
+X = {"x": np.float32([1])}
 
 
 @pytest.fixture(params=STYLES)

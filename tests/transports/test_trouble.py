@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
 from calling import STYLES, calling
 from scripted import METADATA_REPLY, MODEL, serving, target_of
@@ -68,7 +69,7 @@ def failure(style, target, timeout=20.0, **options) -> TFServingError:
         calling(style, target, model=MODEL, timeout=timeout, **options) as client,
         pytest.raises(TFServingError) as caught,
     ):
-        client.predict({"x": [1.0]})
+        client.predict({"x": np.float32([1])})  # an array, so that the first message is that of the call
     assert time.monotonic() - started < (timeout / 2 if timeout > 5 else timeout + 3)
     return caught.value
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.calls.predict import converted
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import as_array
+from tfs_client.codec.values import Untyped, as_array, read, read_single
 from tfs_client.errors import ConfigError, EncodeError, SignatureError
 from tfs_client.results import Prediction
 
@@ -27,11 +28,12 @@ class Rows:
     """
 
     def __init__(self, inputs: Any, shared: Mapping[str, Any] | None) -> None:
-        self._shared = arrays_of(shared or {}, "shared input")
+        self._shared = converted(shared or {}, read, "shared input")
         self._named = isinstance(inputs, Mapping)
         if not self._named and self._shared:
             raise ConfigError("shared inputs go with others that have names: give a mapping from alias to array")
-        arrays = arrays_of(inputs, "input") if self._named else {"": as_array(inputs)}
+        values = converted(inputs, read) if self._named else {"": read_single(inputs)}
+        arrays = {alias: value.array if isinstance(value, Untyped) else value for alias, value in values.items()}
         if twice := sorted(arrays.keys() & self._shared.keys()):
             raise ConfigError(f"{', '.join(map(repr, twice))}: expected an input to be split or shared, got it as both")
         if not arrays:
@@ -49,16 +51,13 @@ class Rows:
                 f"expected inputs of one length along axis 0, got {listed}; what goes whole with every part belongs in "
                 "shared={…}"
             )
-        self._arrays = arrays
-        # A list stays one, for its dtype comes from the signature.
-        self._bare: Any = inputs if isinstance(inputs, (list, tuple, range)) else arrays.get("")
+        self._values = values
         self.count = next(iter(lengths.values()))
 
     def part(self, rows: range) -> Any:
         """What is sent for some of the rows: views, no copies."""
-        if not self._named:
-            return self._bare[rows.start : rows.stop] if len(rows) < self.count else self._bare
-        return {alias: array[rows.start : rows.stop] for alias, array in self._arrays.items()} | self._shared
+        parts = {alias: _part(value, rows) for alias, value in self._values.items()}
+        return parts | self._shared if self._named else parts[""]
 
 
 class Rejoined:
@@ -119,6 +118,13 @@ class Rejoined:
         waited = max(self._encode, seconds - self._decode)
         clock = (0.0, self._encode, waited, max(seconds, waited + self._decode))
         return Prediction(self._outputs, answered=self._answered, asked=self._asked, clock=clock)
+
+
+def _part(value: Array | Untyped, rows: range) -> Array | Untyped:
+    """Some of the rows; Python numbers stay without a dtype, which comes from the signature."""
+    if isinstance(value, Untyped):
+        return Untyped(value.array[rows.start : rows.stop])
+    return value[rows.start : rows.stop]
 
 
 def arrays_of(inputs: Mapping[str, Any], what: str) -> dict[str, Array]:

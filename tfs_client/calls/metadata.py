@@ -45,14 +45,19 @@ class GetModelMetadata:
         try:
             spec, found = read(reply)
         except DecodeError as error:
-            raise DecodeError(
-                f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}"
-            ) from None
-        signatures = {
-            name: Signature(_specs(inputs), _specs(outputs), method, optional=frozenset(defaulted))
-            for name, (inputs, outputs, method, defaulted) in found.items()
-        }
-        return Signatures(signatures, model=spec.name or self.spec.name, version=spec.version)
+            unreadable = DecodeError(f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}")
+            unreadable.foreign = error.foreign
+            raise unreadable from None
+        return signatures_of(spec, found, self.spec.name)
+
+
+def signatures_of(spec: ModelSpec, found: dict[str, Any], model: str) -> Signatures:
+    """Signatures of what was read; of the ``model`` where that does not name one."""
+    signatures = {
+        name: Signature(_specs(inputs), _specs(outputs), method, optional=frozenset(defaulted))
+        for name, (inputs, outputs, method, defaulted) in found.items()
+    }
+    return Signatures(signatures, model=spec.name or model, version=spec.version)
 
 
 def _specs(infos: dict[str, Any]) -> dict[str, TensorSpec]:

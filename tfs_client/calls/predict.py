@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 from tfs_client.codec import predict
 from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import Array, as_array
-from tfs_client.errors import DecodeError, EncodeError, FailedPreconditionError, InvalidArgumentError
+from tfs_client.codec.values import Array, Untyped, as_array, read
+from tfs_client.errors import (
+    DecodeError,
+    EncodeError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    SignatureError,
+)
 from tfs_client.results import Prediction
 from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures
 
@@ -31,15 +37,7 @@ class Predict:
 
     def arrays(self) -> dict[str, Array]:
         """The inputs as arrays. Raises EncodeError, naming the input, for values that are no tensor."""
-        arrays = {}
-        for alias, values in self._inputs.items():
-            try:
-                if not isinstance(alias, str):
-                    raise EncodeError(f"expected the name of an input as text, got {alias!r}")
-                arrays[alias] = as_array(values)
-            except EncodeError as error:
-                raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
-        return arrays
+        return converted(self._inputs, as_array)
 
     def write(self, join: predict.Join = predict.plain_join) -> bytes:
         """The request. Raises EncodeError, naming the input, for values that are no tensor."""
@@ -95,11 +93,7 @@ class Predict:
         self._check(arrays, signature)
         fits = rest_json.fits_rows(arrays)
         if row and not fits:
-            raise EncodeError(
-                "expected inputs of one length along axis 0, above 0, for the row form, got "
-                + ", ".join(f"{alias!r} {array.shape}" for alias, array in arrays.items())
-                + "; rest_format='columnar' takes any"
-            )
+            raise _no_rows(arrays)
         body = rest_json.write_request(
             arrays, self.spec.signature, row=fits and _gives_rows(signature) if row is None else row
         )
@@ -118,9 +112,41 @@ class Predict:
             )
         except DecodeError as error:
             raise self._unreadable(error) from None
-        wanted = {alias: outputs[alias] for alias in self._outputs} if self._outputs else outputs
-        answered = ModelSpec(self.spec.name, self.spec.version, None, self.spec.signature or DEFAULT_SIGNATURE)
-        return self._prediction(wanted, answered, arrived)
+        return self._answered(outputs, arrived)
+
+    def write_unsigned(self, *, row: bool | None = None) -> tuple[str, bytes]:
+        """The request over REST to a server that has no metadata: names and dtypes are as the caller gave them.
+
+        ``row`` as in ``write_rest``; None takes the row form where it fits the inputs. Raises EncodeError.
+        """
+        from tfs_client.codec import rest_json, rest_messages
+
+        self._started = perf_counter()
+        # JSON numbers have no width: what a tensor would round stays as it is.
+        arrays = converted(self._inputs, _exact)
+        fits = rest_json.fits_rows(arrays)
+        if row and not fits:
+            raise _no_rows(arrays)
+        body = rest_json.write_request(arrays, self.spec.signature, row=fits if row is None else row)
+        self._written = perf_counter()
+        return f"POST {rest_messages.path(self.spec, ':predict')}", body
+
+    def read_unsigned(self, reply: bytes) -> Prediction:
+        """The outputs as far as the reply itself says what they are (``codec.rest_unsigned``). Raises DecodeError."""
+        from tfs_client.codec import rest_unsigned
+
+        arrived = perf_counter()
+        try:
+            outputs = rest_unsigned.read_reply(reply)
+        except DecodeError as error:
+            raise self._unreadable(error) from None
+        if missing := [alias for alias in self._outputs if alias not in outputs]:
+            raise SignatureError(
+                f"expected the outputs {', '.join(self._outputs)}, got {', '.join(outputs)}; without metadata from the "
+                f"server nothing says which is {missing[0]!r}: leave out outputs=, or state the signatures with "
+                "signatures="
+            )
+        return self._answered(outputs, arrived)
 
     def left_out(self, signatures: Signatures) -> str:
         """What to do about inputs that were left to their defaults, which REST does not know; empty without them."""
@@ -149,12 +175,47 @@ class Predict:
         for alias, spec in signature.outputs.items():
             rest_json.check_carried(spec.row, f"output {alias!r}")
 
+    def _answered(self, outputs: Mapping[str, Array], arrived: float) -> Prediction:
+        """Those outputs that are wanted, of the version that was asked for: over REST no reply names another."""
+        wanted = {alias: outputs[alias] for alias in self._outputs} if self._outputs else outputs
+        answered = ModelSpec(self.spec.name, self.spec.version, None, self.spec.signature or DEFAULT_SIGNATURE)
+        return self._prediction(wanted, answered, arrived)
+
     def _unreadable(self, error: DecodeError) -> DecodeError:
         return DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}")
 
     def _prediction(self, outputs: Mapping[str, Array], answered: ModelSpec, arrived: float) -> Prediction:
         clock = (self._started, self._written, arrived, perf_counter())
         return Prediction(outputs, answered=answered, asked=self.spec, clock=clock)
+
+
+def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any], what: str = "input") -> dict[str, Any]:
+    """Every input by its alias, converted. Raises EncodeError, naming the input, for values that are no tensor."""
+    found = {}
+    for alias, values in inputs.items():
+        try:
+            if not isinstance(alias, str):
+                raise EncodeError(f"expected the name of an input as text, got {alias!r}")
+            found[alias] = convert(values)
+        except EncodeError as error:
+            raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
+    return found
+
+
+def _exact(values: Any) -> Array:
+    """Values with all their digits."""
+    found = read(values)
+    if not isinstance(found, Untyped):
+        return found
+    return found.typed() if found.array.dtype.kind == "O" else found.array
+
+
+def _no_rows(arrays: Mapping[str, Array]) -> EncodeError:
+    return EncodeError(
+        "expected inputs of one length along axis 0, above 0, for the row form, got "
+        + ", ".join(f"{alias!r} {array.shape}" for alias, array in arrays.items())
+        + "; rest_format='columnar' takes any"
+    )
 
 
 def _gives_rows(signature: Signature) -> bool:

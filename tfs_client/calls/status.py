@@ -49,13 +49,19 @@ class GetModelStatus:
         return f"GET {rest_messages.path(self.spec)}", b""
 
     def read_rest(self, reply: bytes) -> ModelStatus:
-        """The versions, highest first. Raises DecodeError."""
+        """The versions, highest first; none where the server says no more than that the model is ready.
+
+        Raises DecodeError.
+        """
         from tfs_client.codec import rest_messages
 
+        found = rest_messages.read_status(reply)
+        if isinstance(found, bool):
+            return ModelStatus(self.spec.name, (), found)
         return self._status(
             [
                 VersionStatus(number, State.__members__.get(state, State.UNKNOWN), _named_code(code), message)
-                for number, state, code, message in rest_messages.read_status(reply)
+                for number, state, code, message in found
             ]
         )
 

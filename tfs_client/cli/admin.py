@@ -45,7 +45,7 @@ def status(options: Any) -> int:
                 exits.show(admin_report.status(ModelStatus(model, ()), as_json=True))
             return exits.said(PROGRAM, str(error), exits.NOT_READY)
     exits.show(admin_report.status(found, as_json=options.json))
-    return exits.OK if found.available else exits.NOT_READY
+    return exits.OK if found.ready else exits.NOT_READY
 
 
 def signatures(options: Any) -> int:

@@ -16,7 +16,7 @@ def status(found: ModelStatus, *, as_json: bool) -> str:
     """A line for each version: model, version, state, and why it failed."""
     if as_json:
         return json.dumps(_status_values(found))
-    rows = []
+    rows = [(found.model, "-", "READY", "")] if found.ready and not found.versions else []
     for entry in found.versions:
         failure = f"{entry.code.name}: {' '.join(entry.message.split())}" if entry.code else ""
         rows.append((found.model, str(entry.version), entry.state.name, failure))
@@ -27,6 +27,7 @@ def _status_values(found: ModelStatus) -> dict[str, Any]:
     return {
         "model": found.model,
         "available": list(found.available),
+        "ready": bool(found.ready),
         "versions": [
             {
                 "version": entry.version,

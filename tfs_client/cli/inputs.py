@@ -94,11 +94,9 @@ def _given(values: Any, alias: str, signature: Signature) -> Any:
     if alias not in signature.inputs:
         raise SignatureError(f"no input {alias!r}; the inputs are: {_listed(signature)}")
     spec = signature.inputs[alias]
-    numbers = isinstance(values, np.ndarray) and values.dtype.kind in "biufc" and isinstance(spec.dtype, np.dtype)
     # A file holds float64 because numpy computes in it: nobody can say astype on a command line.
-    if numbers and np.can_cast(values.dtype, spec.dtype, "same_kind"):
-        return values.astype(spec.dtype)
-    return spec.cast(values, alias)
+    from_file = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
+    return spec.cast(values, alias, lossless=from_file)
 
 
 def _listed(signature: Signature) -> str:

@@ -74,6 +74,10 @@ class DType:
             raise TFServingError(f"{self.name} tensors need a newer ml-dtypes than {ml_dtypes.__version__}: {hint}")
         return np.dtype(getattr(ml_dtypes, self.extra))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A row is pickled and copied as itself: rows are compared by identity."""
+        return _numbered, (self.number,)
+
 
 ROWS = (
     DType(0, "invalid"),
@@ -117,6 +121,11 @@ BY_NUMBER: dict[int, DType] = {row.number: row for row in ROWS}
 BY_NAME: dict[str, DType] = {row.name: row for row in ROWS}
 BY_DTYPE: dict[np.dtype[Any], DType] = {row.dtype: row for row in ROWS if row.spec is not None}
 STRING = BY_NAME["string"]
+
+
+def _numbered(number: int) -> DType:
+    return BY_NUMBER[number]
+
 
 SUPPORTED = "bool, integers, floats, complex numbers, strings, and the ml-dtypes types"
 

@@ -26,6 +26,7 @@ CARRIED = frozenset(
 )
 # The Python types in which values come, by the kind of numpy's dtype; for others than these it is int.
 WANTED: Mapping[str, set[type]] = {"f": {float, int}, "b": {bool}}
+UNNAMED = ""  # stands for the alias of a single input whose name is not known
 USE_GRPC = "gRPC carries them: give the server's gRPC port as the target, e.g. 'host:8500'"
 
 
@@ -39,7 +40,7 @@ def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> 
     """The body of a predict call.
 
     Args:
-        arrays: the inputs by alias.
+        arrays: the inputs by alias; one of a model with a single input may be ``UNNAMED``.
         signature: its name; "" for the default one.
         row: in row form, where all inputs have one length along axis 0, above 0; else in columnar form.
 
@@ -47,12 +48,13 @@ def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> 
     """
     head = b'{"signature_name":' + json_text.dumps(signature) + b"," if signature else b"{"
     for alias, array in arrays.items():
-        check_carried(row_of(array.dtype), f"input {alias!r}")
+        check_carried(row_of(array.dtype), _said(alias))
     ready = {alias: _ready(array, alias) for alias, array in arrays.items()}
     if row:
         return head + b'"instances":' + _rows(ready) + b"}"
     # An object with the single name b64 would be read as base64; a model with one input takes it without a name.
-    body = _value(ready["b64"]) if list(ready) == ["b64"] else _named(ready)
+    nameless = next((alias for alias in ("b64", UNNAMED) if list(ready) == [alias]), None)
+    body = _named(ready) if nameless is None else _value(ready[nameless])
     return head + b'"inputs":' + body + b"}"
 
 
@@ -77,6 +79,11 @@ def _value(array: Array) -> bytes:
     return json_text.dumps(array.tolist()) if array.dtype.kind == "O" else json_text.numbers(array)
 
 
+def _said(alias: str) -> str:
+    """An input, for error texts."""
+    return "the input" if alias == UNNAMED else f"input {alias!r}"
+
+
 def _ready(array: Array, alias: str) -> Array:
     """Numbers as they are; strings as what stands for them in JSON: text, or an object of base64."""
     if array.dtype.kind not in "OSU":
@@ -84,7 +91,7 @@ def _ready(array: Array, alias: str) -> Array:
     try:
         texts = strings.flat(array)
     except EncodeError as error:
-        raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+        raise EncodeError(f"{_said(alias)}: {error}") from error.__cause__
     ready = np.empty(len(texts), object)
     ready[:] = [{"b64": b64encode(text).decode()} if isinstance(text, bytes) else text for text in texts]
     shaped: Array = ready.reshape(array.shape)
@@ -115,11 +122,18 @@ def read_reply(body: bytes, outputs: Mapping[str, Spec], *, exact: bool = False)
         raise DecodeError(f"expected an object with 'predictions' or 'outputs', got {json_text.excerpt(body)}")
     values = reply["predictions" if row else "outputs"]
     named: Mapping[str, Any]
-    if len(outputs) == 1:
+    if len(outputs) == 1 and not _is_named(values if row else [values], outputs):
         named = dict.fromkeys(outputs, values)
     else:
         named = _columns(values, outputs) if row else _members(values, outputs)
     return {alias: read_tensor(named[alias], spec, alias, exact=exact) for alias, spec in outputs.items()}
+
+
+def _is_named(rows: Any, outputs: Mapping[str, Spec]) -> bool:
+    """Whether a single output has its name, which TensorFlow Serving leaves out and other servers may write."""
+    if not isinstance(rows, list) or not rows or "b64" in outputs:
+        return False
+    return all(isinstance(row, dict) and row.keys() == outputs.keys() for row in rows)
 
 
 def _columns(rows: Any, outputs: Mapping[str, Spec]) -> dict[str, list[Any]]:

@@ -24,47 +24,92 @@ def path(spec: ModelSpec, what: str = "") -> str:
 
 
 def read_metadata(body: bytes) -> tuple[ModelSpec, dict[str, Any]]:
-    """Which version answered, and its signatures as in ``signature_defs.read_response``. Raises DecodeError."""
-    reply = json_text.loads(body)
+    """Which version answered, and its signatures as in ``signature_defs.read_response``.
+
+    Names may be spelled as in the message, as TensorFlow Serving does, or in lowerCamelCase, as protobuf's JSON does by
+    default and OpenVINO Model Server with it. Raises DecodeError; ``foreign`` for what is not about signatures.
+    """
     try:
-        spec = ModelSpec(str(reply["model_spec"]["name"]), int(reply["model_spec"]["version"]))
-        found = reply["metadata"]["signature_def"]["signature_def"]
-        return spec, {name: _signature(signature) for name, signature in found.items()}
+        reply = json_text.loads(body)
+    except DecodeError as error:
+        error.foreign = True
+        raise
+    return metadata_of(reply, json_text.excerpt(body))
+
+
+def metadata_of(reply: Any, shown: str) -> tuple[ModelSpec, dict[str, Any]]:
+    """The same of JSON that has been parsed; ``shown`` stands for it in error texts."""
+    metadata = reply.get("metadata") if isinstance(reply, dict) else None
+    signatures = _member(metadata, "signature_def") if isinstance(metadata, dict) else None
+    if signatures is None:
+        error = DecodeError(f"expected signatures as JSON, got {shown}")
+        error.foreign = True
+        raise error
+    try:
+        spec = _member(reply, "model_spec") or {}
+        version = spec.get("version")
+        found = _member(signatures, "signature_def") or {}
+        return (
+            ModelSpec(str(spec.get("name", "")), None if version in (None, "") else int(version)),
+            {name: _signature(signature) for name, signature in found.items()},
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DecodeError(f"expected signatures as JSON, got {json_text.excerpt(body)}: {error!r}") from None
+        raise DecodeError(f"expected signatures as JSON, got {shown}: {error!r}") from None
+
+
+def _member(message: Any, name: str) -> Any:
+    """A field of a message by its name in the schema, whichever way the JSON spells it; None where it is absent."""
+    if name in message:
+        return message[name]
+    first, *rest = name.split("_")
+    return message.get(first + "".join(map(str.capitalize, rest)))
 
 
 def _signature(signature: Any) -> tuple[dict[str, Any], dict[str, Any], str, set[str]]:
     inputs, outputs = (
-        {alias: _tensor_info(info) for alias, info in signature.get(side, {}).items()} for side in ("inputs", "outputs")
+        {alias: _tensor_info(info) for alias, info in (signature.get(side) or {}).items()}
+        for side in ("inputs", "outputs")
     )
-    return inputs, outputs, str(signature.get("method_name", "")), set(signature.get("defaults", {}))
+    return inputs, outputs, str(_member(signature, "method_name") or ""), set(signature.get("defaults") or {})
 
 
 def _tensor_info(info: Any) -> tuple[Any, tuple[int | None, ...] | None, str]:
-    row = BY_NAME.get(info.get("dtype", "").removeprefix("DT_").lower(), BY_NUMBER[0])
-    shape = info.get("tensor_shape", {})
-    if shape.get("unknown_rank"):
+    dtype = info.get("dtype", "")
+    if isinstance(dtype, str):
+        row = BY_NAME.get(dtype.removeprefix("DT_").lower(), BY_NUMBER[0])
+    else:
+        row = BY_NUMBER.get(dtype, BY_NUMBER[0])
+    shape = _member(info, "tensor_shape") or {}
+    if _member(shape, "unknown_rank"):
         return row, None, info.get("name", "")
-    sizes = (int(dim.get("size", 0)) for dim in shape.get("dim", []))
+    sizes = (int(dim.get("size", 0)) for dim in shape.get("dim") or [])
     return row, tuple(None if size < 0 else size for size in sizes), info.get("name", "")
 
 
-def read_status(body: bytes) -> list[tuple[int, str, str, str]]:
-    """For every version its number, state, error code and error text, by their names. Raises DecodeError."""
+def read_status(body: bytes) -> list[tuple[int, str, str, str]] | bool:
+    """For every version its number, state, error code and error text, by their names.
+
+    Of KServe's v1 protocol, which knows no versions, whether the model is ready. Raises DecodeError.
+    """
     reply = json_text.loads(body)
     try:
+        versions = _member(reply, "model_version_status")
+        if versions is None:
+            return _READY[str(reply["ready"]).lower()]
         return [
             (
                 int(entry.get("version", 0)),
                 str(entry.get("state", "UNKNOWN")),
-                str(entry.get("status", {}).get("error_code", "OK")),
-                str(entry.get("status", {}).get("error_message", "")),
+                str(_member(entry.get("status", {}), "error_code") or "OK"),
+                str(_member(entry.get("status", {}), "error_message") or ""),
             )
-            for entry in reply["model_version_status"]
+            for entry in versions
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError(f"expected the status of a model as JSON, got {json_text.excerpt(body)}: {error!r}") from None
+
+
+_READY = {"true": True, "false": False}  # old versions of KServe's servers write it as text
 
 
 def write_examples(examples: Iterable[bytes], context: bytes | None, signature: str) -> bytes:

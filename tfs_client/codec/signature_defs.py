@@ -1,4 +1,4 @@
-"""GetModelMetadata on the wire: the request, and the signatures in its reply.
+"""GetModelMetadata on the wire: the request, and the signatures in its reply. SavedModels hold them in the same form.
 
 Read here rather than by protobuf because ``tfs-predict`` asks for signatures first: importing protobuf takes a quarter
 of the time that a whole prediction from the shell takes otherwise (benchmarks/cold_start.py).
@@ -19,7 +19,9 @@ from tfs_client.errors import DecodeError
 FIELD = "signature_def"
 TYPE_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
-_1, _2, _3, _4 = (wire.tag(number, wire.LENGTH) for number in (1, 2, 3, 4))
+SERVE = "serve"  # the tag of the graph that is for serving
+
+_1, _2, _3, _4, _5 = (wire.tag(number, wire.LENGTH) for number in (1, 2, 3, 4, 5))
 _DTYPE = wire.tag(2, wire.VARINT)
 _SIZE = wire.tag(1, wire.VARINT)
 _UNKNOWN_RANK = wire.tag(3, wire.VARINT)
@@ -49,6 +51,32 @@ def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Any]]:
     return spec, signatures
 
 
+def read_saved_model(data: bytes) -> dict[str, Any] | None:
+    """The signatures in the file of a SavedModel, as in ``read_response``; None without a graph for serving.
+
+    Read here, and not by protobuf, because the file has the graph in it, of messages that this package does not have.
+    Where several graphs are tagged "serve", the first counts, as for the model server with its default tags. Raises
+    DecodeError.
+
+    Messages: tensorflow/core/protobuf/saved_model.proto, meta_graph.proto.
+    """
+    for tag, start, stop in wire.fields(data, 0, len(data)):
+        if tag == _2 and _tags(data, start, stop) == {SERVE}:
+            return dict(_signatures(data, start, stop, _5))
+    return None
+
+
+def _tags(data: bytes, at: int, end: int) -> set[str]:
+    """The tags of a MetaGraphDef."""
+    return {
+        wire.text(data, first, last, "a tag")
+        for tag, start, stop in wire.fields(data, at, end)
+        if tag == _1
+        for inner, first, last in wire.fields(data, start, stop)
+        if inner == _4
+    }
+
+
 def _entry(data: bytes, at: int, end: int) -> tuple[str, int, int]:
     """A map entry with text keys: the key, and where the value lies."""
     key, value = "", (0, 0)
@@ -73,9 +101,9 @@ def _any(data: bytes, at: int, end: int) -> tuple[int, int]:
     return value
 
 
-def _signatures(data: bytes, at: int, end: int) -> Iterator[tuple[str, Any]]:
+def _signatures(data: bytes, at: int, end: int, field: int = _1) -> Iterator[tuple[str, Any]]:
     for tag, start, stop in wire.fields(data, at, end):
-        if tag == _1:
+        if tag == field:
             name, first, last = _entry(data, start, stop)
             yield name, _signature(data, first, last)
 

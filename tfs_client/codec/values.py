@@ -70,6 +70,7 @@ def read(values: Any) -> Array | Untyped:
 
 T = TypeVar("T")
 
+_ARRAYS = frozenset({np.ndarray})
 _NUMBERS = frozenset(BY_DTYPE) - {STRING.dtype}
 _PYTHON = (bool, int, float, complex, str, bytes, list, tuple, range)
 _UNTYPED = frozenset(map(np.dtype, ("bool", "int64", "uint64", "float64", "complex128")))  # what numpy makes of numbers
@@ -117,6 +118,19 @@ def _read(values: Any) -> Array | Untyped:
         return _object(strings.from_base64(values), ())
     found = foreign.read(values)
     return _checked(found) if isinstance(found, np.ndarray) else _read(found)
+
+
+def read_single(values: Any) -> Array | Untyped:
+    """Like ``read``, for a value whose dtype the signature decides in any case: so it does for lists of arrays too."""
+    found = read(values)
+    if isinstance(values, (list, tuple)) and isinstance(found, np.ndarray) and found.dtype.kind in _RANK:
+        return Untyped(found)
+    return found
+
+
+def are_arrays(inputs: Any) -> bool:
+    """Whether this is a dict of numpy arrays, and nothing else: no input waits for a dtype."""
+    return type(inputs) is dict and _ARRAYS.issuperset(map(type, inputs.values()))
 
 
 def _from_python(values: Any) -> Array | Untyped:

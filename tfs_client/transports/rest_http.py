@@ -165,10 +165,12 @@ class RestHttp:
         if response.status_code != HTTPStatus.OK:
             raise self._refusal(response, body, method_of(send.address))
         if "html" in response.headers.get("content-type", ""):
-            raise DecodeError(
+            page = DecodeError(
                 f"expected JSON from {self._errors.target}, got a page: {_said(body)}; is this TensorFlow Serving's "
                 "REST port (usually 8501), or the page of a proxy?"
             )
+            page.foreign = True
+            raise page
         return body
 
     def _refusal(self, response: httpx.Response, body: bytes, method: str) -> CallError:
