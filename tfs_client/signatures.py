@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfs_client.codec.dtypes import STRING, DType, find, row_of
-from tfs_client.codec.values import as_array
+from tfs_client.codec.values import as_array, read
 from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError
 
 PREDICT = "tensorflow/serving/predict"
@@ -60,6 +60,7 @@ class TensorSpec:
             try:
                 return as_array(values, self.row)
             except EncodeError as error:
+                read(values)  # raises what is wrong with values that are no tensor of any dtype
                 hint = f"; ask for a cast with numpy.array(values, {self.dtype_name!r})"
                 hint = hint if self.row.spec and self.row is not STRING else ""  # numpy knows no other numbers
                 raise SignatureError(f"input {alias!r} takes {self}: {error}{hint}") from None
@@ -182,14 +183,18 @@ class Signature:
 
         Python values must fit the dtype. Arrays are cast only where nothing can be lost.
 
-        Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast.
+        Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast;
+        EncodeError, which names the input, for values that are no tensor.
         """
         required = [alias for alias in self.inputs if alias not in self.optional]
         if len(required) != 1:
             names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in sorted(required)) or "none"
             raise SignatureError(f"expected inputs by name, got one {type(values).__name__}; the inputs are: {names}")
         alias = required[0]
-        return {alias: self.inputs[alias].cast(values, alias)}
+        try:
+            return {alias: self.inputs[alias].cast(values, alias)}
+        except EncodeError as error:
+            raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
 
     def __str__(self) -> str:
         def side(specs: Mapping[str, TensorSpec]) -> str:
