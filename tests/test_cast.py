@@ -136,7 +136,8 @@ def test_checks_come_after_the_cast(client):
 def test_the_signature_is_asked_for_once(server, client, style):
     for _ in range(3):
         client.predict({"x": np.float64([0.5])}, model="of-float32")
-    assert [call.method for call in [*server.lookups, *server.calls]] == ["GetModelMetadata", "Predict", "Predict", "Predict"]
+    methods = [call.method for call in [*server.lookups, *server.calls]]
+    assert methods == ["GetModelMetadata", "Predict", "Predict", "Predict"]
 
 
 def test_names_that_the_signature_does_not_have_are_the_servers_to_refuse(client):

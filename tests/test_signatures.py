@@ -161,12 +161,18 @@ def test_text_goes_to_string_inputs(values):
         ("bool", [1]),
         ("float32", "text"),
         ("string", [1]),
-        ("float32", [[1], [1, 2]]),
         ("float32", 1j),
     ],
 )
 def test_python_values_that_do_not_fit_are_refused_with_the_inputs_name(dtype, values):
     with pytest.raises(SignatureError, match=f"input 'x' takes {dtype} any shape: expected"):
+        bound(dtype, values)
+
+
+@pytest.mark.parametrize("values", [[[1], [1, 2]], [None], {1, 2}, np.array([None]), np.array(["2020"], "M8[D]")])
+@pytest.mark.parametrize("dtype", ["float32", "string"])
+def test_what_is_no_tensor_of_any_dtype_is_an_encode_error_with_the_inputs_name(dtype, values):
+    with pytest.raises(EncodeError, match=r"^input 'x': "):
         bound(dtype, values)
 
 

@@ -109,11 +109,8 @@ class TensorSpec:
 
     @staticmethod
     def _array_of(values: Any) -> np.ndarray[Any, Any] | None:
-        """Python values as numpy has them, exact; None for those that it does not have."""
-        try:
-            found = read(values)
-        except EncodeError:
-            return None
+        """Numbers as numpy has them, exact; None for others. Raises EncodeError for what no tensor can hold."""
+        found = read(values)
         array = found.array if isinstance(found, Untyped) else found
         return array if array.dtype.kind in "biufc" else None
 
@@ -243,7 +240,8 @@ class Signature:
         Python values must fit the dtype. Arrays are cast only where nothing can be lost; with ``cast`` where every
         value survives.
 
-        Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast.
+        Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast;
+        EncodeError, which names the input, for values that are no tensor.
         """
         required = [alias for alias in self.inputs if alias not in self.optional]
         if len(required) != 1:
@@ -253,7 +251,10 @@ class Signature:
                 kind = "list" if values.array.ndim else "number"
             raise SignatureError(f"expected inputs by name, got one {kind}; the inputs are: {names}")
         alias = required[0]
-        return {alias: self.inputs[alias].cast(values, alias, lossless=cast)}
+        try:
+            return {alias: self.inputs[alias].cast(values, alias, lossless=cast)}
+        except EncodeError as error:
+            raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
 
     def __str__(self) -> str:
         def side(specs: Mapping[str, TensorSpec]) -> str:
