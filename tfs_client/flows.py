@@ -13,6 +13,7 @@ from tfs_client.calls.health import CheckHealth
 from tfs_client.calls.metadata import GetModelMetadata
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
+from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.defaults import Asked, described
 from tfs_client.errors import (
@@ -59,8 +60,10 @@ class Flows:
 
     def predict(self, inputs: Any, asked: Asked, outputs: Sequence[str] = ()) -> Flow[Prediction]:
         """Run a model; a single value gets its name and dtype from the signature first."""
-        if type(inputs) is not dict and not isinstance(inputs, Mapping):
-            return (yield from self._predict_bare(inputs, asked, outputs))
+        if type(inputs) is not dict:
+            refuse_table(inputs)
+            if not isinstance(inputs, Mapping):
+                return (yield from self._predict_bare(inputs, asked, outputs))
         call = Predict(asked.spec, inputs, outputs)
         if asked.validate:
             yield from self._validated(call, asked)

@@ -91,7 +91,7 @@ def test_objects_that_are_no_values_are_refused_with_their_type(values):
 
 @pytest.mark.parametrize("array", [np.array(["a", 1], object), np.array([None]), np.array([["a"], [2.5]], object)])
 def test_object_arrays_of_other_values_are_refused_at_the_latest_when_written(array):
-    with pytest.raises(EncodeError, match=r"expected str or bytes in a string tensor, got (int|NoneType|float)"):
+    with pytest.raises(EncodeError, match=r"expected str or bytes in an object array, got (int|NoneType|float)"):
         tensors.write(as_array(array))
     with pytest.raises(EncodeError, match=r"expected str or bytes in a string tensor"):
         tensors.strings_content(array)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import as_array
 from tfs_client.errors import ConfigError, EncodeError, SignatureError
@@ -27,6 +28,7 @@ class Rows:
     """
 
     def __init__(self, inputs: Any, shared: Mapping[str, Any] | None) -> None:
+        refuse_table(inputs)
         self._shared = arrays_of(shared or {}, "shared input")
         self._named = isinstance(inputs, Mapping)
         if not self._named and self._shared:

@@ -12,7 +12,7 @@ from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import Array, as_array
 from tfs_client.errors import DecodeError, EncodeError, FailedPreconditionError, InvalidArgumentError
 from tfs_client.results import Prediction
-from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures
+from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures, takes_strings
 
 
 class Predict:
@@ -58,7 +58,7 @@ class Predict:
             return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
         signature = signatures[name]
         if difference := signature.mismatch(self.arrays(), any_rows=any_rows):
-            return f"By its signature, {difference}."
+            return f"By its signature, {difference}.{self._about_examples(signature)}"
         unknown = [alias for alias in self._outputs if alias not in signature.outputs]
         return f"The signature has the outputs {', '.join(sorted(signature.outputs))}." if unknown else ""
 
@@ -148,6 +148,13 @@ class Predict:
                 raise InvalidArgumentError(f"duplicate output tensor alias: {alias}", self.method)
         for alias, spec in signature.outputs.items():
             rest_json.check_carried(spec.row, f"output {alias!r}")
+
+    def _about_examples(self, signature: Signature) -> str:
+        """What to send where the inputs look like the features of examples, and the model takes those serialized."""
+        alias = takes_strings(signature)
+        if not alias or any(name in signature.inputs for name in self._inputs):
+            return ""
+        return f" If {alias!r} is for tf.Examples: {{{alias!r}: serialized_examples(...)}} makes them of features."
 
     def _unreadable(self, error: DecodeError) -> DecodeError:
         return DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfs_client.codec.dtypes import BY_DTYPE, STRING, SUPPORTED, DType, Field, find, row_of
+from tfs_client.codec.messages import is_message, message_bytes
 from tfs_client.errors import EncodeError
 
 Array = np.ndarray[Any, Any]
@@ -45,7 +47,7 @@ def as_array(values: Any, dtype: Any = None) -> Array:
 
     Raises EncodeError for ragged lists, None, mixed strings and numbers, and dtypes no tensor has.
     """
-    if type(values) is np.ndarray and dtype is None and values.dtype in BY_DTYPE:
+    if type(values) is np.ndarray and dtype is None and values.dtype in _NUMBERS:
         return values
     found = read(values)
     if isinstance(found, Untyped):
@@ -62,7 +64,7 @@ def read(values: Any) -> Array | Untyped:
     An array is returned as it is and stays the caller's; nested lists are copied; Untyped stays what it is. Raises
     EncodeError as ``as_array``.
     """
-    if type(values) is Untyped or (type(values) is np.ndarray and values.dtype in BY_DTYPE):
+    if type(values) is Untyped or (type(values) is np.ndarray and values.dtype in _NUMBERS):
         return values
     if isinstance(values, (str, bytes)):  # np.str_ and np.bytes_ too; through bytes, trailing NULs stay
         return _checked(_object(values, ()))
@@ -73,6 +75,7 @@ def read(values: Any) -> Array | Untyped:
     return _from_python(values) if isinstance(values, _PYTHON) else _checked(_numpy_array(values))
 
 
+_NUMBERS = frozenset(BY_DTYPE) - {STRING.dtype}  # arrays of objects are looked into
 _PYTHON = (bool, int, float, complex, str, bytes, list, tuple, range)
 _UNTYPED = frozenset(map(np.dtype, ("bool", "int64", "uint64", "float64", "complex128")))  # what numpy makes of numbers
 
@@ -139,8 +142,20 @@ def _checked(array: Array) -> Array:
     if array.dtype.kind == "T":  # numpy's strings of variable width
         array = array.astype(object)
     if row_of(array.dtype) is STRING:
+        array = _with_messages(array)
         check_strings(array)
     return array
+
+
+def _with_messages(array: Array) -> Array:
+    """Strings, with the bytes of messages such as tf.Examples in their place."""
+    if array.dtype.kind != "O" or not any(map(is_message, set(map(type, array.flat)))):
+        return array
+    found: Array = array.copy()
+    for index, value in enumerate(array.flat):
+        if is_message(type(value)):
+            found.flat[index] = message_bytes(value)
+    return found
 
 
 def _cast(array: Array, row: DType) -> Array:
@@ -198,8 +213,10 @@ def check_strings(array: Array) -> None:
     for index, value in enumerate(array.flat):
         if not isinstance(value, (str, bytes)):
             kind = type(value).__name__
+            hint = "; serialized_examples makes tf.Examples of mappings" if isinstance(value, Mapping) else ""
             raise EncodeError(
                 f"expected str or bytes in an object array, got {kind} at element {index}; tensors hold {SUPPORTED}"
+                + hint
             )
 
 
