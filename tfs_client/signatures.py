@@ -199,7 +199,7 @@ class Signature:
 
 
 def takes_strings(signature: Signature) -> str:
-    """The alias of the one required input, where that takes a string for each row, as those for tf.Examples; else ""."""
+    """The alias of the only required input where that takes a string for each row, as for tf.Examples; else ""."""
     required = [alias for alias in signature.inputs if alias not in signature.optional]
     spec = signature.inputs[required[0]] if len(required) == 1 else None
     return required[0] if spec is not None and spec.row is STRING and len(spec.shape or (None,)) == 1 else ""
