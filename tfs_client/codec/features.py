@@ -1,7 +1,8 @@
 """Values to the Features of tf.Examples, one at a time or a column at once (tensorflow/core/example/feature.proto).
 
 Integers and bools become an int64_list, floats a float_list, text (as UTF-8) and bytes a bytes_list. The bytes are
-those of protobuf's deterministic serialization: map entries sorted by key, numbers packed, nothing for an empty list.
+those of protobuf's deterministic serialization in Python: map entries sorted by key, numbers packed, nothing for an
+empty list.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,6 @@ from tfs_client.errors import EncodeError
 Where = Callable[[int], str]  # what a row is called in an error
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of Feature
-_KINDS = "an example holds int64, float32 and bytes"
 
 
 def write_features(features: Mapping[str, Any]) -> bytes:
@@ -91,7 +92,7 @@ def column(values: Rows, where: Where) -> list[bytes | None]:
 
 def feature(value: Any) -> bytes:
     """A Feature of a number, text, bytes, or a list or array of them. Raises EncodeError."""
-    writer = _SCALARS.get(type(value))
+    writer = _SIMPLE.get(type(value))
     if writer is not None and (found := writer(value)) is not None:
         return found
     return _of(_read(value))
@@ -99,15 +100,24 @@ def feature(value: Any) -> bytes:
 
 def entry(name: str, payload: bytes) -> bytes:
     """An entry of a map from name to message, as field 1."""
-    key = wire.delimited(1, wire.utf8(name, "a feature's name"))
-    return wire.delimited(1, key + wire.delimited(2, payload))
+    return wire.delimited(1, _key(name) + wire.delimited(2, payload))
+
+
+@lru_cache(maxsize=1024)
+def _key(name: str) -> bytes:
+    return wire.delimited(1, wire.utf8(name, "a feature's name"))
 
 
 def _sorted(features: Mapping[str, Any]) -> list[str]:
-    """Names in the order of deterministic serialization: that of their bytes, which is the order of their text."""
-    for name in features:
-        wire.utf8(name, "a feature's name")
-    return sorted(features)
+    """Names in the order of deterministic serialization, as protobuf's Python package (upb) has it: by their bytes,
+    but a name comes after those that begin with it.
+    """
+    return sorted(features, key=_rank)
+
+
+@lru_cache(maxsize=1024)
+def _rank(name: str) -> bytes:
+    return wire.utf8(name, "a feature's name") + b"\xff"  # a byte that UTF-8 never has, above all others
 
 
 # --- single values --------------------------------------------------------------------------------------------------
@@ -136,12 +146,33 @@ def _of_text(value: str) -> bytes | None:
     return _of_bytes(wire.utf8(value, "text"))
 
 
-_SCALARS: Mapping[type, Callable[[Any], bytes | None]] = {
+def _of_short_list(values: Sequence[Any]) -> bytes | None:
+    """The values of a list that is not worth making an array of."""
+    kinds = set(map(type, values))
+    if len(values) > _SHORT or not kinds:
+        return None
+    if kinds <= {str, bytes}:
+        return _of_texts(values)
+    if float in kinds and kinds <= {float, int, bool}:
+        try:
+            return _packed(_FLOAT_LIST, struct.pack(f"<{len(values)}f", *values))
+        except OverflowError:
+            return None
+    if kinds <= {int, bool} and min(values) >= -(1 << 63) and max(values) < 1 << 63:
+        return _packed(_INT64_LIST, b"".join(map(wire.signed_varint, values)))
+    return None
+
+
+_SHORT = 64  # elements
+
+_SIMPLE: Mapping[type, Callable[[Any], bytes | None]] = {
     float: _of_float,
     int: _of_int,
     bool: _of_int,
     str: _of_text,
     bytes: _of_bytes,
+    list: _of_short_list,
+    tuple: _of_short_list,
 }
 
 
@@ -161,7 +192,27 @@ def _of(found: Array | Untyped) -> bytes:
             return b""  # an empty list has no kind of its own; it is a feature without values
         if array.dtype.kind == "O":
             found.typed()  # integers beyond 64 bits: raises
-    return next(iter(_of_rows(array.reshape(1, -1))))
+    array = _checked(array)
+    if array.dtype.kind == "f":
+        return _packed(_FLOAT_LIST, _float32(array).tobytes())
+    if array.dtype.kind in "biu":
+        return _packed(_INT64_LIST, varints.encode(array.reshape(-1).astype(np.int64)))
+    return _of_texts(array.reshape(-1).tolist())
+
+
+def _checked(array: Array) -> Array:
+    """An array of a dtype that an example can hold. Raises EncodeError."""
+    kind = array.dtype.kind
+    if kind == "V" and array.dtype.type.__module__.startswith("ml_dtypes"):
+        return array.astype(np.int64 if array.dtype.name.startswith(("int", "uint")) else np.float32)
+    if kind not in "biufOSU" or (kind == "u" and array.size and int(array.max()) >> 63):
+        raise EncodeError(f"an example holds int64, float32 and bytes, got {array.dtype}")
+    return array
+
+
+def _packed(number: int, data: bytes) -> bytes:
+    """A Feature of packed numbers. Protobuf writes nothing for an empty list."""
+    return wire.delimited(number, wire.delimited(1, data) if data else b"")
 
 
 # --- columns --------------------------------------------------------------------------------------------------------
@@ -212,16 +263,13 @@ def _array(found: Array | Untyped) -> Array:
 
 def _of_rows(array: Array) -> Sequence[bytes]:
     """A Feature for each row of an array. Raises EncodeError for what no example can hold."""
-    if array.dtype.type.__module__.startswith("ml_dtypes"):
-        array = array.astype(np.int64 if array.dtype.name.startswith(("int", "uint")) else np.float32)
+    array = _checked(array)
     kind = array.dtype.kind
     values = array.reshape(len(array), -1) if array.size else array.reshape(len(array), 0)
     if kind in "OSU":
         return [_of_texts(row) for row in values.tolist()]
     if kind == "f":
         return _cut(_FLOAT_LIST, _float32(values).tobytes(), np.full(len(values), 4 * values.shape[1]))
-    if kind not in "biu" or (kind == "u" and array.size and int(array.max()) >> 63):
-        raise EncodeError(f"{_KINDS}, got {array.dtype}")
     numbers = np.ascontiguousarray(values, np.int64)
     return _cut(_INT64_LIST, varints.encode(numbers.reshape(-1)), _varint_sizes(numbers).sum(axis=1))
 
