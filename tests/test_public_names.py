@@ -69,6 +69,8 @@ PUBLIC = [
     "__version__",
     "make_ndarray",
     "make_tensor_proto",
+    "serialized_examples",
+    "serialized_sequence_examples",
 ]
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tfs_client.batching.micro import MicroBatcher as MicroBatcher
     from tfs_client.batching.micro_aio import AsyncMicroBatcher as AsyncMicroBatcher
     from tfs_client.client import PredictClient as PredictClient
+    from tfs_client.codec.examples import serialized_examples as serialized_examples
+    from tfs_client.codec.examples import serialized_sequence_examples as serialized_sequence_examples
     from tfs_client.codec.tensor_proto import make_ndarray as make_ndarray
     from tfs_client.codec.tensor_proto import make_tensor_proto as make_tensor_proto
     from tfs_client.errors import AbortedError as AbortedError
@@ -74,6 +76,7 @@ _HOMES = {
     "version_policy": ("AllVersions", "Latest", "SpecificVersions"),
     "options": ("Keepalive", "RetryPolicy", "TLS"),
     "client": ("PredictClient",),
+    "codec.examples": ("serialized_examples", "serialized_sequence_examples"),
     "codec.tensor_proto": ("make_ndarray", "make_tensor_proto"),
     "errors": (
         "AbortedError",

@@ -158,6 +158,9 @@ class PredictClient(BatchedCalls):
 
         Returns the outputs as a mapping from alias to read-only array, with ``.model`` and ``.array``.
 
+        A whole table, such as a pandas.DataFrame, is refused with the ways to say what it means: its columns could be
+        inputs by name, or one axis of a single input. As the value of one input it is an array of rows and columns.
+
         Raises EncodeError and SignatureError for inputs that cannot be sent, CallError for what the server or the way
         to it refuses, DecodeError for a reply that makes no sense.
         """
@@ -224,6 +227,8 @@ class PredictClient(BatchedCalls):
             examples: a list with a mapping from feature to value for each example, or a list of serialized
                 tf.Examples, or one mapping from feature to a column with a value for each example. Integers and bools
                 become int64 features, floats float features, text and bytes bytes features; None leaves one out.
+                Columns may be those of pandas, Polars, Arrow or xarray: rows are positions, whatever their labels, and
+                what is marked as missing is left out. A whole table is refused: ``dict(df)`` gives its columns.
             context: features that all examples share; an example's own feature of the same name counts.
 
         Raises EncodeError, which names the example and the feature, for what no example can hold.

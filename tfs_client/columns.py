@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec import containers
 from tfs_client.codec.dtypes import STRING
 from tfs_client.codec.values import check_strings
 from tfs_client.errors import CallError, ConfigError, EncodeError, SignatureError, TFServingError
@@ -78,13 +79,22 @@ class Table:
         self.count = lengths.pop()
 
     def column(self, name: str) -> Array:
-        """The values of a column. Raises ConfigError, which lists the columns, when it is not there."""
+        """The values of a column, by position; None where a row is missing.
+
+        Raises ConfigError for a column that is not there, which lists the columns, or is there twice.
+        """
         if name not in self._batch:
             raise ConfigError(f"the batch has no column {name!r}; its columns: {', '.join(map(str, self._batch))}")
+        if self._frame and list(self._batch.columns).count(name) > 1:
+            raise ConfigError(f"the batch has more than one column {name!r}")
         values = self._batch[name]
-        if hasattr(values, "to_numpy"):
-            return np.asarray(values.to_numpy())
-        return values if isinstance(values, np.ndarray) else _as_objects(values)
+        if isinstance(values, np.ndarray):
+            return values
+        try:
+            rows = containers.rows(values)
+        except EncodeError as error:
+            raise ConfigError(f"column {name!r} of the batch: {error}") from error
+        return rows if isinstance(rows, np.ndarray) else _as_objects(rows)
 
     def extended(self, columns: Mapping[str, Array], keep: Sequence[str] | None) -> Any:
         """The batch with more columns, of its own kind; of those it had, only the ones to ``keep``, if given."""

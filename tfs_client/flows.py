@@ -10,6 +10,7 @@ from tfs_client.calls.health import CheckHealth
 from tfs_client.calls.metadata import GetModelMetadata
 from tfs_client.calls.predict import Predict, converted
 from tfs_client.calls.status import GetModelStatus
+from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import read, read_single
 from tfs_client.defaults import Asked, described
@@ -57,6 +58,8 @@ class Flows:
 
         Values are taken by the signature as it was last seen; when that no longer holds, by the one that does.
         """
+        if type(inputs) is not dict:
+            refuse_table(inputs)
         values = converted(inputs, read) if isinstance(inputs, Mapping) else read_single(inputs)
         if isinstance(values, dict) and not asked.cast and not is_untyped(values):
             return (yield from self._predict(Predict(asked.spec, values, outputs), asked))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import SignatureError, StatusCode
+from tfs_client.errors import ConfigError, SignatureError, StatusCode
 
 Array = np.ndarray[Any, Any]
 
@@ -53,14 +53,17 @@ class Timing:
         return ", ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in parts)
 
 
-class Prediction(Mapping[str, Array]):
-    """The outputs of one call, by alias.
+class Prediction(dict[str, Array]):
+    """The outputs of one call, by alias: a dict that cannot be changed.
 
     The arrays are read-only, and most are views of the reply that keep all of it alive; ``numpy.array(p["y"])`` makes
-    a copy of its own.
+    a copy of its own. Two predictions are equal when their outputs are: the same aliases, shapes and values, whatever
+    the dtypes, with NaN equal to NaN. ``pandas.DataFrame(p)`` and ``polars.DataFrame(p)`` work for outputs of one
+    axis, ``to_pandas()`` for any.
     """
 
-    __slots__ = ("_answered", "_asked", "_clock", "_example", "_outputs")
+    # A dict and no other Mapping, because packages for tables take a dict alone for columns by name.
+    __slots__ = ("_answered", "_asked", "_clock", "_example", "_row")
 
     def __init__(
         self,
@@ -70,12 +73,14 @@ class Prediction(Mapping[str, Array]):
         asked: ModelSpec,
         clock: tuple[float, float, float, float],
         example: int | None = None,
+        row: bool = False,
     ) -> None:
         # Made for every call, so it only takes note; what few callers ask for is computed when they do.
-        self._outputs = outputs
+        dict.__init__(self, outputs)  # faster than by super()
         self._answered = answered
         self._asked = asked
         self._example = example
+        self._row = row  # whether it is one row of a batch, without the batch axis
         self._clock = clock  # when it began, when the request was written, when the reply came, when it was read
 
     @property
@@ -101,39 +106,108 @@ class Prediction(Mapping[str, Array]):
         return self._example
 
     def with_outputs(self, outputs: Mapping[str, Array], example: int | None = None) -> Prediction:
-        """What the same call says of something else: of one row, say."""
-        return Prediction(outputs, answered=self._answered, asked=self._asked, clock=self._clock, example=example)
+        """What the same call says of one of its rows: outputs without the batch axis."""
+        return Prediction(
+            outputs, answered=self._answered, asked=self._asked, clock=self._clock, example=example, row=True
+        )
 
-    def __getitem__(self, alias: str) -> Array:
+    def __missing__(self, alias: str) -> Array:
+        raise KeyError(f"no output {alias!r}; there are: {', '.join(self) or 'none'}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.keys() == other.keys() and all(_same(array, other[alias]) for alias, array in self.items())
+
+    def __ne__(self, other: object) -> bool:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
+    __hash__ = None  # as of all dicts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _prediction, (dict(self), self._answered, self._asked, self._clock, self._example, self._row)
+
+    def _refuse(self, *args: Any, **options: Any) -> Any:
+        raise TypeError("a Prediction cannot be changed; dict(prediction) is a dict of your own")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outputs as Python's values: nested lists, or a value alone; strings are bytes."""
+        from tfs_client.codec.plain_values import as_python
+
+        return {alias: as_python(array) for alias, array in self.items()}
+
+    def to_json(self) -> str:
+        """The outputs as a JSON object of nested lists.
+
+        Floats have the fewest digits that read back as the same value of their dtype. NaN and infinities are ``NaN``,
+        ``Infinity`` and ``-Infinity``, as TensorFlow Serving and Python's json write and read them, though strict JSON
+        has no such numbers. Strings are ``{"b64": "..."}``, for they are bytes.
+
+        Raises EncodeError for complex numbers.
+        """
+        from tfs_client.codec.plain_values import as_json
+
+        return as_json(self)
+
+    def to_pandas(self) -> Any:
+        """The outputs as the columns of a pandas.DataFrame, with a row for each along axis 0.
+
+        Outputs of several axes become columns of arrays, a single value stands in every row, and strings are bytes. A
+        result of ``predict_many`` or a batcher, which has no batch axis, is one row.
+
+        Raises ConfigError without pandas, SignatureError for outputs of different lengths.
+        """
+        from tfs_client.codec.plain_values import as_columns
+
         try:
-            return self._outputs[alias]
-        except KeyError:
-            raise KeyError(f"no output {alias!r}; there are: {', '.join(self._outputs) or 'none'}") from None
-
-    def __contains__(self, alias: object) -> bool:
-        return alias in self._outputs
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._outputs)
-
-    def __len__(self) -> int:
-        return len(self._outputs)
+            import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        except ImportError:
+            raise ConfigError("to_pandas needs the package pandas: pip install pandas") from None
+        columns, count = as_columns(self, row=self._row)
+        return pandas.DataFrame(columns, index=range(count))
 
     @property
     def array(self) -> Array:
         """The only output. Raises SignatureError, which lists the names, when there is not exactly one."""
-        if len(self._outputs) != 1:
-            names = ", ".join(sorted(self._outputs)) or "none"
-            raise SignatureError(f"expected one output, got {len(self._outputs)}: {names}; pick one by its name")
-        return next(iter(self._outputs.values()))
+        if len(self) != 1:
+            names = ", ".join(sorted(self)) or "none"
+            raise SignatureError(f"expected one output, got {len(self)}: {names}; pick one by its name")
+        return next(iter(self.values()))
 
     def __repr__(self) -> str:
         lines = [f"Prediction of {self.model}"]
-        for alias, array in self._outputs.items():
+        for alias, array in self.items():
             shown = np.array2string(array, threshold=12, edgeitems=2, precision=4).replace("\n", " ")
             dtype = "string" if array.dtype.kind == "O" else array.dtype
             lines.append(f"  {alias}: {dtype} {array.shape} {shown if len(shown) <= 100 else shown[:97] + '...'}")
         return "\n".join(lines)
+
+
+def _prediction(
+    outputs: dict[str, Array],
+    answered: ModelSpec,
+    asked: ModelSpec,
+    clock: tuple[float, float, float, float],
+    example: int | None,
+    row: bool,
+) -> Prediction:
+    return Prediction(outputs, answered=answered, asked=asked, clock=clock, example=example, row=row)
+
+
+def _same(array: Array, other: Any) -> bool:
+    """Whether two outputs have the same shape and values."""
+    try:
+        values = np.asarray(other, object if array.dtype.kind == "O" else None)
+    except ValueError:  # ragged
+        return False
+    if values.shape != array.shape or (values.dtype.kind in "OSU") != (array.dtype.kind in "OSU"):
+        return False
+    equal = array == values
+    return bool(np.all(equal | ((array != array) & (values != values)))) if array.size else True
 
 
 class State(enum.IntEnum):

@@ -263,6 +263,13 @@ class Signature:
         return f"{side(self.inputs)} -> {side(self.outputs)}"
 
 
+def takes_strings(signature: Signature) -> str:
+    """The alias of the only required input where that takes a string for each row, as for tf.Examples; else ""."""
+    required = [alias for alias in signature.inputs if alias not in signature.optional]
+    spec = signature.inputs[required[0]] if len(required) == 1 else None
+    return required[0] if spec is not None and spec.row is STRING and len(spec.shape or (None,)) == 1 else ""
+
+
 def _signature(inputs: Any, outputs: Any, method_name: str, optional: frozenset[str]) -> Signature:
     return Signature(inputs, outputs, method_name, optional=optional)
 

@@ -237,7 +237,9 @@ def test_rows_may_know_their_columns(any_client):
     ("arguments", "error", "text"),
     [
         (({"x": [1]},), ConfigError, "expected an iterable of examples, got dict; one mapping of whole arrays is for"),
-        ((Table(),), ConfigError, r"got the table Table, which gives its columns: give its rows, say of df.to_numpy"),
+        ((Table(),), EncodeError, r"got the table Table, which can be read in several ways; .*df\.to_numpy\(dtype\)"),
+        (({1.0, 2.0},), ConfigError, "expected examples in an order, got {1.0, 2.0}; give a list"),
+        ((np.float32(1.0).reshape(()),), ConfigError, "expected examples in an order"),
         (("abc",), ConfigError, "expected an iterable of examples, got str"),
         ((3,), ConfigError, "expected an iterable of examples, got int"),
         (([], {"on_error": "ignore"}), ConfigError, "expected on_error='raise' or 'return', got 'ignore'"),

@@ -177,7 +177,7 @@ DATE = datetime.datetime(2020, 1, 1)
         (pathlib.PurePath("x"), "", "str(path) for its name, or path.read_bytes()"),
         (io.BytesIO(b"x"), "", "file.read()"),
         ({"a": 1}, "", "{'b64': '...'} alone stands for bytes"),
-        ([{"a": 1}], "element 0: ", "takes them serialized, as bytes"),
+        ([{"a": 1}], "element 0: ", "serialized_examples makes tf.Examples"),
         ({1, 2}, "", "send sorted(values)"),
         ((n for n in range(2)), "", "send list(values)"),
         ({1: 2}.values(), "", "send list(values)"),
@@ -187,7 +187,6 @@ DATE = datetime.datetime(2020, 1, 1)
         (Attributes(dense_shape=(1,), indices=[], values=[]), "", "tf.sparse.to_dense(x)"),
         ([Attributes(toarray=None)], "element 0: ", "x.toarray()"),
         (Attributes(row_splits=[]), "", "tensors are not ragged: pad it"),
-        (Attributes(SerializeToString=None), "", "message.SerializeToString()"),
         ([[1, 2], [3]], "", "pad ragged lists, or send them one by one"),
     ],
 )  # fmt: skip

@@ -80,3 +80,22 @@ def test_a_column_that_is_not_there_is_named(predictor):
 
     with pytest.raises(ConfigError, match=r"no column 'weight'; its columns: text"):
         predictor()(pd.DataFrame({"text": ["a"]}))
+
+
+def test_integers_with_gaps_stay_integers_and_only_the_missing_rows_fail(fake_server):
+    import pandas as pd
+
+    vector = TensorSpec("int64", (None,))
+    fake_server.add_model("double", lambda x: 2 * x, inputs={"x": vector}, outputs={"y": vector})
+    frame = pd.DataFrame({"n": pd.Series([1, None, 3], dtype="Int64")}).set_index([[5, 5, 0]])
+    with Predictor(fake_server.target, model="double", inputs={"x": "n"}, on_error="column", timeout=10) as predictor:
+        found = predictor(frame)
+    assert found["y"].tolist() == [2, 0, 6]
+    assert [bool(error) for error in found["error"]] == [False, True, False]
+
+
+def test_a_column_that_is_there_twice_is_refused(predictor):
+    import pandas as pd
+
+    with pytest.raises(ConfigError, match="the batch has more than one column 'text'"):
+        predictor()(pd.DataFrame([["a", "b", 1.0]], columns=["text", "text", "weight"]))

@@ -25,7 +25,6 @@ InFlight = int | Literal["auto"]
 BATCH_SIZE = 32
 IN_FLIGHT = 4
 MAX_DELAY = 3600.0  # seconds
-_OF_TABLES = ("itertuples", "iter_rows", "to_pandas")  # what those of pandas, Polars and Arrow have beside columns
 
 
 class BatchedCalls:
@@ -263,15 +262,16 @@ def checked_delay(seconds: object) -> float:
 
 
 def checked_iterable(examples: Any, kinds: tuple[type, ...]) -> Any:
-    """Something that gives examples. Raises ConfigError."""
+    """Something that gives examples, in its own order. Raises ConfigError; EncodeError for a table."""
+    from tfs_client.codec.containers import refuse_table, rows
+
+    refuse_table(examples)
     if not isinstance(examples, kinds) or isinstance(examples, (str, bytes, Mapping)):
         raise ConfigError(
             f"expected an iterable of examples, got {type(examples).__name__}"
             + ("; one mapping of whole arrays is for predict_batched" if isinstance(examples, Mapping) else "")
         )
-    if hasattr(examples, "columns") and any(hasattr(examples, name) for name in _OF_TABLES):
-        raise ConfigError(
-            f"expected an iterable of examples, got the table {type(examples).__name__}, which gives its columns: give "
-            "its rows, say of df.to_numpy(dtype), or the columns as arrays to predict_batched"
-        )
-    return examples
+    if isinstance(examples, (set, frozenset)) or getattr(examples, "shape", None) == ():
+        raise ConfigError(f"expected examples in an order, got {examples!r}; give a list")
+    # A column of Arrow gives its own scalars when iterated over.
+    return rows(examples) if hasattr(type(examples), "to_pylist") else examples

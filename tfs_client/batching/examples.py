@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfs_client.batching.rows import arrays_of, check_rows
+from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.values import as_array
 from tfs_client.errors import SignatureError
 from tfs_client.results import Prediction
@@ -32,6 +33,7 @@ def example_of(value: Any) -> Example:
 
     Raises EncodeError for what is no tensor.
     """
+    refuse_table(value)
     if isinstance(value, Mapping):
         arrays = arrays_of(value, "input")
         return Example(frozenset((alias, array.dtype, array.shape) for alias, array in arrays.items()), arrays)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfs_client.calls.predict import converted
+from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import Untyped, as_array, read, read_single
 from tfs_client.errors import ConfigError, EncodeError, SignatureError
@@ -28,6 +29,7 @@ class Rows:
     """
 
     def __init__(self, inputs: Any, shared: Mapping[str, Any] | None) -> None:
+        refuse_table(inputs)
         self._shared = converted(shared or {}, read, "shared input")
         self._named = isinstance(inputs, Mapping)
         if not self._named and self._shared:

@@ -18,7 +18,7 @@ from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import ConfigError, DecodeError
 from tfs_client.results import Classification, ClassScore, ModelVersion, Regression
-from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Signatures
+from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Signatures, takes_strings
 
 Message = TypeVar("Message")
 
@@ -52,11 +52,7 @@ class _OnExamples:
             return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
         signature = signatures[name]
         if list(signature.inputs) != ["inputs"]:
-            able = [other for other, spec in signatures.items() if list(spec.inputs) == ["inputs"]]
-            return (
-                f"Signature {name!r} takes tensors, {signature}, not examples: call it with predict. "
-                f"Signatures that take examples: {', '.join(sorted(able)) or 'none'}."
-            )
+            return _of_tensors(name, signatures)
         return ""
 
 
@@ -151,7 +147,10 @@ class MultiInference(GrpcOnly):
     def blame(self, signatures: Signatures) -> str:
         """What the model's signatures say to a refused call."""
         unknown = [name for name in self._tasks if name not in signatures]
-        return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}." if unknown else ""
+        if unknown:
+            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+        of_tensors = [name for name in self._tasks if list(signatures[name].inputs) != ["inputs"]]
+        return _of_tensors(of_tensors[0], signatures) if of_tensors else ""
 
     def read(self, reply: bytes) -> tuple[Classification | Regression, ...]:
         """One result for each task, in their order. Raises DecodeError."""
@@ -167,6 +166,17 @@ class MultiInference(GrpcOnly):
         if len(results) != len(self._tasks):
             raise DecodeError(f"expected {len(self._tasks)} results of MultiInference, got {len(results)}")
         return tuple(results)
+
+
+def _of_tensors(name: str, signatures: Signatures) -> str:
+    """What to do about a signature that classify and regress cannot call."""
+    able = [other for other, spec in signatures.items() if list(spec.inputs) == ["inputs"]]
+    alias = takes_strings(signatures[name])
+    return (
+        f"Signature {name!r} takes tensors, {signatures[name]}, not examples: call it with predict. "
+        f"Signatures that take examples: {', '.join(sorted(able)) or 'none'}."
+        + (f" If {alias!r} is for tf.Examples: predict({{{alias!r}: serialized_examples(examples)}})." if alias else "")
+    )
 
 
 def _input(examples: Any, context: Any) -> bytes:

@@ -18,7 +18,7 @@ from tfs_client.errors import (
     SignatureError,
 )
 from tfs_client.results import Prediction
-from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures
+from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures, takes_strings
 
 
 class Predict:
@@ -56,7 +56,7 @@ class Predict:
             return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
         signature = signatures[name]
         if difference := signature.mismatch(self.arrays(), any_rows=any_rows):
-            return f"By its signature, {difference}."
+            return f"By its signature, {difference}.{self._about_examples(signature)}"
         unknown = [alias for alias in self._outputs if alias not in signature.outputs]
         return f"The signature has the outputs {', '.join(sorted(signature.outputs))}." if unknown else ""
 
@@ -180,6 +180,13 @@ class Predict:
         wanted = {alias: outputs[alias] for alias in self._outputs} if self._outputs else outputs
         answered = ModelSpec(self.spec.name, self.spec.version, None, self.spec.signature or DEFAULT_SIGNATURE)
         return self._prediction(wanted, answered, arrived)
+
+    def _about_examples(self, signature: Signature) -> str:
+        """What to send where the inputs look like the features of examples, and the model takes those serialized."""
+        alias = takes_strings(signature)
+        if not alias or any(name in signature.inputs for name in self._inputs):
+            return ""
+        return f" If {alias!r} is for tf.Examples: {{{alias!r}: serialized_examples(...)}} makes them of features."
 
     def _unreadable(self, error: DecodeError) -> DecodeError:
         return DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}")

@@ -5,41 +5,104 @@ Examples are given as
 - rows: a list with a mapping from feature to value for each example, or with serialized examples;
 - columns: one mapping from feature to values, whose first axis is the example.
 
-A value is a number, text, bytes, or a list, tuple or array of them; None leaves the feature out. Integers and bools
-become an int64_list, floats a float_list, text (as UTF-8) and bytes a bytes_list.
+A value is a number, text, bytes, or a list, tuple or array of them; None leaves the feature out. See ``features`` for
+what becomes of it, and ``containers`` for how rows are found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from tfs_client.codec import varints, wire
-from tfs_client.codec.values import as_array
+from tfs_client.codec import containers, features, wire
+from tfs_client.codec.messages import is_message, message_bytes
+from tfs_client.codec.values import Array
 from tfs_client.errors import DecodeError, EncodeError
-
-_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of Feature
 
 MAX_JOINED = 0x7FFFFFFF  # bytes of all examples, each with the context before it; what one message could hold
 
+_COLUMN = "a column has a value for each example (a single example goes in a list, [{...}]): expected a list or array"
 _FORMS = "a list of mappings, a list of serialized examples, or a mapping from feature to a column"
 
 
-def serialized(examples: Any) -> list[bytes]:
-    """Every example as the bytes of a tf.Example. Raises EncodeError, naming the example and the feature."""
-    if isinstance(examples, Mapping):
-        examples = list(_rows(examples))
-    elif isinstance(examples, (str, bytes)) or not isinstance(examples, Iterable):
-        raise EncodeError(f"expected examples as {_FORMS}, got {type(examples).__name__}")
+def serialized_examples(rows_or_columns: Any, context: Any = None) -> Array:
+    """The tf.Examples that a model takes as one string input: an object array of bytes.
+
+    Models exported by TFX or TF-Ranking have a signature for ``predict`` with a single string input, which parses
+    tf.Examples. ::
+
+        client.predict({"examples": serialized_examples([{"miles": 1.5}, {"miles": 3.0}])})
+
+    Args:
+        rows_or_columns: a list with a mapping from feature to value for each example, serialized examples or messages
+            among them; or one mapping from feature to a column with a value for each example; or a table (of pandas,
+            Polars, Arrow or xarray), whose columns are the features. Integers and bools become int64 features, floats
+            float32 features, text and bytes bytes features; None, and what pandas, Polars or Arrow mark as missing,
+            leaves a feature out.
+        context: for ranking models: the features that all of these examples share, such as those of a query. Several
+            queries are a list with the examples of each, and a list of contexts.
+
+    Returns shape (n,), one tf.Example each. With a context shape (1,), or one for each of several queries: the bytes
+    of an ExampleListWithContext (tensorflow_serving/apis/input.proto). Map entries are sorted, as in protobuf's
+    deterministic serialization, so equal examples have equal bytes.
+
+    Raises EncodeError, naming the example and the feature, for what no example can hold.
+    """
+    if context is None:
+        return _strings(_serialized(rows_or_columns))
+    if not isinstance(context, (list, tuple)):
+        return _strings([_with_context(rows_or_columns, context)])
+    if isinstance(rows_or_columns, Mapping) or containers.is_table(rows_or_columns):
+        raise EncodeError("several contexts need a list with the examples of each query, got one set of columns")
+    queries = _listed(rows_or_columns)
+    if len(queries) != len(context):
+        raise EncodeError(f"expected a context for each query, got {len(queries)} queries and {len(context)} contexts")
     found = []
-    for index, example in enumerate(examples):
+    for index, (examples, own) in enumerate(zip(queries, context, strict=True)):
+        if isinstance(examples, Mapping):  # one example of many values, or many of one value
+            raise EncodeError(f"query {index}: expected a list or table of its examples, got a mapping")
         try:
-            found.append(one(example))
+            found.append(_with_context(examples, own))
         except EncodeError as error:
-            raise EncodeError(f"example {index}: {error}") from error.__cause__
-    return found
+            raise EncodeError(f"query {index}: {error}") from error.__cause__
+    return _strings(found)
+
+
+def serialized_sequence_examples(feature_lists: Any, context: Any = None) -> Array:
+    """The tf.SequenceExamples that a model takes as one string input: an object array of bytes of shape (n,).
+
+    ::
+
+        serialized_sequence_examples(
+            [{"clicks": [[3, 5], [7]], "page": ["home", "cart"]}],  # of two steps; clicks has several values in one
+            context=[{"country": "NZ"}],
+        )
+
+    Args:
+        feature_lists: a list with a mapping from feature to its steps for each example; or one mapping from feature to
+            a column with the steps of each example, or a table of such columns. Each step is a value as in
+            ``serialized_examples``; None is a step without values, and None instead of the steps leaves a feature out.
+            Serialized SequenceExamples and messages are taken as they are.
+        context: the features of each example that are no sequences, as rows or columns likewise; None for none. It may
+            also stand beside the sequences: ``[{"context": {...}, "feature_lists": {...}}]``.
+
+    Raises EncodeError, naming the example and the feature, for what no example can hold.
+    """
+    bodies = _each(feature_lists, _one_sequence, _sequence_columns)
+    if context is None:
+        return _strings(bodies)
+    heads = _each(context, lambda own: b"" if own is None else one(own), _example_columns)
+    if len(heads) != len(bodies):
+        raise EncodeError(f"expected a context for each example, got {len(bodies)} examples and {len(heads)} contexts")
+    return _strings([head + body for head, body in zip(heads, bodies, strict=True)])
+
+
+def serialized(examples: Any) -> list[bytes]:
+    """Every example of a call as the bytes of a tf.Example. Raises EncodeError, naming the example and the feature."""
+    containers.refuse_table(examples)
+    return _serialized(examples)
 
 
 def one(example: Any) -> bytes:
@@ -48,68 +111,102 @@ def one(example: Any) -> bytes:
         return example
     if isinstance(example, Mapping):
         return write(example)
-    if hasattr(example, "SerializeToString"):
-        data: bytes = example.SerializeToString()
-        return data
-    raise EncodeError(f"expected a mapping from feature to value, or a tf.Example, got {type(example).__name__}")
+    if is_message(type(example)):
+        return message_bytes(example)
+    hint = "; a row of a frame is row.to_dict()" if hasattr(type(example), "to_dict") else ""
+    raise EncodeError(f"expected a mapping from feature to value, or a tf.Example, got {type(example).__name__}{hint}")
 
 
-def _rows(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    lengths = {}
-    for name, column in columns.items():
-        if isinstance(column, (str, bytes)) or not hasattr(column, "__len__") or getattr(column, "shape", None) == ():
-            raise EncodeError(
-                f"feature {name!r}: a column has a value for each example, got {type(column).__name__}; "
-                "a single example goes in a list: [{...}]"
-            )
-        lengths[name] = len(column)
-    if len(set(lengths.values())) > 1:
-        raise EncodeError(f"expected columns of one length, got {lengths}")
-    for index in range(next(iter(lengths.values()), 0)):
-        yield {name: column[index] for name, column in columns.items()}
-
-
-def write(features: Mapping[str, Any]) -> bytes:
+def write(example: Mapping[str, Any]) -> bytes:
     """A tf.Example of these features."""
-    entries = []
-    for name, value in features.items():
-        if value is None:
-            continue
+    return wire.delimited(1, features.write_features(example))
+
+
+def _serialized(examples: Any) -> list[bytes]:
+    return _each(examples, one, _example_columns)
+
+
+def _each(
+    examples: Any, each: Callable[[Any], bytes], by_columns: Callable[[dict[str, containers.Rows], int], list[bytes]]
+) -> list[bytes]:
+    """The bytes of every example, given as rows or as columns."""
+    if isinstance(examples, Mapping) or containers.is_table(examples):
+        columns, count = _columns(examples)
+        return by_columns(columns, count)
+    found = []
+    for index, example in enumerate(_listed(examples)):
         try:
-            feature = _feature(value)
+            found.append(each(example))
+        except EncodeError as error:
+            raise EncodeError(f"example {index}: {error}") from error.__cause__
+    return found
+
+
+def _listed(examples: Any) -> containers.Rows:
+    if isinstance(examples, (str, bytes)) or not isinstance(examples, Iterable):
+        raise EncodeError(f"expected examples as {_FORMS}, got {type(examples).__name__}")
+    return containers.rows(examples)
+
+
+def _columns(examples: Any) -> tuple[dict[str, containers.Rows], int]:
+    """Columns of one length, and that length."""
+    found = {}
+    for name, column in (containers.columns(examples) if containers.is_table(examples) else examples).items():
+        try:
+            found[name] = containers.rows(column, _COLUMN)
         except EncodeError as error:
             raise EncodeError(f"feature {name!r}: {error}") from error.__cause__
-        entry = wire.delimited(1, wire.utf8(name, "a feature's name")) + wire.delimited(2, feature)
-        entries.append(wire.delimited(1, entry))
-    return wire.delimited(1, b"".join(entries))
+    lengths = {name: len(column) for name, column in found.items()}
+    if len(set(lengths.values())) > 1:
+        raise EncodeError(f"expected columns of one length, got {lengths}")
+    return found, next(iter(lengths.values()), 0)
 
 
-def _feature(value: Any) -> bytes:
-    array = as_array(value).reshape(-1)
-    kind = array.dtype.kind
-    if kind in "OSU":
-        values = [wire.utf8(item, "text") if isinstance(item, str) else item for item in array.tolist()]
-        return wire.delimited(_BYTES_LIST, b"".join(wire.delimited(1, item) for item in values))
-    if kind == "f":
-        if not array.size:  # an empty list has no kind of its own; it is a feature without values
-            return b""
-        with np.errstate(over="raise"):
-            try:
-                floats = array.astype("<f4")
-            except FloatingPointError:
-                raise EncodeError("an example holds float32; expected floats that fit it") from None
-        return wire.delimited(_FLOAT_LIST, wire.delimited(1, floats.tobytes()))
-    if kind not in "biu" or (kind == "u" and array.size and int(array.max()) >> 63):
-        raise EncodeError(f"an example holds int64, float32 and bytes, got {array.dtype}")
-    return wire.delimited(_INT64_LIST, wire.delimited(1, varints.encode(array.astype(np.int64))))
+def _example_columns(columns: Mapping[str, containers.Rows], count: int) -> list[bytes]:
+    return [wire.delimited(1, body) for body in features.write_columns(columns, count)]
+
+
+def _sequence_columns(columns: Mapping[str, containers.Rows], count: int) -> list[bytes]:
+    rows = ({name: column[index] for name, column in columns.items()} for index in range(count))
+    return _each(list(rows), _one_sequence, _sequence_columns)
+
+
+def _one_sequence(example: Any) -> bytes:
+    """A SequenceExample: of a mapping from feature to steps, or of one with a context and feature_lists."""
+    if not isinstance(example, Mapping):
+        return one(example)
+    if set(example) <= {"context", "feature_lists"} and any(isinstance(part, Mapping) for part in example.values()):
+        context, lists = example.get("context"), example.get("feature_lists") or {}
+        head = b"" if context is None else write(context)
+    else:
+        head, lists = b"", example
+    return head + wire.delimited(2, features.write_lists(lists))
+
+
+def _with_context(examples: Any, context: Any) -> bytes:
+    """An ExampleListWithContext."""
+    try:
+        shared = one(context)
+    except EncodeError as error:
+        raise EncodeError(f"context: {error}") from error.__cause__
+    return _listed_with(_serialized(examples), shared)
+
+
+def _listed_with(examples: Iterable[bytes], context: bytes) -> bytes:
+    return b"".join(wire.delimited(1, example) for example in examples) + wire.delimited(2, context)
+
+
+def _strings(values: list[bytes]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def write_input(examples: Iterable[bytes], context: bytes | None = None) -> bytes:
     """An Input message (tensorflow_serving/apis/input.proto): the examples, with a context if they share one."""
-    body = b"".join(wire.delimited(1, example) for example in examples)
     if context is None:
-        return wire.delimited(1, body)
-    return wire.delimited(2, body + wire.delimited(2, context))
+        return wire.delimited(1, b"".join(wire.delimited(1, example) for example in examples))
+    return wire.delimited(2, _listed_with(examples, context))
 
 
 def read_input(data: bytes) -> list[bytes]:

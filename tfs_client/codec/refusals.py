@@ -150,14 +150,12 @@ def _scalar(value: Any) -> str:
         return "send str(path) for its name, or path.read_bytes() for what is in the file"
     if isinstance(value, io.IOBase):
         return "send what is in the file: file.read()"
-    if hasattr(value, "SerializeToString"):
-        return "send a message as bytes: message.SerializeToString()"
     return ""
 
 
 def _collection(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{'b64': '...'} alone stands for bytes; a model that reads tf.Examples takes them serialized, as bytes"
+        return "serialized_examples makes tf.Examples of mappings; {'b64': '...'} alone stands for bytes"
     if isinstance(value, Set):
         return "a set has no order: send sorted(values)"
     if isinstance(value, (bytearray, memoryview, array_module.array)):

@@ -1,4 +1,6 @@
-"""String tensors: arrays of objects whose elements are text, bytes, or ``{"b64": "..."}`` for bytes as in REST.
+"""String tensors: arrays of objects whose elements are text or bytes, or stand for bytes.
+
+``{"b64": "..."}`` stands for bytes as in REST, and a protobuf message, such as a tf.Example, for its serialized form.
 
 Both encoders, the wire's and JSON's, take their strings from here, so they refuse the same elements with the same text.
 """
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec.messages import is_message, message_bytes
 from tfs_client.codec.refusals import at, refused
 from tfs_client.errors import EncodeError
 
@@ -20,7 +23,7 @@ WANTED = "str or bytes in an object array"
 
 
 def checked(array: Array) -> Array:
-    """An object array whose elements are str and bytes: the same, or a copy with the bytes of base64 objects.
+    """An object array whose elements are str and bytes: the same, or a copy with the bytes that elements stand for.
 
     Raises EncodeError, which names the first element that is neither, or that UTF-8 cannot hold.
     """
@@ -28,7 +31,7 @@ def checked(array: Array) -> Array:
     if _all_plain(values):
         return array
     found = _elements(values, array.shape)
-    if not any(isinstance(value, Mapping) for value in values):
+    if all(isinstance(value, (str, bytes)) for value in values):
         return array
     whole = np.empty(len(values), object)
     whole[:] = found
@@ -54,6 +57,13 @@ def flat_bytes(array: Array) -> list[bytes]:
     except UnicodeEncodeError:
         pass  # said below, with the element's index
     return [value.encode() if isinstance(value, str) else value for value in _elements(values, array.shape)]
+
+
+def standing_for(value: Any) -> bytes | None:
+    """The bytes that a base64 object or a message stands for; None for anything else. Raises EncodeError."""
+    if is_base64(value):
+        return from_base64(value)
+    return message_bytes(value) if is_message(type(value)) else None
 
 
 def is_base64(value: Any) -> bool:
@@ -100,6 +110,8 @@ def _elements(values: list[Any], shape: tuple[int, ...]) -> list[str | bytes]:
             found.append(_text(value, index))
         elif is_base64(value):
             found.append(from_base64(value, index))
+        elif is_message(type(value)):
+            found.append(message_bytes(value))
         else:
             raise refused(value, index, wanted=WANTED)
     return found

@@ -114,8 +114,8 @@ def _read(values: Any) -> Array | Untyped:
         raise EncodeError("None is no tensor; leave the input out, or send an empty array")
     if isinstance(values, _PYTHON):
         return _from_python(values)
-    if strings.is_base64(values):
-        return _object(strings.from_base64(values), ())
+    if (text := strings.standing_for(values)) is not None:
+        return _object(text, ())
     found = foreign.read(values)
     return _checked(found) if isinstance(found, np.ndarray) else _read(found)
 
@@ -192,8 +192,8 @@ def _each_read(value: Any, index: tuple[int, ...]) -> Any:
 def _element(value: Any) -> Any:
     if value is None:
         raise refused(value)
-    if strings.is_base64(value):
-        return strings.from_base64(value)
+    if (text := strings.standing_for(value)) is not None:
+        return text
     found = foreign.read(value)
     return _checked(found) if isinstance(found, np.ndarray) else found
 

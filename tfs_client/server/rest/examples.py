@@ -83,7 +83,7 @@ def _feature(name: str, value: Any) -> Any:
             raise InvalidArgumentError(f"Unexpected element type in feature: {name} expecting type: {kinds[0]}")
         found.append(_read(item))
     if not kinds:
-        return np.empty(0, np.float32)  # a feature without values is one without a kind
+        return []  # a feature without values is one without a kind
     if kinds[0] == BYTES:
         return found
     with np.errstate(over="ignore", under="ignore"):  # what is too large becomes infinite

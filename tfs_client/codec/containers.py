@@ -1,0 +1,203 @@
+"""Rows of containers, by position: lists, arrays, columns and tables of pandas, Polars, Arrow and xarray, generators.
+
+Only this module looks into a container that a user passes. Indexing one would go wrong: a pandas Series is indexed by
+label and a frame by column, so a sorted frame would give its rows in another order. None of those packages is imported;
+containers are recognised by what their classes have, for instances of pandas answer to the names of columns as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec.values import read
+from tfs_client.errors import EncodeError
+
+Array = np.ndarray[Any, Any]
+Rows = Sequence[Any] | Array
+
+# Of pandas, Polars, Arrow, Spark, and frames that are yet to be computed.
+_OF_TABLES = ("itertuples", "iter_rows", "to_pandas", "toPandas", "collect")
+_OF_COLUMNS = ("to_pylist", "to_list", "isna")  # Arrow; Polars; pandas
+_OF_ARRAYS = ("__array__", "__dlpack__", "__array_interface__")
+_ONE_VALUE = (str, bytes, bytearray, int, float, complex, Mapping)
+
+# How to say what a table means: its columns by name, its rows by name, one array.
+_PANDAS = "dict(df)", "df.to_dict('records')", "df.to_numpy(dtype)"
+_POLARS = "df.to_dict()", "df.to_dicts()", "df.to_numpy()"
+_ARROW = "dict(zip(table.column_names, table.columns))", "table.to_pylist()", "numpy.column_stack(table.columns)"
+_XARRAY = "dict(ds)", "ds.to_dataframe().to_dict('records')", "ds.to_dataframe().to_numpy(dtype)"
+
+
+def is_table(value: Any) -> bool:
+    """Whether this is a table: columns with names, such as a frame of pandas or Polars, an Arrow table, a Dataset."""
+    kind = type(value)
+    if hasattr(kind, "columns"):
+        return any(hasattr(kind, name) for name in _OF_TABLES)
+    return hasattr(kind, "data_vars")
+
+
+def refuse_table(value: Any) -> None:
+    """Raise EncodeError for a table as the whole of a call's inputs or examples, naming what to give instead.
+
+    Nothing in a table says whether its columns are inputs by name or one axis of a single input.
+    """
+    if is_table(value):
+        columns, rows, array = _ways(type(value))
+        raise EncodeError(
+            f"expected inputs or examples, got the table {type(value).__name__}, which can be read in several ways; "
+            f"give its columns by name, {columns}; its rows by name, {rows}; or one array of rows and columns, {array}"
+        )
+
+
+def rows(values: Any, want: str = "expected a list or array") -> Rows:
+    """The rows of a container, in its order: a list, a tuple, a range, or an array with at least one axis.
+
+    A generator is read to its end. A table gives one row for each of its rows. Rows that are marked as missing are
+    None: pandas' NA, nulls of Polars and Arrow, and NaN in a column of text. NaN among numbers is a value and stays.
+
+    Args:
+        want: how the error for what has no rows begins.
+
+    Raises EncodeError for what has no rows, no order, or values that no array can hold.
+    """
+    kind = type(values)
+    if isinstance(values, (list, tuple)):
+        return _unmarked(values)
+    if isinstance(values, np.ndarray):
+        return _of_array(values, want)
+    if is_table(values):
+        return _of_table(values)
+    if isinstance(values, _ONE_VALUE):
+        raise EncodeError(f"{want}, got {kind.__name__}")
+    if isinstance(values, (set, frozenset)):
+        raise EncodeError(f"a {kind.__name__} has no order; give a list, such as sorted(values)")
+    if hasattr(kind, "__array__") and isinstance(values.dtype if hasattr(kind, "dtype") else None, np.dtype):
+        return _of_array(_array(values), want)  # pandas on numpy, xarray, JAX
+    if any(hasattr(kind, name) for name in _OF_COLUMNS):  # with types that numpy does not have
+        return _of_column(values, want)
+    if isinstance(values, memoryview) or any(hasattr(kind, name) for name in _OF_ARRAYS):
+        found = read(values)
+        return _of_array(found if isinstance(found, np.ndarray) else found.array, want)
+    if isinstance(values, Iterable):
+        return _unmarked(list(values))
+    raise EncodeError(f"{want}, got {kind.__name__}")
+
+
+def plain(value: Any) -> Any:
+    """A container as its ``rows``, so that numpy reads it by position; arrays and single values as they are."""
+    kind = type(value)
+    if isinstance(value, (np.ndarray, np.generic, *_ONE_VALUE)) and not is_table(value):
+        return value
+    if any(hasattr(kind, name) for name in _OF_COLUMNS) or is_table(value):
+        return rows(value)
+    if isinstance(value, Iterable) and not any(hasattr(kind, name) for name in _OF_ARRAYS):
+        return rows(value)
+    return value
+
+
+def missing(value: Any) -> bool:
+    """Whether this stands for a value that is not there."""
+    return value is None or type(value).__name__ == "NAType"
+
+
+def columns(table: Any) -> dict[str, Any]:
+    """The columns of a table by name. Raises EncodeError for a name that repeats, and tables that are not in memory."""
+    found: dict[str, Any] = {}
+    for name, column in _named(table):
+        if name in found:
+            raise EncodeError(f"expected columns of different names, got {name!r} twice")
+        found[name] = column
+    return found
+
+
+def _named(table: Any) -> list[tuple[Any, Any]]:
+    kind = type(table)
+    if hasattr(kind, "iloc"):  # pandas; names may repeat
+        return [(name, table.iloc[:, index]) for index, name in enumerate(table.columns)]
+    if hasattr(kind, "get_columns"):  # Polars
+        return [(column.name, column) for column in table.get_columns()]
+    if hasattr(kind, "to_pylist"):  # Arrow
+        return [(name, table.column(index)) for index, name in enumerate(table.schema.names)]
+    if hasattr(kind, "data_vars"):  # xarray
+        named = [(name, table[name]) for name in table.data_vars]
+        if len(axes := {column.dims[:1] for _, column in named}) > 1:
+            raise EncodeError(f"expected variables along one first dimension, got {sorted(axes)}")
+        return named
+    raise EncodeError(f"expected a table in memory, got {kind.__name__}; collect or compute it first")
+
+
+def _ways(kind: type) -> tuple[str, str, str]:
+    if hasattr(kind, "data_vars"):
+        return _XARRAY
+    if hasattr(kind, "to_pylist"):
+        return _ARROW
+    return _POLARS if hasattr(kind, "to_dicts") or hasattr(kind, "collect_schema") else _PANDAS
+
+
+def _of_array(array: Array, want: str) -> Rows:
+    if isinstance(array, np.ma.MaskedArray):
+        raise EncodeError("a masked array does not say what its masked values are; fill it: array.filled(value)")
+    if not array.ndim:
+        raise EncodeError(f"{want}, got an array without axes")
+    if array.dtype.kind in "Mm":
+        raise EncodeError(DATES)
+    return _unmarked(array.tolist()) if array.dtype.kind == "O" and array.ndim == 1 else array
+
+
+def _of_table(table: Any) -> Rows:
+    """A row for each row of a table, with the values of all columns; their names do not matter."""
+    parts = [rows(column) for _, column in _named(table)]
+    arrays = [part for part in parts if isinstance(part, np.ndarray) and part.ndim == 1]
+    if parts and len(arrays) == len(parts) and len({array.dtype for array in arrays}) == 1:
+        return np.stack(arrays, axis=1)
+    if not parts:
+        return [()] * len(table)
+    return list(zip(*(part.tolist() if isinstance(part, np.ndarray) else part for part in parts), strict=True))
+
+
+def _of_column(values: Any, want: str) -> Rows:
+    """A column of a kind that can mark rows as missing. numpy would make floats, with NaN, of integers with such."""
+    kind = type(values)
+    complete = not hasattr(kind, "to_list")
+    if hasattr(kind, "null_count"):  # Arrow's attribute, a method of Polars
+        count = values.null_count
+        complete = (count() if callable(count) else count) == 0
+    elif hasattr(kind, "isna"):
+        marks = np.asarray(values.isna())
+        complete = not marks.any() or hasattr(values.dtype, "fill_value")  # a sparse column's NaN is a value
+        if not complete:
+            return [None if mark else value for value, mark in zip(values, marks.tolist(), strict=True)]
+    if complete and hasattr(kind, "__array__") and (array := _array(values)).dtype.kind in "biufMm":
+        return _of_array(array, want)
+    for name in ("to_pylist", "to_list"):
+        if hasattr(kind, name):
+            return _unmarked(getattr(values, name)())
+    return _unmarked(list(values))
+
+
+def _array(values: Any) -> Array:
+    try:
+        return np.asarray(values)
+    except Exception as error:  # whatever the container's own code raises
+        raise EncodeError(f"expected rows that numpy can read, got {type(values).__name__}: {error}") from error
+
+
+def _unmarked(values: Sequence[Any]) -> Sequence[Any]:
+    """Rows with None for those that pandas marks as missing: by NA, or by NaN in a column of text."""
+    kinds = set(map(type, values))
+    text = any(issubclass(kind, (str, bytes)) for kind in kinds)
+    if any(kind.__name__ == "NAType" or (text and issubclass(kind, float)) for kind in kinds):
+        return [
+            None if missing(value) or (text and isinstance(value, float) and value != value) else value
+            for value in values
+        ]
+    return values
+
+
+DATES = (
+    "dates and times are neither numbers nor text; say which is meant: numbers, such as "
+    "column.astype('datetime64[s]').astype('int64'), or text, such as column.astype(str)"
+)

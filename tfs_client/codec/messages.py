@@ -1,0 +1,27 @@
+"""Protobuf messages where strings are wanted: tf.Examples and their like, from any package, as their bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfs_client.errors import EncodeError
+
+
+def is_message(kind: type) -> bool:
+    """Whether instances of this class are protobuf messages, ours or those of another package."""
+    return hasattr(kind, "SerializeToString")
+
+
+def message_bytes(message: Any) -> bytes:
+    """The bytes of a message.
+
+    Raises EncodeError for a TensorProto, which is a tensor itself and not a string, and for a message that cannot be
+    serialized.
+    """
+    if message.DESCRIPTOR.full_name == "tensorflow.TensorProto":
+        raise EncodeError("expected values, got a TensorProto; tfs_client.make_ndarray reads it as an array")
+    try:
+        data: bytes = message.SerializeToString()
+    except Exception as error:  # protobuf's own class is not imported for this
+        raise EncodeError(f"a message of type {type(message).__name__} cannot be serialized: {error}") from error
+    return data

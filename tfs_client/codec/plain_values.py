@@ -1,0 +1,87 @@
+"""Arrays as values of Python, as JSON, and as columns of a table, for those who take the outputs elsewhere."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfs_client.codec import json_text
+from tfs_client.errors import EncodeError, SignatureError
+
+Array = np.ndarray[Any, Any]
+
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def plain(array: Array) -> Array:
+    """The same values in a dtype of numpy's own: ml-dtypes' floats as float32, quantized integers as integers."""
+    if array.dtype.fields is not None:
+        bare: Array = array[next(iter(array.dtype.fields))]
+        return bare
+    if array.dtype.type.__module__.startswith("ml_dtypes"):
+        return array.astype(np.int8 if array.dtype.name.startswith(("int", "uint")) else np.float32)
+    return array
+
+
+def as_python(array: Array) -> Any:
+    """Nested lists of Python's values; a value alone for an array without axes."""
+    return plain(array).tolist()
+
+
+def as_json(outputs: Mapping[str, Array]) -> str:
+    """An object of nested lists. Raises EncodeError for complex numbers. See ``Prediction.to_json``."""
+    members = [f"{json_text.dumps(alias).decode()}: {_json(array, alias)}" for alias, array in outputs.items()]
+    return "{" + ", ".join(members) + "}"
+
+
+def as_columns(outputs: Mapping[str, Array], *, row: bool) -> tuple[dict[str, Any], int]:
+    """Columns that a table of ``count`` rows can have, and that count; ``row``: all of it is one row.
+
+    Raises SignatureError for outputs of different lengths.
+    """
+    arrays = {alias: plain(array) for alias, array in outputs.items()}
+    lengths = {alias: len(array) for alias, array in arrays.items() if array.ndim and not row}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{alias!r} {length}" for alias, length in lengths.items())
+        raise SignatureError(
+            f"expected outputs of one length along axis 0, got {listed}; choose some of them with outputs=[...]"
+        )
+    count = next(iter(lengths.values()), 1)
+    return {alias: _column(array, count, alone=alias not in lengths) for alias, array in arrays.items()}, count
+
+
+def _column(array: Array, count: int, *, alone: bool) -> Array:
+    if array.ndim == (0 if alone else 1):
+        return np.array(np.broadcast_to(array, count))  # a copy, which can be changed
+    column = np.empty(count, object)
+    for index in range(count):
+        column[index] = np.array(array if alone else array[index])
+    return column
+
+
+def _json(array: Array, alias: str) -> str:
+    array = plain(array)
+    kind = array.dtype.kind
+    if kind == "c":
+        raise EncodeError(f"output {alias!r}: JSON has no complex numbers; send array.real and array.imag")
+    if kind == "O":
+        texts = [_base64(value) for value in array.reshape(-1).tolist()]
+    elif kind == "f":
+        texts = [_NOT_FINITE.get(text, text) for text in array.reshape(-1).astype(str).tolist()]
+    else:
+        texts = [str(value) for value in array.reshape(-1).tolist()]
+        if kind == "b":
+            texts = [text.lower() for text in texts]
+    for axis in reversed(range(array.ndim)):
+        size, groups = array.shape[axis], math.prod(array.shape[:axis])
+        texts = ["[" + ", ".join(texts[at * size : (at + 1) * size]) + "]" for at in range(groups)]
+    return texts[0]
+
+
+def _base64(value: str | bytes) -> str:
+    data = value.encode() if isinstance(value, str) else value
+    return '{"b64": "' + b64encode(data).decode() + '"}'
