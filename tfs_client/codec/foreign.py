@@ -16,7 +16,7 @@ import numpy as np
 from tfs_client.codec import nullable
 from tfs_client.codec.dtypes import BY_NAME
 from tfs_client.codec.refusals import at, refused
-from tfs_client.errors import EncodeError
+from tfs_client.errors import EncodeError, TFServingError
 
 Array = np.ndarray[Any, Any]
 
@@ -99,7 +99,10 @@ def _narrow(values: Any) -> Array | None:
     row = BY_NAME.get(name.removeprefix("torch.")) if name.startswith("torch.") else None
     if row is None or not row.extra:
         return None
-    dtype = row.dtype  # raises TFServingError without ml_dtypes
+    try:
+        dtype = row.dtype
+    except TFServingError as error:  # ml_dtypes is missing
+        raise EncodeError(f"{error}; or send tensor.float()") from None
     same_size = getattr(sys.modules["torch"], {1: "uint8", 2: "int16"}[dtype.itemsize])
     found: Array = np.asarray(values.view(same_size)).view(dtype)
     return found

@@ -13,7 +13,6 @@ import numbers
 import os
 import reprlib
 from collections.abc import Iterable, Mapping, Set
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -142,10 +141,10 @@ def _scalar(value: Any) -> str:
         return "send a date as a number, e.g. value.timestamp(), or as text: value.isoformat()"
     if isinstance(value, (datetime.timedelta, np.datetime64, np.timedelta64)):
         return "send a time as a number, e.g. value.total_seconds() or value.astype('int64')"
-    if isinstance(value, (Decimal, numbers.Rational)) and not isinstance(value, numbers.Integral):
-        return "send float(value), or str(value) to keep every digit"
-    if isinstance(value, numbers.Number):
+    if isinstance(value, (bool, int, float, complex, np.number, np.bool_)):
         return "numbers need a dtype: values.astype('float32'); as text: values.astype(str)"
+    if isinstance(value, numbers.Number):  # decimals, fractions
+        return "send float(value), or str(value) to keep every digit"
     if isinstance(value, os.PathLike):
         return "send str(path) for its name, or path.read_bytes() for what is in the file"
     if isinstance(value, io.IOBase):

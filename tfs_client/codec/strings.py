@@ -7,7 +7,6 @@ Both encoders, the wire's and JSON's, take their strings from here, so they refu
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +72,8 @@ def is_base64(value: Any) -> bool:
 
 def from_base64(value: Mapping[str, Any], index: tuple[int, ...] = ()) -> bytes:
     """The bytes of ``{"b64": "..."}``: the standard alphabet, padding or not. Raises EncodeError."""
+    from base64 import b64decode  # here, for few programs send it
+
     text = value["b64"]
     try:
         raw = text.encode("ascii") if isinstance(text, str) else bytes(memoryview(text))

@@ -136,10 +136,10 @@ def observe(observer: Observer | None, call: ServedCall) -> None:
 
 def finite(timeout: float | None) -> float | None:
     """A time limit as gRPC has it; None where there is none."""
-    return timeout if timeout is not None and timeout < UNLIMITED else None
+    return timeout if timeout is not None and timeout < _FOR_EVER else None
 
 
-UNLIMITED = 10 * 365 * 24 * 3600.0  # seconds; gRPC writes no deadline as one far away
+_FOR_EVER = 10 * 365 * 24 * 3600.0  # seconds; gRPC writes no deadline as one far away
 
 
 class Recording:

@@ -62,10 +62,9 @@ class CallLog:
             while True:
                 due = [call for call in self._running.values() if _is_due(call)]
                 waiting = [call.remaining() for call in due if not self._expired_now(call)]
-                left = min([*waiting, end - time.monotonic()])
-                if not waiting or left <= 0:
+                if not waiting or time.monotonic() > end:
                     return
-                self._changed.wait(left)
+                self._changed.wait(max(min(waiting), 0.001))
 
     def _expired_now(self, call: ServedCall) -> bool:
         if call.remaining() > 0:
