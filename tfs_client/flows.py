@@ -8,12 +8,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from tfs_client.calls import BlamableCall, RestCall
 from tfs_client.calls.health import CheckHealth
 from tfs_client.calls.metadata import GetModelMetadata
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.codec.model_spec import ModelSpec
+from tfs_client.codec.snapshots import snapshot
 from tfs_client.defaults import Asked, described
 from tfs_client.errors import (
     CallError,
@@ -56,6 +59,15 @@ class Flows:
         self._target = target
         self._age = age
         self._signatures: dict[Any, tuple[Signatures, float]] = {}  # by model, version and label; when they were seen
+
+    def handed_over(self, inputs: Any, asked: Asked) -> Any:
+        """The inputs of a prediction that goes on while its caller does, and may refill its arrays: copies, unless
+        the request is written before anything is waited for.
+        """
+        at_once = self.exchange.writes_at_once and not (asked.validate or asked.cast) and isinstance(inputs, Mapping)
+        if at_once and all(type(values) is np.ndarray for values in inputs.values()):
+            return inputs
+        return snapshot(inputs)
 
     def predict(self, inputs: Any, asked: Asked, outputs: Sequence[str] = ()) -> Flow[Prediction]:
         """Run a model; a single value gets its name and dtype from the signature first."""

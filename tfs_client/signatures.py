@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfs_client.codec.dtypes import STRING, DType, find, row_of
-from tfs_client.codec.values import as_array
+from tfs_client.codec.values import Untyped, as_array
 from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError
 
 PREDICT = "tensorflow/serving/predict"
@@ -187,7 +187,8 @@ class Signature:
         required = [alias for alias in self.inputs if alias not in self.optional]
         if len(required) != 1:
             names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in sorted(required)) or "none"
-            raise SignatureError(f"expected inputs by name, got one {type(values).__name__}; the inputs are: {names}")
+            kind = "value" if isinstance(values, Untyped) else type(values).__name__
+            raise SignatureError(f"expected inputs by name, got one {kind}; the inputs are: {names}")
         alias = required[0]
         return {alias: self.inputs[alias].cast(values, alias)}
 

@@ -32,8 +32,8 @@ class Scene:
 
     def call(self, value, now=0.0, limit=None):
         example = example_of({"x": np.asarray(value, np.float32)})
-        caller = Caller(example, Future(), math.inf if limit is None else now + limit, limit)
-        self.collector.add(caller, now)
+        caller = Caller(Future(), math.inf if limit is None else now + limit, limit)
+        self.collector.add(caller, example, now)
         return caller.future
 
     def requests(self, now=0.0):

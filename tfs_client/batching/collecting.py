@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfs_client.batching.examples import Example, stacked, taken_apart
+from tfs_client.batching.batch_buffer import BatchBuffer, BatchMemory, Row, inputs
+from tfs_client.batching.examples import Example, contained, taken_apart
 from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
@@ -24,18 +25,18 @@ class Caller:
     """A call that shares a request with others.
 
     Attributes:
-        example: its row.
         future: where its outcome goes.
         deadline: when it must be done; infinity for no limit.
         limit: the same in seconds from its beginning, for error texts.
+        row: its example's place, once it was added.
         sent: whether the row is, or has been, under way.
         over: whether an outcome is on its way to the future, though no request has ended.
     """
 
-    example: Example
     future: Future[Prediction] | Any
     deadline: float
     limit: float | None
+    row: Row | None = None
     sent: bool = False
     over: bool = False
 
@@ -110,6 +111,7 @@ class Collector:
         self._shared = shared
         self._gathering: Gathering[Caller] = Gathering(batch_size, max_delay)
         self._pipeline: Pipeline[list[Caller]] = Pipeline(pace, batch_size, alone=True)
+        self._memory = BatchMemory()
         self._callers: set[Caller] = set()  # who have no outcome yet
         self._soonest = math.inf  # none of their deadlines is sooner
         self._outcomes: list[Outcome] = []
@@ -120,11 +122,18 @@ class Collector:
         """Whether nobody waits for anything."""
         return not self._gathering and self._pipeline.idle
 
-    def add(self, caller: Caller, now: float) -> None:
-        """Another caller."""
+    def add(self, caller: Caller, example: Example, now: float) -> None:
+        """Another caller, whose example is copied. Raises EncodeError where there is no memory for it."""
+        first = self._gathering.first(example.kind)
+        with contained():
+            if first is not None and first.row is not None:
+                buffer = first.row.buffer
+            else:
+                buffer = BatchBuffer(self._gathering.batch_size, self._memory)
+            caller.row = buffer.append(example)
         self._callers.add(caller)
         self._soonest = min(self._soonest, caller.deadline)
-        batch = self._gathering.add(caller.example.kind, caller, now)
+        batch = self._gathering.add(example.kind, caller, now)
         if batch is not None:
             self._pipeline.add(batch)
 
@@ -150,7 +159,7 @@ class Collector:
 
     def inputs(self, request: Request) -> Any:
         """What is sent. Raises TFServingError for rows that make no request."""
-        return stacked([caller.example for caller in request.job.rows], self._shared)
+        return inputs([caller.row for caller in request.job.rows if caller.row is not None], self._shared)
 
     def ended(self, end: Ended, now: float) -> None:
         """A request has ended: its callers have their outcomes, or wait again."""

@@ -44,7 +44,8 @@ class Predict:
     def write(self, join: predict.Join = predict.plain_join) -> bytes:
         """The request. Raises EncodeError, naming the input, for values that are no tensor."""
         self._started = perf_counter()
-        request = predict.write_request(self.spec, self.arrays(), self._outputs, join=join)
+        self._inputs = arrays = self.arrays()  # ``blame`` compares what was sent, whatever became of the mapping
+        request = predict.write_request(self.spec, arrays, self._outputs, join=join)
         self._written = perf_counter()
         return request
 
