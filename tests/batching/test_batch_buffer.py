@@ -139,7 +139,7 @@ def test_a_row_for_which_there_is_no_memory_leaves_the_others_as_they_are():
     memory._known = 1
     buffer = BatchBuffer(4, memory)
     rows = [buffer.append(example_of({"a": 1, "b": np.float64(2)}))]
-    with pytest.raises(MemoryError):
+    with pytest.raises(EncodeError, match="MemoryError: no more"):
         buffer.append(example_of({"a": 3.5, "b": np.float64(4)}))
     found = inputs(rows, {})
     assert (found["a"].array.tolist(), found["a"].array.dtype) == ([1], np.int64)

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfs_client.batching.examples import Example
+from tfs_client.batching.examples import Example, unreadable
 from tfs_client.codec.snapshots import Read, array_of
 from tfs_client.codec.values import Array, Untyped
 from tfs_client.errors import SignatureError
 
 RESERVE = 1 << 24  # bytes for an input of a batch at first; the pages of what stays empty take no memory
+MOST = 1 << 28  # bytes that are reserved at once because an earlier batch needed as much
 
 
 class BatchMemory:
@@ -37,6 +38,10 @@ class BatchMemory:
     def __init__(self) -> None:
         self._known = RESERVE
 
+    def buffer(self, rows: int) -> BatchBuffer:
+        """A buffer for so many rows."""
+        return BatchBuffer(rows, self)
+
     def reserve(self, row: Array, rows: int) -> Array:
         """An array for rows like this one: for so many, or for as many as are sane to begin with."""
         fits = max(1, self._known // max(1, row.nbytes))
@@ -48,7 +53,7 @@ class BatchMemory:
         room = 2 * len(array)
         found = np.empty((min(room, rows) if rows > len(array) else room, *array.shape[1:]), array.dtype)
         found[:used] = array[:used]
-        self._known = max(self._known, found.nbytes)
+        self._known = max(self._known, min(found.nbytes, MOST))
         return found
 
 
@@ -80,23 +85,26 @@ class BatchBuffer:
         self.named = False
 
     def append(self, example: Example) -> Row:
-        """Copy a row to the end."""
+        """Copy a row to the end. Raises EncodeError where there is no memory for it."""
         index, value = self._count, example.value
         self.named = isinstance(value, dict)
         values: Mapping[str, Read] = value if isinstance(value, dict) else {"": value}
-        for alias, found in values.items():
-            column = self._columns.get(alias)
-            if column is None:
-                column = self._columns[alias] = _Column(found, self._rows, self._memory)
-            column.put(index, found)
+        try:
+            for alias, found in values.items():
+                column = self._columns.get(alias)
+                if column is None:
+                    column = self._columns[alias] = _Column(found, self._rows, self._memory)
+                column.put(index, found)
+        except Exception as error:
+            raise unreadable(error) from error
         self._count += 1
         return Row(self, index)
 
     def taken(self, indexes: Sequence[int]) -> dict[str, Read]:
         """Some of the rows, by alias: views where they are consecutive."""
         first = indexes[0]
-        consecutive = all(index == first + offset for offset, index in enumerate(indexes))
-        which = slice(first, first + len(indexes)) if consecutive else list(indexes)
+        end = first + len(indexes)
+        which = slice(first, end) if list(indexes) == list(range(first, end)) else list(indexes)
         return {alias: column.taken(which, indexes) for alias, column in self._columns.items()}
 
 

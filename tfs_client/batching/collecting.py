@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfs_client.batching.batch_buffer import BatchBuffer, BatchMemory, Row, inputs
-from tfs_client.batching.examples import Example, contained, taken_apart
+from tfs_client.batching.batch_buffer import BatchMemory, Row, inputs
+from tfs_client.batching.examples import Example, taken_apart
 from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
@@ -25,18 +25,18 @@ class Caller:
     """A call that shares a request with others.
 
     Attributes:
+        row: its example's place.
         future: where its outcome goes.
         deadline: when it must be done; infinity for no limit.
         limit: the same in seconds from its beginning, for error texts.
-        row: its example's place, once it was added.
         sent: whether the row is, or has been, under way.
         over: whether an outcome is on its way to the future, though no request has ended.
     """
 
+    row: Row
     future: Future[Prediction] | Any
     deadline: float
     limit: float | None
-    row: Row | None = None
     sent: bool = False
     over: bool = False
 
@@ -122,15 +122,12 @@ class Collector:
         """Whether nobody waits for anything."""
         return not self._gathering and self._pipeline.idle
 
-    def add(self, caller: Caller, example: Example, now: float) -> None:
+    def add(self, example: Example, future: Future[Prediction] | Any, limit: float | None, now: float) -> None:
         """Another caller, whose example is copied. Raises EncodeError where there is no memory for it."""
         first = self._gathering.first(example.kind)
-        with contained():
-            if first is not None and first.row is not None:
-                buffer = first.row.buffer
-            else:
-                buffer = BatchBuffer(self._gathering.batch_size, self._memory)
-            caller.row = buffer.append(example)
+        buffer = first.row.buffer if first else self._memory.buffer(self._gathering.batch_size)
+        row = buffer.append(example)
+        caller = Caller(row, future, math.inf if limit is None else now + limit, limit)
         self._callers.add(caller)
         self._soonest = min(self._soonest, caller.deadline)
         batch = self._gathering.add(example.kind, caller, now)
@@ -159,7 +156,7 @@ class Collector:
 
     def inputs(self, request: Request) -> Any:
         """What is sent. Raises TFServingError for rows that make no request."""
-        return inputs([caller.row for caller in request.job.rows if caller.row is not None], self._shared)
+        return inputs([caller.row for caller in request.job.rows], self._shared)
 
     def ended(self, end: Ended, now: float) -> None:
         """A request has ended: its callers have their outcomes, or wait again."""

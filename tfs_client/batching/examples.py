@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from tfs_client.batching.rows import check_rows
 from tfs_client.codec.snapshots import Read, array_of, read_bare, read_named
 from tfs_client.codec.values import Untyped
-from tfs_client.errors import EncodeError, TFServingError
+from tfs_client.errors import EncodeError
 from tfs_client.results import Prediction
 
 Array = np.ndarray[Any, Any]
@@ -34,25 +33,23 @@ class Example(NamedTuple):
 def example_of(value: Any) -> Example:
     """A row from what a caller gave: a mapping from input alias to array-like, or one array-like.
 
-    Raises EncodeError for what is no tensor.
+    Raises EncodeError for what is no tensor, whatever its conversion raises.
     """
-    with contained():
+    try:
         if isinstance(value, Mapping):
             found = read_named(value, "input")
             return Example(frozenset((alias, *_kind(values)) for alias, values in found.items()), found)
         bare = read_bare(value)
         return Example(_kind(bare), bare)
-
-
-@contextmanager
-def contained() -> Iterator[None]:
-    """Whatever one example raises is an error of its own: EncodeError where it is none of this package's."""
-    try:
-        yield
-    except TFServingError:
+    except EncodeError:
         raise
     except Exception as error:
-        raise EncodeError(f"the example cannot be read: {type(error).__name__}: {error}") from error
+        raise unreadable(error) from error
+
+
+def unreadable(error: Exception) -> EncodeError:
+    """The error of an example for one that is none of this package's, such as a lack of memory."""
+    return EncodeError(f"the example cannot be read: {type(error).__name__}: {error}")
 
 
 def _kind(values: Read) -> tuple[Hashable, tuple[int, ...]]:

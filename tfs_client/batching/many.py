@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from tfs_client.batching.batch_buffer import BatchBuffer, BatchMemory, Row, inputs
-from tfs_client.batching.examples import Example, contained, example_of, taken_apart
+from tfs_client.batching.batch_buffer import BatchMemory, Row, inputs
+from tfs_client.batching.examples import Example, example_of, taken_apart
 from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
@@ -108,9 +108,8 @@ class Many:
 
     def _appended(self, example: Example) -> Row:
         first = self._gathering.first(example.kind)
-        with contained():
-            buffer = first.row.buffer if first else BatchBuffer(self._gathering.batch_size, self._memory)
-            return buffer.append(example)
+        buffer = first.row.buffer if first else self._memory.buffer(self._gathering.batch_size)
+        return buffer.append(example)
 
     def _next_job(self) -> Job[list[Numbered]] | None:
         now = self._clock()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_client import forks
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
-from tfs_client.batching.collecting import Caller, Collector, Outcome, Request
+from tfs_client.batching.collecting import Collector, Outcome, Request
 from tfs_client.batching.examples import example_of
 from tfs_client.batching.pace import pace_of
 from tfs_client.batching.pipeline import Job
@@ -179,11 +179,10 @@ class MicroBatcher:
         row = example_of(example)
         now = time.monotonic()
         future: Future[Prediction] = Future()
-        caller = Caller(future, math.inf if limit is None else now + limit, limit)
         with self._changed:
             if self._closed:
                 raise ClosedError(f"{self!r} was closed")
-            self._collector.add(caller, row, now)
+            self._collector.add(row, future, limit, now)
         self._turn()
         return future
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
-from tfs_client.batching.collecting import Caller, Collector, Request
+from tfs_client.batching.collecting import Collector, Request
 from tfs_client.batching.examples import example_of
 from tfs_client.batching.micro import IN_FLIGHT, shown
 from tfs_client.batching.pace import pace_of
@@ -117,7 +117,7 @@ class AsyncMicroBatcher:
             self._loop, self._alarm = loop, None
         now = time.monotonic()
         future: asyncio.Future[Prediction] = loop.create_future()
-        self._collector.add(Caller(future, math.inf if limit is None else now + limit, limit), row, now)
+        self._collector.add(row, future, limit, now)
         self._turn()
         return future
 
