@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,10 +21,19 @@ DTYPES = st.sampled_from(["f4", ">f8", "i8", "u1", "?", "c8", "O", "S3"])
 SHAPES = st.sampled_from([(), (1,), (0,), (3, 2)])
 
 
+class Row(NamedTuple):
+    buffer: BatchBuffer
+    at: int
+
+
+def append(buffer, example):
+    return Row(buffer, buffer.append(example_of(example)))
+
+
 def appended(examples, rows=8, memory=None):
     """The rows of examples, all of one kind, in one buffer."""
     buffer = BatchBuffer(rows, memory or BatchMemory())
-    return [buffer.append(example_of(example)) for example in examples]
+    return [append(buffer, example) for example in examples]
 
 
 def filled(number, dtype, shape):
@@ -42,7 +52,7 @@ def test_any_rows_in_any_order_are_what_stacking_gives(data, count, expected, dt
     buffer, rows = BatchBuffer(expected, memory), []
     for example in originals:
         scratch = {alias: np.array(value) for alias, value in example.items()}
-        rows.append(buffer.append(example_of(scratch)))
+        rows.append(append(buffer, scratch))
         scratch["x"][...] = b"" if dtype in ("O", "S3") else 0  # the caller's again
         scratch["k"][...] = -1
     kept = data.draw(st.lists(st.sampled_from(range(count)), min_size=1, unique=True))
@@ -64,7 +74,7 @@ def test_python_numbers_are_sent_exactly_and_integers_as_integers_where_they_are
     for value in values:
         example = example_of({"x": value})
         group = groups.setdefault(example.kind, (BatchBuffer(4, BatchMemory()), []))
-        group[1].append((value, group[0].append(example)))
+        group[1].append((value, Row(group[0], group[0].append(example))))
     for _, pairs in groups.values():
         chosen = data.draw(st.lists(st.sampled_from(pairs), min_size=1, max_size=8))
         found = inputs([row for _, row in chosen], {})["x"]
@@ -98,9 +108,9 @@ def test_what_was_given_out_stays_as_it_was_while_the_buffer_grows():
     memory = BatchMemory()
     memory._known = 1
     buffer = BatchBuffer(2, memory)
-    rows = [buffer.append(example_of(np.float32(number))) for number in range(2)]
+    rows = [append(buffer, np.float32(number)) for number in range(2)]
     early = inputs(rows, {})
-    rows += [buffer.append(example_of(np.float32(number))) for number in range(2, 50)]
+    rows += [append(buffer, np.float32(number)) for number in range(2, 50)]
     assert early.tolist() == [0, 1]
     assert inputs(rows, {}).tolist() == list(range(50))
 
@@ -138,7 +148,7 @@ def test_a_row_for_which_there_is_no_memory_leaves_the_others_as_they_are():
     memory = Scarce()
     memory._known = 1
     buffer = BatchBuffer(4, memory)
-    rows = [buffer.append(example_of({"a": 1, "b": np.float64(2)}))]
+    rows = [append(buffer, {"a": 1, "b": np.float64(2)})]
     with pytest.raises(EncodeError, match="MemoryError: no more"):
         buffer.append(example_of({"a": 3.5, "b": np.float64(4)}))
     found = inputs(rows, {})

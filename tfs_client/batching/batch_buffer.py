@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from tfs_client.codec.snapshots import Read, array_of
 from tfs_client.codec.values import Array, Untyped
 from tfs_client.errors import SignatureError
 
-RESERVE = 1 << 24  # bytes for an input of a batch at first; the pages of what stays empty take no memory
+RESERVE = 1 << 26  # bytes for an input of a batch at first; the pages of what stays empty take no memory
 MOST = 1 << 28  # bytes that are reserved at once because an earlier batch needed as much
 
 
@@ -57,16 +57,16 @@ class BatchMemory:
         return found
 
 
-class Row(NamedTuple):
-    """A row's place.
+class Row(Protocol):
+    """What stands for a row, and knows its place."""
 
-    Attributes:
-        buffer: where it is.
-        at: which row of it, from 0.
-    """
+    @property
+    def buffer(self) -> BatchBuffer:
+        """Where it is."""
 
-    buffer: BatchBuffer
-    at: int
+    @property
+    def at(self) -> int:
+        """Which row of the buffer it is, from 0."""
 
 
 class BatchBuffer:
@@ -80,25 +80,26 @@ class BatchBuffer:
     def __init__(self, rows: int, memory: BatchMemory) -> None:
         self._rows = rows
         self._memory = memory
-        self._columns: dict[str, _Column] = {}
+        self._columns: dict[str, _Arrays | _Numbers] = {}
         self._count = 0
         self.named = False
 
-    def append(self, example: Example) -> Row:
-        """Copy a row to the end. Raises EncodeError where there is no memory for it."""
-        index, value = self._count, example.value
-        self.named = isinstance(value, dict)
+    def append(self, example: Example) -> int:
+        """Copy a row to the end; its place. Raises EncodeError where there is no memory for it."""
+        index, value, columns = self._count, example.value, self._columns
         values: Mapping[str, Read] = value if isinstance(value, dict) else {"": value}
         try:
+            if not index:
+                self.named = values is value
+                for alias, found in values.items():
+                    kind = _Numbers if isinstance(found, Untyped) else _Arrays
+                    columns[alias] = kind(array_of(found), self._rows, self._memory)
             for alias, found in values.items():
-                column = self._columns.get(alias)
-                if column is None:
-                    column = self._columns[alias] = _Column(found, self._rows, self._memory)
-                column.put(index, found)
+                columns[alias].put(index, found)
         except Exception as error:
             raise unreadable(error) from error
-        self._count += 1
-        return Row(self, index)
+        self._count = index + 1
+        return index
 
     def taken(self, indexes: Sequence[int]) -> dict[str, Read]:
         """Some of the rows, by alias: views where they are consecutive."""
@@ -108,39 +109,50 @@ class BatchBuffer:
         return {alias: column.taken(which, indexes) for alias, column in self._columns.items()}
 
 
-class _Column:
-    """The values of one input.
+class _Arrays:
+    """The rows of an input whose dtype is known."""
 
-    Python's integers and floats share a column, for most of them are for the same input of floats. Integers go with
-    floats as floats only when they are sent together with them; examples.py lets in none that a float cannot hold.
-    """
-
-    def __init__(self, first: Read, rows: int, memory: BatchMemory) -> None:
-        array = array_of(first)
+    def __init__(self, first: Array, rows: int, memory: BatchMemory) -> None:
         self._rows = rows
         self._memory = memory
-        self._untyped = isinstance(first, Untyped)
-        self._array = memory.reserve(array, rows)
-        self._dtype = array.dtype  # of the first row
-        self._others: set[int] = set()  # rows that came in another dtype
+        self._array = memory.reserve(first, rows)
 
-    def put(self, index: int, found: Read) -> None:
+    def put(self, index: int, row: Any) -> None:
         """Copy a row to its place."""
-        row = array_of(found)
         if index == len(self._array):
             self._array = self._memory.larger(self._array, index, self._rows)
-        if row.dtype.kind == "f" and self._array.dtype.kind == "i":
-            self._array = self._array.astype(row.dtype)
         self._array[index, ...] = row  # the ellipsis copies an object's only element, not the array around it
-        if row.dtype == self._dtype:
+
+    def taken(self, which: Any, indexes: Sequence[int]) -> Read:
+        """Some of the rows."""
+        found: Array = self._array[which]
+        return found
+
+
+class _Numbers(_Arrays):
+    """The rows of an input that are Python's numbers.
+
+    Integers and floats share an array, for most of them are for the same input of floats. Integers become floats only
+    where they are sent together with some; examples.py lets in none that a float cannot hold.
+    """
+
+    def __init__(self, first: Array, rows: int, memory: BatchMemory) -> None:
+        super().__init__(first, rows, memory)
+        self._dtype = first.dtype
+        self._others: set[int] = set()  # rows that came in another dtype than the first
+
+    def put(self, index: int, row: Any) -> None:
+        array = array_of(row)
+        if array.dtype.kind == "f" and self._array.dtype.kind == "i":
+            self._array = self._array.astype(array.dtype)
+        super().put(index, array)
+        if array.dtype == self._dtype:
             self._others.discard(index)  # of a row that could not be appended
         else:
             self._others.add(index)
 
     def taken(self, which: Any, indexes: Sequence[int]) -> Read:
         array: Array = self._array[which]
-        if not self._untyped:
-            return array
         if self._dtype != array.dtype or self._others:  # floats, some of which came as integers
             floats = self._others if self._dtype.kind == "i" else set(indexes) - self._others
             if floats.isdisjoint(indexes):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfs_client.batching.batch_buffer import BatchMemory, Row, inputs
+from tfs_client.batching.batch_buffer import BatchBuffer, BatchMemory, inputs
 from tfs_client.batching.examples import Example, taken_apart
 from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
@@ -25,7 +25,7 @@ class Caller:
     """A call that shares a request with others.
 
     Attributes:
-        row: its example's place.
+        buffer, at: where its example is.
         future: where its outcome goes.
         deadline: when it must be done; infinity for no limit.
         limit: the same in seconds from its beginning, for error texts.
@@ -33,7 +33,8 @@ class Caller:
         over: whether an outcome is on its way to the future, though no request has ended.
     """
 
-    row: Row
+    buffer: BatchBuffer
+    at: int
     future: Future[Prediction] | Any
     deadline: float
     limit: float | None
@@ -125,9 +126,8 @@ class Collector:
     def add(self, example: Example, future: Future[Prediction] | Any, limit: float | None, now: float) -> None:
         """Another caller, whose example is copied. Raises EncodeError where there is no memory for it."""
         first = self._gathering.first(example.kind)
-        buffer = first.row.buffer if first else self._memory.buffer(self._gathering.batch_size)
-        row = buffer.append(example)
-        caller = Caller(row, future, math.inf if limit is None else now + limit, limit)
+        buffer = first.buffer if first else self._memory.buffer(self._gathering.batch_size)
+        caller = Caller(buffer, buffer.append(example), future, math.inf if limit is None else now + limit, limit)
         self._callers.add(caller)
         self._soonest = min(self._soonest, caller.deadline)
         batch = self._gathering.add(example.kind, caller, now)
@@ -156,7 +156,7 @@ class Collector:
 
     def inputs(self, request: Request) -> Any:
         """What is sent. Raises TFServingError for rows that make no request."""
-        return inputs([caller.row for caller in request.job.rows], self._shared)
+        return inputs(request.job.rows, self._shared)
 
     def ended(self, end: Ended, now: float) -> None:
         """A request has ended: its callers have their outcomes, or wait again."""

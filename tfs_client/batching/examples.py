@@ -38,7 +38,7 @@ def example_of(value: Any) -> Example:
     try:
         if isinstance(value, Mapping):
             found = read_named(value, "input")
-            return Example(frozenset((alias, *_kind(values)) for alias, values in found.items()), found)
+            return Example(frozenset([(alias, *_kind(values)) for alias, values in found.items()]), found)
         bare = read_bare(value)
         return Example(_kind(bare), bare)
     except EncodeError:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from tfs_client.batching.batch_buffer import BatchMemory, Row, inputs
+from tfs_client.batching.batch_buffer import BatchBuffer, BatchMemory, inputs
 from tfs_client.batching.examples import Example, example_of, taken_apart
 from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
@@ -31,10 +31,11 @@ class Plan(NamedTuple):
 
 
 class Numbered(NamedTuple):
-    """An example's place in the source, and its row."""
+    """An example's place in the source, and its row's in a batch."""
 
     number: int
-    row: Row
+    buffer: BatchBuffer
+    at: int
 
 
 class Many:
@@ -97,19 +98,19 @@ class Many:
         number, self._read = self._read, self._read + 1
         try:
             example = example_of(answer)
-            row = self._appended(example)
+            row = self._appended(number, example)
         except TFServingError as error:
             self._outcomes.put(number, _of_example(error, number))
             return True
-        batch = self._gathering.add(example.kind, Numbered(number, row), self._clock())
+        batch = self._gathering.add(example.kind, row, self._clock())
         if batch is not None:
             self._pipeline.add(batch)
         return True
 
-    def _appended(self, example: Example) -> Row:
+    def _appended(self, number: int, example: Example) -> Numbered:
         first = self._gathering.first(example.kind)
-        buffer = first.row.buffer if first else self._memory.buffer(self._gathering.batch_size)
-        return buffer.append(example)
+        buffer = first.buffer if first else self._memory.buffer(self._gathering.batch_size)
+        return Numbered(number, buffer, buffer.append(example))
 
     def _next_job(self) -> Job[list[Numbered]] | None:
         now = self._clock()
@@ -121,7 +122,7 @@ class Many:
 
     def _begin(self, job: Job[list[Numbered]]) -> BatchFlow[None]:
         try:
-            found = inputs([row.row for row in job.rows], self._plan.shared)
+            found = inputs(job.rows, self._plan.shared)
         except TFServingError as error:
             self._inbox.append(Ended(job, None, error))
             return

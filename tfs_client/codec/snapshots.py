@@ -46,7 +46,15 @@ def read_named(inputs: Mapping[str, Any], what: str, *, own: bool = False) -> di
 
     Raises EncodeError, which names the input, whatever a value's conversion raises.
     """
-    return {alias: _named(alias, values, what, own) for alias, values in inputs.items()}
+    found: dict[str, Read] = {}
+    for alias, values in inputs.items():
+        try:
+            found[alias] = owned(read(values), values) if own else read(values)
+        except EncodeError as error:
+            raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
+        except Exception as error:  # from the object itself, such as its __array__
+            raise EncodeError(f"{what} {alias!r}: {type(error).__name__}: {error}") from error
+    return found
 
 
 def array_of(found: Read) -> Array:
@@ -56,16 +64,6 @@ def array_of(found: Read) -> Array:
 
 def _copied(array: Array, values: Any) -> Array:
     return array if type(values) in _FRESH else array.copy()
-
-
-def _named(alias: str, values: Any, what: str, own: bool) -> Read:
-    try:
-        found = read(values)
-        return owned(found, values) if own else found
-    except EncodeError as error:
-        raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
-    except Exception as error:  # from the object itself, such as its __array__
-        raise EncodeError(f"{what} {alias!r}: {type(error).__name__}: {error}") from error
 
 
 def _kept(values: Any, reader: Any) -> Any:
