@@ -58,9 +58,11 @@ bench: $(VENV)/.dev  ## the benchmarks that need no peer; figures are printed
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/scale.py
 
-test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and tensorflow-serving-api, in an environment of their own
+test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and others, and asyncio in uvloop, in an environment of their own
 	bash scripts/fetch_nginx.sh
 	TFS_NGINX=$$(test -d $(PEERS)/nginx && echo $(PEERS)/nginx || true) $(PEERS)/bin/python -m pytest -m peer
+	TFS_TEST_LOOP=uvloop $(PEERS)/bin/python -m pytest -m "not peer" --numprocesses auto --dist loadfile \
+		tests/test_*.py tests/batching tests/contract tests/transports
 
 test-matrix: $(VENV)/.dev  ## the base tests with each major version of protobuf
 	$(BIN)/python scripts/test_matrix.py

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,7 +21,26 @@ from tfs_client.testing import FakeServer
 # Peer tests import TensorFlow inside; this module needs it to say what it tests. Other peers fail without it, aloud.
 collect_ignore = [] if find_spec("tensorflow") else ["codec/test_tensors_peer.py"]
 
+# "uvloop" makes asyncio's tests, and only those, run in uvloop's event loops (`make test-peers`).
+LOOP = os.environ.get("TFS_TEST_LOOP", "")
+
 Handler = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if LOOP:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on; nothing else reaches asyncio.run
+            asyncio.set_event_loop_policy(import_module(LOOP).EventLoopPolicy())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if LOOP:
+        found: dict[bool, list[pytest.Item]] = {True: [], False: []}
+        for item in items:
+            found["aio" in item.nodeid or hasattr(getattr(item, "module", None), "asyncio")].append(item)
+        items[:] = found[True]
+        config.hook.pytest_deselected(items=found[False])
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from tfs_client.batching.calls import AsyncBatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
+from tfs_client.codec.snapshots import snapshot
 from tfs_client.codec.values import are_arrays
 from tfs_client.defaults import aliases
 from tfs_client.errors import CallError
@@ -114,10 +115,14 @@ class AsyncPredictClient(AsyncBatchedCalls):
         validate: bool | Unset = UNSET,
         cast: bool | Unset = UNSET,
     ) -> Prediction:
-        """Awaited twin of ``PredictClient.predict``."""
+        """The asyncio version of ``PredictClient.predict``.
+
+        Inputs may be changed once the coroutine has first run, as a task does soon: what is sent is what they were.
+        """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
         if not self._direct or not are_arrays(inputs) or asked.validate or asked.cast:
-            return await self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
+            flows = self._performer.flows
+            return await self._performer.run(flows.predict(flows.handed_over(inputs, asked), asked, aliases(outputs)))
         # The way most calls go is the flow's in a straight line: between cold caches its generators would take as long
         # as reading the reply does (benchmarks/overhead.py).
         call = Predict(asked.spec, inputs, aliases(outputs))
@@ -133,9 +138,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
         performer.flows.follow(prediction)
         return prediction
 
-    async def predict_future(self, inputs: Inputs, **options: Any) -> Prediction:
-        """The coroutine of ``predict``: await it, or make a task of it."""
-        return await self.predict(inputs, **options)
+    def predict_future(self, inputs: Inputs, **options: Any) -> Coroutine[Any, Any, Prediction]:
+        """The coroutine of ``predict``: await it, or make a task of it. The inputs are copied at once."""
+        return self.predict(snapshot(inputs), **options)
 
     async def classify(
         self,
@@ -190,10 +195,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> dict[str, Classification | Regression]:
         """Awaited twin of ``PredictClient.multi_inference``."""
         asked = self._asked(model, version, label, None, timeout, metadata, compression)
-        results = await self._performer.run(
-            self._performer.flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked)
-        )
-        return dict(zip(tasks, results, strict=True))
+        call = MultiInference(asked.spec, examples, tasks, context)
+        results = await self._performer.run(self._performer.flows.on_examples(call, asked))
+        return dict(zip(call.tasks, results, strict=True))
 
     async def signatures(
         self,

@@ -203,9 +203,10 @@ class PredictClient(BatchedCalls):
         that brings all answers: they should be short, and wait for no other future. ``predict`` works in them, while
         the batch calls raise ConfigError. Over REST a few threads make the calls, and one under way cannot be
         cancelled. What keeps the first message from being sent raises here; what happens later is raised by
-        ``result()``.
+        ``result()``. Inputs may be changed as soon as this has returned: what is sent is what they were.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
+        inputs = self._performer.flows.handed_over(inputs, asked)
         return self._performer.begin(self._performer.flows.predict(inputs, asked, aliases(outputs)))
 
     def classify(
@@ -275,10 +276,9 @@ class PredictClient(BatchedCalls):
         Returns a result for each signature. One that fails fails the whole call.
         """
         asked = self._asked(model, version, label, None, timeout, metadata, compression)
-        results = self._performer.run(
-            self._performer.flows.on_examples(MultiInference(asked.spec, examples, tasks, context), asked)
-        )
-        return dict(zip(tasks, results, strict=True))
+        call = MultiInference(asked.spec, examples, tasks, context)
+        results = self._performer.run(self._performer.flows.on_examples(call, asked))
+        return dict(zip(call.tasks, results, strict=True))
 
     def signatures(
         self,

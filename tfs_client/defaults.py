@@ -145,6 +145,8 @@ class Defaults:
                 raise TypeError(f"unexpected option {name!r}; there are: {', '.join(CallOptions.__annotations__)}")
         found = dict(options)
         found["outputs"] = aliases(options.get("outputs", ()))
+        if found.get("metadata"):
+            found["metadata"] = checked_metadata(found["metadata"])  # a copy
         replace(self, request_id=False).asked(**{name: found[name] for name in found if name != "outputs"})
         return found
 

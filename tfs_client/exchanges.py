@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
 from tfs_client.calls import Call, RestCall
@@ -49,11 +49,14 @@ class Exchange(Protocol):
     """How calls are made.
 
     Attributes:
-        join: makes requests of their parts.
-        rest: whether calls go over REST.
+        join: makes requests of gRPC of their parts.
+        give_back: takes one that will not be sent.
+        rest: whether calls go over REST. Over gRPC a Predict request is written before the first step, so that its
+            inputs may be changed from then on.
     """
 
     join: Join
+    give_back: Callable[[bytes], object]
     rest: bool
 
     def send(self, call: RestCall[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
@@ -65,6 +68,10 @@ class Exchange(Protocol):
 
 def _sendable(token: object) -> bool:
     return isinstance(token, str) and token != "" and token.isascii() and token.isprintable()
+
+
+def _plain(request: bytes) -> None:
+    """A request in memory of its own is not given back."""
 
 
 class _Credentials:
@@ -94,16 +101,19 @@ class GrpcExchange:
 
     def __init__(self, token: Token | None, join: Join = plain_join) -> None:
         self.join = join
+        self.give_back: Callable[[bytes], object] = _plain
         self._credentials = _Credentials(token) if token is not None else None
 
     def send(self, call: Call[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
-        """Make a call."""
-        pairs = asked.metadata
+        """Make a call. The request is written first: while a token is awaited the caller may change its arrays."""
+        request, pairs = call.write(self.join), asked.metadata
         if self._credentials is not None:
-            pairs = yield from self._credentials.pairs(asked)
-        return call.read(
-            (yield Send(call.path, call.write(self.join), asked.deadline, pairs, asked.compression, wait_for_ready))
-        )
+            try:
+                pairs = yield from self._credentials.pairs(asked)
+            except BaseException:
+                self.give_back(request)
+                raise
+        return call.read((yield Send(call.path, request, asked.deadline, pairs, asked.compression, wait_for_ready)))
 
     def predict(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
         """Make a Predict call; on the wire tensors say what they are."""
@@ -117,6 +127,7 @@ class RestExchange:
 
     def __init__(self, connection: Connection, token: Token | None, form: str) -> None:
         self.join: Join = plain_join
+        self.give_back: Callable[[bytes], object] = _plain
         self._row = FORMS[form]
         self._credentials = _Credentials(token)
         self._retry = connection.retry

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tfs_client.calls import BlamableCall, RestCall
 from tfs_client.calls.health import CheckHealth
 from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.predict import Predict, converted
+from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
 from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import read, read_single
+from tfs_client.codec.snapshots import snapshot
+from tfs_client.codec.values import are_arrays, converted, read, read_single
 from tfs_client.defaults import Asked, described
 from tfs_client.errors import (
     CallError,
@@ -52,6 +53,16 @@ class Flows:
         self._target = target
         self._known = known
         self.follow = known.follow
+
+    def handed_over(self, inputs: Any, asked: Asked) -> Any:
+        """The inputs of a prediction that goes on while its caller does, and may refill its arrays: copies, unless
+        the request is written before anything is waited for.
+        """
+        if type(inputs) is not dict:
+            refuse_table(inputs)
+        # Over REST signatures come first, and what does not fit is written a second time.
+        at_once = not (self.exchange.rest or asked.validate or asked.cast) and are_arrays(inputs)
+        return inputs if at_once else snapshot(inputs)
 
     def predict(self, inputs: Any, asked: Asked, outputs: Sequence[str] = ()) -> Flow[Prediction]:
         """Run a model; what has no name or no dtype gets it from the signature first.

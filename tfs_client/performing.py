@@ -106,6 +106,7 @@ class Performer:
 
         transport = GrpcTransport(self._settings.connection)
         self.flows.exchange.join = transport.join
+        self.flows.exchange.give_back = transport.give_back
         return transport
 
     def _abandon(self) -> tuple[Any, ...]:

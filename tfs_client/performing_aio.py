@@ -61,6 +61,7 @@ class AsyncPerformer:
 
             self.transport = GrpcAioTransport(self._settings.connection)
             self.flows.exchange.join = self.transport.join
+            self.flows.exchange.give_back = self.transport.give_back
         return self.transport
 
     async def close(self) -> None:

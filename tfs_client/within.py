@@ -1,8 +1,9 @@
-"""within: await something, but not longer than some seconds."""
+"""Time in event loops: await something, but not longer than some seconds."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -30,3 +31,10 @@ async def within(awaitable: Awaitable[Result], seconds: float | None) -> Result:
         if inner.cancelled():
             raise TimeoutError
     return inner.result()
+
+
+def whole_milliseconds(seconds: float) -> float:
+    """Seconds for ``call_later``, rounded up: other loops than asyncio's own count milliseconds, and would call at once
+    for less than half of one, again and again until the moment has come.
+    """
+    return math.ceil(seconds * 1000) / 1000

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import Future
 
 import numpy as np
 import pytest
 from simulated import FULL
 
-from tfs_client.batching.collecting import Caller, Collector
+from tfs_client.batching.collecting import Collector
 from tfs_client.batching.examples import example_of
 from tfs_client.batching.pace import Fixed
 from tfs_client.batching.steps import Ended
@@ -32,9 +31,9 @@ class Scene:
 
     def call(self, value, now=0.0, limit=None):
         example = example_of({"x": np.asarray(value, np.float32)})
-        caller = Caller(example, Future(), math.inf if limit is None else now + limit, limit)
-        self.collector.add(caller, now)
-        return caller.future
+        future = Future()
+        self.collector.add(example, future, limit, now)
+        return future
 
     def requests(self, now=0.0):
         found = list(self.collector.requests(now))

@@ -253,6 +253,57 @@ def test_nobody_hangs_whatever_happens(run):
     run(main, max_batch_size=8, max_delay=0.001)
 
 
+class CoarseLoop(asyncio.SelectorEventLoop):
+    """A loop that is not asyncio's: it counts milliseconds, and its timer handles can be cancelled and nothing else."""
+
+    class Handle:
+        def __init__(self, handle):
+            self._handle = handle
+
+        def cancel(self):
+            self._handle.cancel()
+
+    timers = 0
+
+    def time(self):
+        return int(super().time() * 1000) / 1000
+
+    def call_later(self, delay, callback, *args, context=None):
+        self.timers += 1
+        if round(delay * 1000) <= 0:
+            return self.Handle(self.call_soon(callback, *args, context=context))
+        return self.Handle(
+            super().call_at(super().time() + round(delay * 1000) / 1000, callback, *args, context=context)
+        )
+
+    def call_at(self, when, callback, *args, context=None):
+        return self.call_later(when - self.time(), callback, *args, context=context)
+
+
+@pytest.mark.parametrize("target", ["target", "rest_url"])
+def test_it_works_in_loops_that_are_not_asyncios_own(models, target):
+    async def caller(batcher, index):
+        chance = random.Random(index)
+        for number in range(20):
+            await asyncio.sleep(chance.random() * 0.01)
+            assert value(await batcher.predict(example(100 * index + number))) == 2 * (100 * index + number)
+
+    async def main():
+        async with (
+            AsyncPredictClient(getattr(models, target), model="picky", timeout=PATIENCE) as client,
+            AsyncMicroBatcher(client, max_delay=0.0053) as batcher,
+        ):
+            await asyncio.gather(*(caller(batcher, index) for index in range(16)))
+
+    loop = CoarseLoop()
+    try:
+        loop.run_until_complete(main())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+    assert loop.timers < 10 * 16 * 20  # it does not ask again and again whether a request is due
+
+
 def test_bad_arguments_are_explained(models):
     async def main():
         async with AsyncPredictClient(models.target, model="picky") as client:

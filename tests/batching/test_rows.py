@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfs_client.batching.examples import example_of, stacked, taken_apart
+from tfs_client.batching.examples import taken_apart
 from tfs_client.batching.rows import Rejoined, Rows
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import Untyped
@@ -41,7 +41,7 @@ def test_parts_in_any_order_are_put_together_in_order(count, sizes, chance):
     chance.shuffle(parts)
     for part in parts:
         inputs = rows.part(part)
-        assert inputs["k"].typed() == 7
+        assert inputs["k"].array == 7
         result.put(part, prediction(x=inputs["x"], s=inputs["s"]))
     whole = result.prediction(1.0)
     assert whole["x"].tolist() == x.tolist()
@@ -54,14 +54,24 @@ def test_parts_are_views():
     assert np.shares_memory(Rows(x, None).part(range(3, 6)), x)
 
 
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("values", [[1, 2, 3], (1, 2, 3), range(1, 4)])
-def test_numbers_of_python_stay_so_for_their_dtype_comes_from_the_signature(values):
-    part = Rows(values, None).part(range(1, 3))
-    assert isinstance(part, Untyped)
-    assert part.typed("float64").tolist() == [2, 3]
-    named = Rows({"x": values}, {"k": 1}).part(range(1, 3))
-    assert named["x"].typed("int64").tolist() == [2, 3]
-    assert named["k"].typed("float32") == 1
+def test_numbers_of_python_stay_so_for_their_dtype_comes_from_the_signature(values, own):
+    bare = Rows(values, None, own=own).part(range(1, 3))
+    named = Rows({"x": values}, {"k": 7}, own=own).part(range(1, 3))
+    for part in (bare, named["x"], named["k"]):
+        assert isinstance(part, Untyped)
+    assert bare.array.tolist() == named["x"].array.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("value", [np.arange(4.0), memoryview(bytearray(b"abcd")), np.array(["a", "b"], object)])
+def test_own_rows_share_no_memory_with_what_was_given(value):
+    x = np.asarray(value)
+    for inputs in ({"x": value}, value):
+        rows = Rows(inputs, {"k": x} if isinstance(inputs, dict) else None, own=True)
+        part = rows.part(range(rows.count))
+        found = [part["x"], part["k"]] if isinstance(part, dict) else [part]
+        assert not any(np.shares_memory(x, getattr(one, "array", one)) for one in found)
 
 
 def test_a_reply_is_let_go_of_once_its_rows_are_in_the_result():
@@ -105,28 +115,6 @@ def test_parts_that_do_not_fit_together_are_explained(second, text):
     result.put(range(1), prediction(y=np.zeros(1)))
     with pytest.raises(SignatureError, match=text):
         result.put(range(1, 2), prediction(**second))
-
-
-def test_examples_of_one_kind_are_stacked_whatever_the_order_of_their_names():
-    first, second = example_of({"a": 1, "b": 2.0}), example_of({"b": 3.0, "a": 4})
-    assert first.kind == second.kind
-    inputs = stacked([first, second], {"k": 9})
-    assert {alias: np.asarray(array).tolist() for alias, array in inputs.items()} == {"a": [1, 4], "b": [2, 3], "k": 9}
-
-
-@pytest.mark.parametrize(
-    "values",
-    [(np.float32(1), np.float64(1)), ([1.0], [1.0, 2.0]), ({"a": 1}, {"a": [1]}), ({"a": 1}, {"b": 1}), ({"a": 1}, 1)],
-    ids=["dtypes", "shapes", "named shapes", "names", "bare and named"],
-)
-def test_examples_that_cannot_be_stacked_are_of_different_kinds(values):
-    first, second = map(example_of, values)
-    assert first.kind != second.kind
-
-
-def test_strings_are_of_one_kind_however_long_they_are():
-    kinds = {example_of({"s": text}).kind for text in ("a", "long one", b"bytes", np.bytes_(b"x"), np.str_("yy"))}
-    assert len(kinds) == 1
 
 
 def test_results_are_taken_apart_into_read_only_arrays():

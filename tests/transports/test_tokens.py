@@ -52,6 +52,21 @@ def test_a_token_goes_with_every_call(style):
             assert client.predict(X).array.tolist() == [2]
 
 
+@pytest.mark.parametrize("style", ["grpc", "grpc-futures", "grpc-aio"])
+def test_a_request_whose_token_does_not_come_leaves_no_memory_behind(style):
+    def token():
+        raise OSError("the token service is down")
+
+    large = {"x": np.zeros(1 << 16, np.float32)}
+    with calling(style, "localhost:1", model=MODEL, timeout=20, token=token) as client:
+        for _ in range(3):
+            with pytest.raises(OSError, match="service is down"):
+                client.predict(large)
+        memory = getattr(client, "client", client)._performer.transport._memory
+        assert not memory._lent
+        assert len(memory._spare) == 1
+
+
 def test_a_function_gives_a_new_token_for_every_call(style):
     tokens = iter(["unused over gRPC", "one", "two"] if style.startswith("rest") else ["one", "two"])
     with (

@@ -18,6 +18,7 @@ from tfs_client.batching.sources import Source, ThreadedSource
 from tfs_client.batching.steps import END, NOT_YET, Begin, Broken, Ended, Give, Inbox, Read
 from tfs_client.errors import ClosedError
 from tfs_client.results import Prediction
+from tfs_client.within import whole_milliseconds
 
 Call = Callable[[Any], Awaitable[Prediction]]  # makes a call for inputs
 
@@ -102,11 +103,14 @@ class Calls:
         self.inbox.append(Ended(job, prediction, error))
         self.news.set()
 
+    def _after(self, seconds: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(whole_milliseconds(seconds), self.news.set)
+
     async def wait(self, seconds: float | None) -> None:
         """Wait until something has come, but not longer."""
         if not self.inbox:
             # No wait_for: before Python 3.12 it may swallow the cancelling of this task.
-            timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self.news.set)
+            timer = None if seconds is None else self._after(seconds)
             try:
                 await self.news.wait()
             finally:

@@ -7,16 +7,20 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from tfs_client.defaults import aliases
 from tfs_client.errors import ConfigError, TFServingError
 from tfs_client.futures import answers_come_here
 from tfs_client.results import Prediction
 
 if TYPE_CHECKING:  # every client has these methods, and most never call them: what they need is imported by the call
+    from concurrent.futures import Future
+
     from typing_extensions import Unpack
 
     from tfs_client.batching.many import Plan
     from tfs_client.defaults import CallOptions
     from tfs_client.performing import Performer
+    from tfs_client.performing_aio import AsyncPerformer
     from tfs_client.settings import Settings
 
 OnError = Literal["raise", "return"]
@@ -32,7 +36,6 @@ class BatchedCalls:
 
     _settings: Settings
     _performer: Performer
-    predict_future: Any
 
     def predict_batched(
         self,
@@ -64,7 +67,7 @@ class BatchedCalls:
         from tfs_client.batching.rows import Rows
 
         rows, pace = Rows(inputs, shared), pace_of(in_flight)
-        call = partial(self.predict_future, **self._settings.defaults.checked(options))
+        call = partial(self._begun, **self._settings.defaults.checked(options))
         return batched(call, rows, checked_batch_size(batch_size), pace, self._check_thread)
 
     @overload
@@ -129,14 +132,19 @@ class BatchedCalls:
         server's queues are full, examples wait and are sent again, as long as it answers others of them, or half a
         minute. What the source raises comes after the results of the examples before.
 
-        An example must not be changed until its result is there: a source that fills one array again and again gives
-        copies. The arrays of results are views of the reply to their batch and keep all of it alive.
+        Each example is copied before the source is asked for the next, so a source may fill one array again and again.
+        The arrays of results are views of the reply to their batch and keep all of it alive.
         """
         from tfs_client.batching.blocking import many
 
         plan = plan_of(batch_size, in_flight, ordered, on_error, max_delay, shared)
-        call = partial(self.predict_future, **self._settings.defaults.checked(options))
+        call = partial(self._begun, **self._settings.defaults.checked(options))
         return many(call, checked_iterable(examples, (Iterable,)), plan, self._check_thread)
+
+    def _begun(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Future[Prediction]:
+        """``predict_future`` for inputs that nobody changes any more, so that no copy is needed."""
+        asked = self._settings.defaults.asked(**options)
+        return self._performer.begin(self._performer.flows.predict(inputs, asked, aliases(outputs)))
 
     def _check_thread(self) -> None:
         """Raise ConfigError in a thread that would wait for ever for an answer."""
@@ -151,7 +159,7 @@ class AsyncBatchedCalls:
     """What AsyncPredictClient does with many rows, and with many examples."""
 
     _settings: Settings
-    predict: Any
+    _performer: AsyncPerformer
 
     async def predict_batched(
         self,
@@ -162,13 +170,16 @@ class AsyncBatchedCalls:
         shared: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
     ) -> Prediction:
-        """Awaited twin of ``PredictClient.predict_batched``."""
+        """The asyncio version of ``PredictClient.predict_batched``.
+
+        It copies the inputs when it first runs, so a task's caller may change them from then on.
+        """
         from tfs_client.batching.awaited import batched
         from tfs_client.batching.pace import pace_of
         from tfs_client.batching.rows import Rows
 
-        rows, pace = Rows(inputs, shared), pace_of(in_flight)
-        call = partial(self.predict, **self._settings.defaults.checked(options))
+        rows, pace = Rows(inputs, shared, own=True), pace_of(in_flight)
+        call = partial(self._begun, **self._settings.defaults.checked(options))
         return await batched(call, rows, checked_batch_size(batch_size), pace)
 
     @overload
@@ -219,8 +230,13 @@ class AsyncBatchedCalls:
         from tfs_client.batching.awaited import many
 
         plan = plan_of(batch_size, in_flight, ordered, on_error, max_delay, shared)
-        call = partial(self.predict, **self._settings.defaults.checked(options))
+        call = partial(self._begun, **self._settings.defaults.checked(options))
         return many(call, checked_iterable(examples, (Iterable, AsyncIterable)), plan)
+
+    async def _begun(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Prediction:
+        """``predict`` for inputs that nobody changes any more, so that no copy is needed."""
+        asked = self._settings.defaults.asked(**options)
+        return await self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
 
 
 def plan_of(
@@ -229,7 +245,7 @@ def plan_of(
     """How examples are sent. Raises ConfigError for what makes no sense, EncodeError for shared inputs."""
     from tfs_client.batching.many import Plan
     from tfs_client.batching.pace import pace_of
-    from tfs_client.batching.rows import arrays_of
+    from tfs_client.codec.snapshots import read_named
 
     if on_error not in ("raise", "return"):
         raise ConfigError(f"expected on_error='raise' or 'return', got {on_error!r}")
@@ -239,7 +255,7 @@ def plan_of(
         bool(ordered),
         on_error == "raise",
         None if max_delay is None else checked_delay(max_delay),
-        arrays_of(shared or {}, "shared input"),
+        read_named(shared or {}, "shared input", own=True),
     )
 
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfs_client.batching.examples import Example, stacked, taken_apart
+from tfs_client.batching.batch_buffer import BatchBuffer, BatchMemory, inputs
+from tfs_client.batching.examples import Example, taken_apart
 from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
@@ -24,7 +25,7 @@ class Caller:
     """A call that shares a request with others.
 
     Attributes:
-        example: its row.
+        buffer, at: where its example is.
         future: where its outcome goes.
         deadline: when it must be done; infinity for no limit.
         limit: the same in seconds from its beginning, for error texts.
@@ -32,7 +33,8 @@ class Caller:
         over: whether an outcome is on its way to the future, though no request has ended.
     """
 
-    example: Example
+    buffer: BatchBuffer
+    at: int
     future: Future[Prediction] | Any
     deadline: float
     limit: float | None
@@ -110,6 +112,7 @@ class Collector:
         self._shared = shared
         self._gathering: Gathering[Caller] = Gathering(batch_size, max_delay)
         self._pipeline: Pipeline[list[Caller]] = Pipeline(pace, batch_size, alone=True)
+        self._memory = BatchMemory()
         self._callers: set[Caller] = set()  # who have no outcome yet
         self._soonest = math.inf  # none of their deadlines is sooner
         self._outcomes: list[Outcome] = []
@@ -120,11 +123,14 @@ class Collector:
         """Whether nobody waits for anything."""
         return not self._gathering and self._pipeline.idle
 
-    def add(self, caller: Caller, now: float) -> None:
-        """Another caller."""
+    def add(self, example: Example, future: Future[Prediction] | Any, limit: float | None, now: float) -> None:
+        """Another caller, whose example is copied. Raises EncodeError where there is no memory for it."""
+        first = self._gathering.first(example.kind)
+        buffer = first.buffer if first else self._memory.buffer(self._gathering.batch_size)
+        caller = Caller(buffer, buffer.append(example), future, math.inf if limit is None else now + limit, limit)
         self._callers.add(caller)
         self._soonest = min(self._soonest, caller.deadline)
-        batch = self._gathering.add(caller.example.kind, caller, now)
+        batch = self._gathering.add(example.kind, caller, now)
         if batch is not None:
             self._pipeline.add(batch)
 
@@ -150,7 +156,7 @@ class Collector:
 
     def inputs(self, request: Request) -> Any:
         """What is sent. Raises TFServingError for rows that make no request."""
-        return stacked([caller.example for caller in request.job.rows], self._shared)
+        return inputs(request.job.rows, self._shared)
 
     def ended(self, end: Ended, now: float) -> None:
         """A request has ended: its callers have their outcomes, or wait again."""

@@ -1,4 +1,4 @@
-"""Examples: single rows without a batch axis, stacked to a request and taken apart again."""
+"""Examples: single rows without a batch axis, and the results that are taken apart again."""
 
 from __future__ import annotations
 
@@ -7,53 +7,61 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfs_client.batching.rows import arrays_of, check_rows
+from tfs_client.batching.rows import check_rows
 from tfs_client.codec.containers import refuse_table
-from tfs_client.codec.values import as_array
-from tfs_client.errors import SignatureError
+from tfs_client.codec.snapshots import Read, array_of, read_named
+from tfs_client.codec.values import Untyped, read_single
+from tfs_client.errors import EncodeError
 from tfs_client.results import Prediction
 
 Array = np.ndarray[Any, Any]
 
+_EXACT = 1 << 53  # up to here every integer is a float64
+
 
 class Example(NamedTuple):
-    """A row that can be stacked with others of its kind.
+    """A row that can be sent together with others of its kind.
 
     Attributes:
         kind: what must be equal in those: aliases, dtypes, shapes.
-        value: arrays by alias; or one array, or whatever stands for one.
+        value: what was read, by alias; or of a single value. It may still be the caller's own memory.
     """
 
     kind: Hashable
-    value: Any
+    value: dict[str, Read] | Read
 
 
 def example_of(value: Any) -> Example:
     """A row from what a caller gave: a mapping from input alias to array-like, or one array-like.
 
-    Raises EncodeError for what is no tensor.
+    Raises EncodeError for what is no tensor, whatever its conversion raises.
     """
     refuse_table(value)
-    if isinstance(value, Mapping):
-        arrays = arrays_of(value, "input")
-        return Example(frozenset((alias, array.dtype, array.shape) for alias, array in arrays.items()), arrays)
-    array = as_array(value)
-    if isinstance(value, (np.ndarray, np.generic)):
-        return Example((array.dtype, array.shape), array)
-    return Example(array.shape, value)  # numbers of Python: their dtype comes from the signature
+    try:
+        if isinstance(value, Mapping):
+            found = read_named(value, "input")
+            return Example(frozenset([(alias, *_kind(values)) for alias, values in found.items()]), found)
+        bare = read_single(value)
+        return Example(_kind(bare), bare)
+    except EncodeError:
+        raise
+    except Exception as error:
+        raise unreadable(error) from error
 
 
-def stacked(examples: Sequence[Example], shared: Mapping[str, Any]) -> Any:
-    """The inputs of a request for rows of one kind."""
-    first = examples[0].value
-    if isinstance(first, dict):
-        arrays = {alias: np.stack([example.value[alias] for example in examples]) for alias in first}
-        return arrays | dict(shared)
-    if shared:
-        raise SignatureError("shared inputs go with others that have names: give examples as mappings")
-    if isinstance(first, np.ndarray):
-        return np.stack([example.value for example in examples])
-    return [example.value for example in examples]
+def unreadable(error: Exception) -> EncodeError:
+    """The error of an example for one that is none of this package's, such as a lack of memory."""
+    return EncodeError(f"the example cannot be read: {type(error).__name__}: {error}")
+
+
+def _kind(values: Read) -> tuple[Hashable, tuple[int, ...]]:
+    if not isinstance(values, Untyped):
+        return values.dtype, values.shape
+    array = array_of(values)
+    number = array.dtype == np.float64 or (
+        array.dtype == np.int64 and (not array.size or (array.min() >= -_EXACT and array.max() <= _EXACT))
+    )
+    return "number" if number else f"Python's {array.dtype}", array.shape
 
 
 def taken_apart(prediction: Prediction, numbers: Sequence[int | None]) -> list[Prediction]:

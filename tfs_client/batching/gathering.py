@@ -24,6 +24,11 @@ class Gathering(Generic[Item]):
     def __len__(self) -> int:
         return len(self._groups)
 
+    def first(self, kind: Hashable) -> Item | None:
+        """The first of the items of this kind that wait; None when none does."""
+        group = self._groups.get(kind)
+        return None if group is None else group[1][0]
+
     def add(self, kind: Hashable, item: Item, now: float) -> list[Item] | None:
         """Put an item to its like; returns the batch when that is full."""
         _, items = self._groups.setdefault(kind, (now, []))

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from tfs_client.batching.examples import Example, example_of, stacked, taken_apart
+from tfs_client.batching.batch_buffer import BatchBuffer, BatchMemory, inputs
+from tfs_client.batching.examples import Example, example_of, taken_apart
 from tfs_client.batching.gathering import Gathering
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
@@ -30,10 +31,11 @@ class Plan(NamedTuple):
 
 
 class Numbered(NamedTuple):
-    """An example, and its place in the source."""
+    """An example's place in the source, and its row's in a batch."""
 
     number: int
-    example: Example
+    buffer: BatchBuffer
+    at: int
 
 
 class Many:
@@ -51,6 +53,7 @@ class Many:
         self._clock = clock
         self._pipeline: Pipeline[list[Numbered]] = Pipeline(plan.pace, plan.batch_size, alone=True)
         self._gathering: Gathering[Numbered] = Gathering(plan.batch_size, plan.max_delay)
+        self._memory = BatchMemory()
         self._outcomes: _Outcomes = _InOrder() if plan.ordered else _AsTheyCome()
         self._read = self._given = 0
         self._exhausted = False
@@ -83,7 +86,7 @@ class Many:
             yield Wait(self._patience())
 
     def _take_in(self, answer: Any) -> bool:
-        """What the source gave; whether that was something."""
+        """What the source gave; whether that was something. It is copied, for the source may fill it anew."""
         if answer is NOT_YET:
             return False
         if answer is END:
@@ -95,13 +98,19 @@ class Many:
         number, self._read = self._read, self._read + 1
         try:
             example = example_of(answer)
+            row = self._appended(number, example)
         except TFServingError as error:
             self._outcomes.put(number, _of_example(error, number))
             return True
-        batch = self._gathering.add(example.kind, Numbered(number, example), self._clock())
+        batch = self._gathering.add(example.kind, row, self._clock())
         if batch is not None:
             self._pipeline.add(batch)
         return True
+
+    def _appended(self, number: int, example: Example) -> Numbered:
+        first = self._gathering.first(example.kind)
+        buffer = first.buffer if first else self._memory.buffer(self._gathering.batch_size)
+        return Numbered(number, buffer, buffer.append(example))
 
     def _next_job(self) -> Job[list[Numbered]] | None:
         now = self._clock()
@@ -113,11 +122,11 @@ class Many:
 
     def _begin(self, job: Job[list[Numbered]]) -> BatchFlow[None]:
         try:
-            inputs = stacked([row.example for row in job.rows], self._plan.shared)
+            found = inputs(job.rows, self._plan.shared)
         except TFServingError as error:
             self._inbox.append(Ended(job, None, error))
             return
-        yield Begin(job, inputs)
+        yield Begin(job, found)
 
     def _sort_out(self) -> None:
         """Make outcomes of the calls that have ended."""

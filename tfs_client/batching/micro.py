@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_client import forks
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
-from tfs_client.batching.collecting import Caller, Collector, Outcome, Request
+from tfs_client.batching.collecting import Collector, Outcome, Request
 from tfs_client.batching.examples import example_of
 from tfs_client.batching.pace import pace_of
 from tfs_client.batching.pipeline import Job
-from tfs_client.batching.rows import arrays_of
 from tfs_client.batching.steps import Ended
+from tfs_client.codec.snapshots import read_named
 from tfs_client.defaults import CallOptions
 from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError
 from tfs_client.options import UNSET, Unset, checked_timeout
@@ -72,9 +72,9 @@ class MicroBatcher:
         self._client = client
         self._options = client._settings.defaults.checked(options)
         self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
-        shared_arrays = arrays_of(shared or {}, "shared input")
+        shared_inputs = read_named(shared or {}, "shared input", own=True)
         size, delay = checked_batch_size(max_batch_size), checked_delay(max_delay)
-        self._collectors: Callable[[], Collector] = lambda: Collector(size, delay, pace_of(in_flight), shared_arrays)
+        self._collectors: Callable[[], Collector] = lambda: Collector(size, delay, pace_of(in_flight), shared_inputs)
         self._closed = False
         self._start_afresh()
         forks.watch(self)
@@ -107,8 +107,8 @@ class MicroBatcher:
     def submit(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Future[Prediction]:
         """Like ``predict``, but returns at once with a ``concurrent.futures.Future``.
 
-        ``cancel()`` takes the example out as long as it has not been sent. Callbacks should be short. The example must
-        not be changed before it is sent.
+        The example is copied: its arrays are the caller's again. ``cancel()`` takes it out as long as it has not been
+        sent. Callbacks should be short.
         """
         return self._submitted(example, self._limit(timeout))
 
@@ -179,11 +179,10 @@ class MicroBatcher:
         row = example_of(example)
         now = time.monotonic()
         future: Future[Prediction] = Future()
-        caller = Caller(row, future, math.inf if limit is None else now + limit, limit)
         with self._changed:
             if self._closed:
                 raise ClosedError(f"{self!r} was closed")
-            self._collector.add(caller, now)
+            self._collector.add(row, future, limit, now)
         self._turn()
         return future
 
@@ -230,7 +229,7 @@ class MicroBatcher:
         job = request.job
         try:
             inputs = self._collector.inputs(request)
-            future = self._client.predict_future(inputs, timeout=request.timeout, **self._options)
+            future = self._client._begun(inputs, timeout=request.timeout, **self._options)
         except Exception as error:
             return Ended(job, None, error)
         if future.done():

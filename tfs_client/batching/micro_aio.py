@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
-from tfs_client.batching.collecting import Caller, Collector, Request
+from tfs_client.batching.collecting import Collector, Request
 from tfs_client.batching.examples import example_of
 from tfs_client.batching.micro import IN_FLIGHT, shown
 from tfs_client.batching.pace import pace_of
-from tfs_client.batching.rows import arrays_of
 from tfs_client.batching.steps import Ended
+from tfs_client.codec.snapshots import read_named
 from tfs_client.defaults import CallOptions
 from tfs_client.errors import ClosedError, ConfigError
 from tfs_client.options import UNSET, Unset, checked_timeout
 from tfs_client.results import Prediction
-from tfs_client.within import within
+from tfs_client.within import whole_milliseconds, within
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,20 +55,23 @@ class AsyncMicroBatcher:
             checked_batch_size(max_batch_size),
             checked_delay(max_delay),
             pace_of(in_flight),
-            arrays_of(shared or {}, "shared input"),
+            read_named(shared or {}, "shared input", own=True),
         )
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
+        self._rings = math.inf  # when the alarm goes off; not every loop's handles say that
         self._idle = asyncio.Event()
 
     async def predict(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Prediction:
-        """Awaited twin of ``MicroBatcher.predict``. Cancelling it takes the example out if it has not been sent."""
+        """The asyncio version of ``MicroBatcher.predict``. The example is copied when the coroutine first runs.
+        Cancelling takes it out if it has not been sent.
+        """
         return await self._submitted(example, self._limit(timeout))
 
     def submit(self, example: Any, *, timeout: float | Unset | None = UNSET) -> asyncio.Future[Prediction]:
-        """Like ``predict``, but returns at once with a future of the running loop."""
+        """Like ``predict``, but copies the example and returns at once with a future of the running loop."""
         return self._submitted(example, self._limit(timeout))
 
     async def close(self, timeout: float | None = None) -> None:
@@ -111,16 +115,16 @@ class AsyncMicroBatcher:
             if self._loop is not None and not self._collector.idle:
                 raise ConfigError(f"{self!r} has calls of another event loop; make one for each loop")
             self._loop, self._alarm = loop, None
-        now = loop.time()
+        now = time.monotonic()
         future: asyncio.Future[Prediction] = loop.create_future()
-        self._collector.add(Caller(row, future, math.inf if limit is None else now + limit, limit), now)
+        self._collector.add(row, future, limit, now)
         self._turn()
         return future
 
     def _turn(self, *ended: Ended) -> None:
         """Do what is to be done now, and set the alarm for what time will bring."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         for end in ended:
             self._collector.ended(end, now)
         for request in list(self._collector.requests(now)):
@@ -136,10 +140,13 @@ class AsyncMicroBatcher:
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
         wait = self._collector.wait(now)
         if self._alarm is not None:
-            if wait is not None and self._alarm.when() <= now + wait:
+            if wait is not None and self._rings <= now + wait:
                 return  # soon enough; it sets the next
             self._alarm.cancel()
-        self._alarm = None if wait is None else loop.call_later(wait, self._rang)
+            self._alarm = None
+        if wait is not None:
+            self._rings = now + wait
+            self._alarm = loop.call_later(whole_milliseconds(wait), self._rang)
 
     def _rang(self) -> None:
         self._alarm = None
@@ -149,7 +156,7 @@ class AsyncMicroBatcher:
         job = request.job
         try:
             inputs = self._collector.inputs(request)
-            prediction = await self._client.predict(inputs, timeout=request.timeout, **self._options)
+            prediction = await self._client._begun(inputs, timeout=request.timeout, **self._options)
         except Exception as error:
             self._turn(Ended(job, None, error))
         except asyncio.CancelledError:  # by the loop, which comes to its end

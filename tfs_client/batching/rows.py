@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.calls.predict import converted
 from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import Untyped, as_array, read, read_single
-from tfs_client.errors import ConfigError, EncodeError, SignatureError
+from tfs_client.codec.snapshots import array_of, owned, read_named
+from tfs_client.codec.values import Untyped, read_single
+from tfs_client.errors import ConfigError, SignatureError
 from tfs_client.results import Prediction
 
 Array = np.ndarray[Any, Any]
@@ -24,18 +24,23 @@ class Rows:
         inputs: arrays by input alias, all of one length along axis 0; or a single array or list, for a signature with
             one input.
         shared: inputs that go whole with every part.
+        own: whether all of them are copied, because the caller may change its arrays before the last part is sent.
 
     Raises EncodeError for values that are no tensor, SignatureError for inputs that cannot be split together.
     """
 
-    def __init__(self, inputs: Any, shared: Mapping[str, Any] | None) -> None:
+    def __init__(self, inputs: Any, shared: Mapping[str, Any] | None, *, own: bool = False) -> None:
         refuse_table(inputs)
-        self._shared = converted(shared or {}, read, "shared input")
+        self._shared = read_named(shared or {}, "shared input", own=own)
         self._named = isinstance(inputs, Mapping)
         if not self._named and self._shared:
             raise ConfigError("shared inputs go with others that have names: give a mapping from alias to array")
-        values = converted(inputs, read) if self._named else {"": read_single(inputs)}
-        arrays = {alias: value.array if isinstance(value, Untyped) else value for alias, value in values.items()}
+        if self._named:
+            self._values = read_named(inputs, "input", own=own)
+        else:
+            bare = read_single(inputs)
+            self._values = {"": owned(bare, inputs) if own else bare}
+        arrays = {alias: array_of(values) for alias, values in self._values.items()}
         if twice := sorted(arrays.keys() & self._shared.keys()):
             raise ConfigError(f"{', '.join(map(repr, twice))}: expected an input to be split or shared, got it as both")
         if not arrays:
@@ -53,12 +58,15 @@ class Rows:
                 f"expected inputs of one length along axis 0, got {listed}; what goes whole with every part belongs in "
                 "shared={…}"
             )
-        self._values = values
         self.count = next(iter(lengths.values()))
 
     def part(self, rows: range) -> Any:
         """What is sent for some of the rows: views, no copies."""
-        parts = {alias: _part(value, rows) for alias, value in self._values.items()}
+        which = slice(rows.start, rows.stop)
+        parts = {
+            alias: Untyped(values.array[which]) if isinstance(values, Untyped) else values[which]
+            for alias, values in self._values.items()
+        }
         return parts | self._shared if self._named else parts[""]
 
 
@@ -120,24 +128,6 @@ class Rejoined:
         waited = max(self._encode, seconds - self._decode)
         clock = (0.0, self._encode, waited, max(seconds, waited + self._decode))
         return Prediction(self._outputs, answered=self._answered, asked=self._asked, clock=clock)
-
-
-def _part(value: Array | Untyped, rows: range) -> Array | Untyped:
-    """Some of the rows; Python numbers stay without a dtype, which comes from the signature."""
-    if isinstance(value, Untyped):
-        return Untyped(value.array[rows.start : rows.stop])
-    return value[rows.start : rows.stop]
-
-
-def arrays_of(inputs: Mapping[str, Any], what: str) -> dict[str, Array]:
-    """Values as arrays by alias. Raises EncodeError, which names the input."""
-    arrays = {}
-    for alias, values in inputs.items():
-        try:
-            arrays[alias] = as_array(values)
-        except EncodeError as error:
-            raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
-    return arrays
 
 
 def check_rows(part: Prediction, count: int) -> None:

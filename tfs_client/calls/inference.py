@@ -112,7 +112,7 @@ class Regress(_OnExamples):
 class MultiInference(GrpcOnly):
     """Several signatures of one model on the same examples, in one call.
 
-    ``tasks`` says for each signature "classify" or "regress".
+    ``tasks`` says for each signature "classify" or "regress"; it is copied.
     """
 
     path = "/tensorflow.serving.PredictionService/MultiInference"
@@ -130,7 +130,7 @@ class MultiInference(GrpcOnly):
         self.spec = spec
         self._examples = examples
         self._context = context
-        self._tasks = dict(tasks)
+        self.tasks = dict(tasks)
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
@@ -140,16 +140,16 @@ class MultiInference(GrpcOnly):
                 wire.delimited(1, model_spec.write(replace(self.spec, signature=signature)))
                 + wire.delimited(2, self.METHODS[method].encode()),
             )
-            for signature, method in self._tasks.items()
+            for signature, method in self.tasks.items()
         )
         return tasks + wire.delimited(2, _input(self._examples, self._context))
 
     def blame(self, signatures: Signatures) -> str:
         """What the model's signatures say to a refused call."""
-        unknown = [name for name in self._tasks if name not in signatures]
+        unknown = [name for name in self.tasks if name not in signatures]
         if unknown:
             return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
-        of_tensors = [name for name in self._tasks if list(signatures[name].inputs) != ["inputs"]]
+        of_tensors = [name for name in self.tasks if list(signatures[name].inputs) != ["inputs"]]
         return _of_tensors(of_tensors[0], signatures) if of_tensors else ""
 
     def read(self, reply: bytes) -> tuple[Classification | Regression, ...]:
@@ -163,8 +163,8 @@ class MultiInference(GrpcOnly):
                 results.append(_classification(result.classification_result, result.model_spec, self.spec))
             else:
                 results.append(_regression(result.regression_result, result.model_spec, self.spec))
-        if len(results) != len(self._tasks):
-            raise DecodeError(f"expected {len(self._tasks)} results of MultiInference, got {len(results)}")
+        if len(results) != len(self.tasks):
+            raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(results)}")
         return tuple(results)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 from tfs_client.codec import predict
 from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import Array, Untyped, as_array, read
+from tfs_client.codec.values import Array, Untyped, as_array, converted, read
 from tfs_client.errors import (
     DecodeError,
     EncodeError,
@@ -42,7 +42,8 @@ class Predict:
     def write(self, join: predict.Join = predict.plain_join) -> bytes:
         """The request. Raises EncodeError, naming the input, for values that are no tensor."""
         self._started = perf_counter()
-        request = predict.write_request(self.spec, self.arrays(), self._outputs, join=join)
+        self._inputs = arrays = self.arrays()  # ``blame`` compares what was sent, whatever became of the mapping
+        request = predict.write_request(self.spec, arrays, self._outputs, join=join)
         self._written = perf_counter()
         return request
 
@@ -194,19 +195,6 @@ class Predict:
     def _prediction(self, outputs: Mapping[str, Array], answered: ModelSpec, arrived: float) -> Prediction:
         clock = (self._started, self._written, arrived, perf_counter())
         return Prediction(outputs, answered=answered, asked=self.spec, clock=clock)
-
-
-def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any], what: str = "input") -> dict[str, Any]:
-    """Every input by its alias, converted. Raises EncodeError, naming the input, for values that are no tensor."""
-    found = {}
-    for alias, values in inputs.items():
-        try:
-            if not isinstance(alias, str):
-                raise EncodeError(f"expected the name of an input as text, got {alias!r}")
-            found[alias] = convert(values)
-        except EncodeError as error:
-            raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
-    return found
 
 
 def _exact(values: Any) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -118,6 +118,19 @@ def _read(values: Any) -> Array | Untyped:
         return _object(text, ())
     found = foreign.read(values)
     return _checked(found) if isinstance(found, np.ndarray) else _read(found)
+
+
+def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any], what: str = "input") -> dict[str, Any]:
+    """Every input by its alias, converted. Raises EncodeError, naming the input, for values that are no tensor."""
+    found = {}
+    for alias, values in inputs.items():
+        try:
+            if not isinstance(alias, str):
+                raise EncodeError(f"expected the name of an input as text, got {alias!r}")
+            found[alias] = convert(values)
+        except EncodeError as error:
+            raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
+    return found
 
 
 def read_single(values: Any) -> Array | Untyped:

@@ -36,6 +36,7 @@ class GrpcTransport:
             self._connect()
         self._memory = RequestMemory()
         self.join = self._memory.join  # makes requests for ``call``
+        self.give_back = self._memory.give_back
 
     def call(self, send: Send) -> bytes:
         """Send a request and wait for its reply, until the deadline at the most. Raises CallError or ClosedError."""

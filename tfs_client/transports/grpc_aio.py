@@ -31,6 +31,7 @@ class GrpcAioTransport:
         self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments), _Link.close)
         self._memory = RequestMemory()
         self.join = self._memory.join
+        self.give_back = self._memory.give_back
 
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task cancels the call. Raises CallError or ClosedError."""
