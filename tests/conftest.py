@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import grpc
+import hypothesis
 import pytest
 
 from tfs_client import PredictClient, TensorSpec
@@ -23,6 +24,9 @@ collect_ignore = [] if find_spec("tensorflow") else ["codec/test_tensors_peer.py
 
 # "uvloop" makes asyncio's tests, and only those, run in uvloop's event loops (`make test-peers`).
 LOOP = os.environ.get("TFS_TEST_LOOP", "")
+
+hypothesis.settings.register_profile("tests", deadline=None)  # how long an example takes depends on what else runs
+hypothesis.settings.load_profile("tests")
 
 Handler = Callable[[bytes, grpc.ServicerContext], bytes]
 

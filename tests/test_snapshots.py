@@ -490,7 +490,7 @@ def test_a_batcher_refuses_such_an_example_and_answers_the_others(server, style)
         MicroBatcher(client, max_batch_size=2, max_delay=3600.0) as batcher,
     ):
         first = batcher.submit({"x": np.float32([1, 2])})
-        with pytest.raises(EncodeError, match=r"input 'x': RuntimeError: it needs grad"):
+        with pytest.raises(EncodeError, match=r"input 'x': .*\(RuntimeError: it needs grad\)"):
             batcher.submit({"x": Broken(RuntimeError("it needs grad"))})
         last = batcher.submit({"x": np.float32([3, 4])})
         assert [one.result(PATIENCE)["y"].tolist() for one in (first, last)] == [[2, 4], [6, 8]]

@@ -18,6 +18,7 @@ from tfs_client.defaults import Asked, described
 from tfs_client.errors import (
     CallError,
     DeadlineExceededError,
+    EncodeError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -71,7 +72,13 @@ class Flows:
         """
         if type(inputs) is not dict:
             refuse_table(inputs)
-        values = converted(inputs, read) if isinstance(inputs, Mapping) else read_single(inputs)
+        if isinstance(inputs, Mapping):
+            values: Any = converted(inputs, read)
+        else:
+            try:
+                values = read_single(inputs)
+            except EncodeError as error:
+                raise EncodeError(f"{yield from self._known.single_input(asked)}: {error}") from error.__cause__
         if isinstance(values, dict) and not asked.cast and not is_untyped(values):
             return (yield from self._predict(Predict(asked.spec, values, outputs), asked))
         known = self._known.known(asked)

@@ -176,6 +176,16 @@ class KnownSignatures:
                 return call.blame((yield from self.fetch(soon)))
         return ""
 
+    def single_input(self, asked: Asked) -> Flow[str]:
+        """The only required input, for error texts: by its name where the signature can be had."""
+        with suppress(Exception):  # another error is what counts
+            soon = asked._replace(deadline=asked.deadline.sooner(BLAME_TIMEOUT))
+            found = yield from self.find(soon)
+            if found is not None:
+                (alias,) = found.named(asked.spec.signature or DEFAULT_SIGNATURE).required
+                return f"input {alias!r}"
+        return "the input"
+
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _ask(self, asked: Asked) -> Flow[Signatures | None]:

@@ -177,6 +177,11 @@ class Signature:
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "outputs", MappingProxyType(dict(self.outputs)))
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Aliases of the inputs that every request must have."""
+        return tuple(alias for alias in self.inputs if alias not in self.optional)
+
     def mismatch(self, sent: Mapping[str, np.ndarray[Any, Any]], *, any_rows: bool = False) -> str:
         """How inputs differ from the signature, for people: names, dtypes, shapes. Empty when they do not.
 
@@ -243,7 +248,7 @@ class Signature:
         Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast;
         EncodeError, which names the input, for values that are no tensor.
         """
-        required = [alias for alias in self.inputs if alias not in self.optional]
+        required = self.required
         if len(required) != 1:
             names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in sorted(required)) or "none"
             kind = type(values).__name__
@@ -265,7 +270,7 @@ class Signature:
 
 def takes_strings(signature: Signature) -> str:
     """The alias of the only required input where that takes a string for each row, as for tf.Examples; else ""."""
-    required = [alias for alias in signature.inputs if alias not in signature.optional]
+    required = signature.required
     spec = signature.inputs[required[0]] if len(required) == 1 else None
     return required[0] if spec is not None and spec.row is STRING and len(spec.shape or (None,)) == 1 else ""
 
