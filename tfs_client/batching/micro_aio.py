@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from tfs_client import forks
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
 from tfs_client.batching.collecting import Caller, Collector, Request
 from tfs_client.batching.examples import example_of
-from tfs_client.batching.micro import IN_FLIGHT, shown
+from tfs_client.batching.micro import IN_FLIGHT, shown, waits
 from tfs_client.batching.pace import pace_of
 from tfs_client.batching.rows import arrays_of
 from tfs_client.batching.steps import Ended
@@ -50,17 +51,25 @@ class AsyncMicroBatcher:
         self._client = client
         self._options = client._settings.defaults.checked(options)
         self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
-        self._collector = Collector(
-            checked_batch_size(max_batch_size),
-            checked_delay(max_delay),
-            pace_of(in_flight),
-            arrays_of(shared or {}, "shared input"),
-        )
+        shared_arrays = arrays_of(shared or {}, "shared input")
+        size, delay = checked_batch_size(max_batch_size), checked_delay(max_delay)
+        self._collectors: Callable[[], Collector] = lambda: Collector(size, delay, pace_of(in_flight), shared_arrays)
         self._closed = False
+        self._start_afresh()
+        forks.watch(self)
+
+    def _start_afresh(self) -> None:
+        self._collector = self._collectors()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
+
+    def _abandon(self) -> tuple[Any, ...]:
+        """In a forked process: the loop, and what waits in it, are the parent's."""
+        left = self._collector, self._loop, self._requests, self._alarm, self._idle
+        self._start_afresh()
+        return left
 
     async def predict(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Prediction:
         """Awaited twin of ``MicroBatcher.predict``. Cancelling it takes the example out if it has not been sent."""
@@ -72,7 +81,9 @@ class AsyncMicroBatcher:
 
     async def close(self, timeout: float | None = None) -> None:
         """Awaited twin of ``MicroBatcher.close``."""
-        limit = checked_timeout(timeout)
+        await self._close(checked_timeout(timeout))
+
+    async def _close(self, limit: float | None) -> None:
         self._closed = self._collector.closing = True
         self._turn()
         if not self._collector.idle:
@@ -88,7 +99,7 @@ class AsyncMicroBatcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        await self._close(waits(kind))
 
     def __reduce__(self) -> str:
         raise TypeError(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from tfs_client import daemons
 from tfs_client.errors import ConfigError, StatusCode, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
@@ -62,6 +63,8 @@ class GrpcTransport:
 
         Returns what cancels the call.
         """
+        if daemons.too_late():  # gRPC's threads cannot be started either, and would be waited for nevertheless
+            return self._call_here(send, done)
         address, body, deadline, metadata, compression, wait_for_ready = send
         try:
             rpc = self._method(address, deadline).future(
@@ -96,6 +99,17 @@ class GrpcTransport:
             self._link[0].close()
         self._memory.close()
 
+    def _call_here(self, send: Send, done: Done) -> Callable[[], object]:
+        """Make a call in this thread."""
+        reply: bytes | None = None
+        failure: TFServingError | None = None
+        try:
+            reply = self.call(send)
+        except TFServingError as error:
+            failure = error
+        done(reply, failure)
+        return lambda: None
+
     def _connect(self) -> None:
         self._link = self._open(self._replicas.address), {}
         self._found.set()
@@ -117,8 +131,8 @@ class GrpcTransport:
             ) from None
 
     def _method(self, path: str, deadline: Deadline) -> Any:
-        if self._replicas.due():
-            threading.Thread(target=self._look, name="tfs-client-resolve", daemon=True).start()
+        if self._replicas.due() and daemons.start(self._look, "tfs-client-resolve") is None and self._link is None:
+            self._look()
         if self._link is None:
             self._found.wait(deadline.remaining())
         if self._link is None:
