@@ -17,11 +17,12 @@ from typing import NamedTuple
 LIMIT = 30  # seconds after which a program hangs
 
 _HOST = """
-import asyncio, atexit, concurrent.futures, gc, json, os, signal, sys, tempfile, threading, time
+import asyncio, atexit, concurrent.futures, encodings.idna, gc, json, os, signal, sys, tempfile, threading, time
 import grpc, grpc.aio, httpx
 import numpy as np
 import tfs_client.transports.grpc, tfs_client.transports.grpc_aio, tfs_client.transports.rest
 import tfs_client.transports.rest_aio, tfs_client.batching.blocking, tfs_client.batching.awaited
+import tfs_client.codec.rest_json, tfs_client.codec.rest_messages
 from concurrent.futures import as_completed, wait
 from tfs_client import *
 
@@ -34,6 +35,7 @@ def _run(programs, limit, at_once):
             files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
             process = os.fork()
             if not process:
+                os.setsid()
                 os.dup2(files[0].fileno(), 1)
                 os.dup2(files[1].fileno(), 2)
                 return source
@@ -42,7 +44,7 @@ def _run(programs, limit, at_once):
             found, status = os.waitpid(process, os.WNOHANG)
             hangs = not found and time.monotonic() - began > limit
             if hangs:
-                os.kill(process, signal.SIGKILL)
+                os.killpg(process, signal.SIGKILL)
                 os.waitpid(process, 0)
             if found or hangs:
                 del running[process]
@@ -86,21 +88,21 @@ class End(NamedTuple):
     seconds: float
 
 
-def ends(programs: Mapping[str, str], at_once: int = 8, limit: float = LIMIT) -> dict[str, End]:
-    """Run programs, some at once, and tell how each ended, by name. They find imports made, and ``interrupt``."""
+def ends(programs: Mapping[str, str], at_once: int = 8, **environment: str) -> dict[str, End]:
+    """Run programs, some at once; how each ended, by name. They find imports made, and ``interrupt``."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parent.parent),
-        "PYTHONWARNINGS": "default",
         "PYTHONUNBUFFERED": "1",
+        **environment,
     }
     done = subprocess.run(
-        [sys.executable, "-W", "ignore::ResourceWarning", "-c", _HOST],
-        input=json.dumps({"programs": dict(programs), "limit": limit, "at_once": at_once}),
+        [sys.executable, "-c", _HOST],
+        input=json.dumps({"programs": dict(programs), "limit": LIMIT, "at_once": at_once}),
         env=environment,
         capture_output=True,
         text=True,
-        timeout=limit * (2 + len(programs) / at_once),
+        timeout=LIMIT * (2 + len(programs) / at_once),
     )
     assert done.returncode == 0, done.stderr
     return {name: End(*end) for name, end in json.loads(done.stdout).items()}

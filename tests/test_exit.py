@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 from programs import LIMIT, ends
@@ -44,19 +41,25 @@ BLOCKING = {
         "interrupt(); list(as_completed([client.predict_future(x) for _ in range(3)]))",
     ),
     "is interrupted in predict": (INTERRUPTED, "interrupt(); client.predict(x)"),
-    "is interrupted in predict_many": (INTERRUPTED, "interrupt(); list(client.predict_many([{'x': np.float32(1)}] * 9))"),
-    "is interrupted in predict_batched": (INTERRUPTED, "interrupt(); client.predict_batched({'x': np.ones((99,), 'f')})"),
+    "is interrupted in predict_many": (
+        INTERRUPTED,
+        "interrupt(); list(client.predict_many([one] * 9))",
+    ),
+    "is interrupted in predict_batched": (
+        INTERRUPTED,
+        "interrupt(); client.predict_batched(hundred)",
+    ),
     "is interrupted in a batcher": (
         INTERRUPTED,
-        "interrupt(); batcher = MicroBatcher(client); batcher.predict({'x': np.float32(1)})",
+        "interrupt(); batcher = MicroBatcher(client); batcher.predict(one)",
     ),
     "is interrupted in all blocks": (
         INTERRUPTED,
         """
 interrupt()
 with client, MicroBatcher(client) as batcher:
-    batcher.submit({'x': np.float32(1)})
-    batcher.predict({'x': np.float32(1)})""",
+    batcher.submit(one)
+    batcher.predict(one)""",
     ),
     "is terminated": (
         4,
@@ -70,24 +73,24 @@ with client:
         0,
         """
 batcher = MicroBatcher(client)
-futures = [batcher.submit({'x': np.float32(1)}) for _ in range(40)]
+futures = [batcher.submit(one) for _ in range(40)]
 time.sleep(0.1)""",
     ),
     "has a batcher that waits": (
         0,
-        "batcher = MicroBatcher(client, max_delay=50); future = batcher.submit({'x': np.float32(1)})",
+        "batcher = MicroBatcher(client, max_delay=50); future = batcher.submit(one)",
     ),
     "has an iterator": (
         0,
         """
-results = client.predict_many([{'x': np.float32(1)}] * 9, model='quick', batch_size=1)
+results = client.predict_many([one] * 9, model='quick', batch_size=1)
 next(results)""",
     ),
     "has a source that waits": (
         0,
         """
 def source():
-    yield {'x': np.float32(1)}
+    yield one
     time.sleep(60)
 results = client.predict_many(source(), model='quick', max_delay=0.01)
 next(results)""",
@@ -98,8 +101,8 @@ next(results)""",
 calls = [
     lambda: client.predict(x),
     lambda: client.predict_future(x).result(),
-    lambda: client.predict_batched({'x': np.ones((99,), 'f')}),
-    lambda: list(client.predict_many([{'x': np.float32(1)}] * 9)),
+    lambda: client.predict_batched(hundred),
+    lambda: list(client.predict_many([one] * 9)),
 ]
 for call in calls:
     threading.Thread(target=call, daemon=True).start()
@@ -124,18 +127,18 @@ def work():
     threading.main_thread().join()
     print(client.predict(x, model='quick').array.tolist())
     print(client.predict_future(x, model='quick').result().array.tolist())
-    print([one.array.tolist() for one in client.predict_many([{'x': np.float32(1)}] * 2, model='quick', max_delay=0)])
+    print([one.array.tolist() for one in client.predict_many([one] * 2, model='quick', max_delay=0)])
     with MicroBatcher(client, max_delay=0.05, model='quick') as batcher:
-        print(batcher.predict({'x': np.float32(1)}).array.tolist())
+        print(batcher.predict(one).array.tolist())
     client.close()
 threading.Thread(target=work).start()""",
     "calls at the exit": """
 def work():
     print(client.predict(x, model='quick').array.tolist())
     print(client.predict_future(x, model='quick').result().array.tolist())
-    print([one.array.tolist() for one in client.predict_many([{'x': np.float32(1)}] * 2, model='quick', max_delay=0)])
+    print([one.array.tolist() for one in client.predict_many([one] * 2, model='quick', max_delay=0)])
     with MicroBatcher(client, max_delay=0.05, model='quick') as batcher:
-        print(batcher.predict({'x': np.float32(1)}).array.tolist())
+        print(batcher.predict(one).array.tolist())
     client.close()
 atexit.register(work)""",
 }
@@ -204,7 +207,7 @@ asyncio.run_coroutine_threadsafe(quick(), loop).result()""",
 
 BLOCKING_HEAD = """
 client = PredictClient({target!r}, model="slow", timeout=60)
-x = {{"x": np.float32([1])}}
+x, one, hundred = {{"x": np.float32([1])}}, {{"x": np.float32(1)}}, {{"x": np.ones(100, np.float32)}}
 """
 AWAITED_HEAD = """
 client = AsyncPredictClient({target!r}, model="slow", timeout=60)
@@ -243,7 +246,19 @@ def ended(server):
             programs[f"{way} late {name}"] = BLOCKING_HEAD.format(target=target) + program
         for name, (_, program) in AWAITED.items():
             programs[f"{way} awaited {name}"] = AWAITED_HEAD.format(target=target) + program
+    programs["rest without threads"] = BLOCKING_HEAD.format(target=server.rest_url) + WITHOUT_THREADS
     return ends(programs)
+
+
+# No thread can be started where its stack would be larger than the address space. (Over gRPC calls have threads of
+# gRPC's, which cannot do without.)
+WITHOUT_THREADS = """
+threading.stack_size(1 << 47)
+print(client.predict(x, model='quick').array.tolist())
+print(client.predict_future(x, model='quick').result().array.tolist())
+print([one.array.tolist() for one in client.predict_many([one] * 2, model='quick', max_delay=0)])
+with MicroBatcher(client, max_delay=0.05, model='quick') as batcher:
+    print(batcher.predict(one).array.tolist())"""
 
 
 def check(end, code):
@@ -274,5 +289,11 @@ def test_a_program_of_asyncio_ends_that(ended, way, name):
 @pytest.mark.parametrize("way", WAYS)
 def test_calls_are_answered_after_the_main_thread_has_ended_for_one_that(ended, way, name):
     end = ended[f"{way} late {name}"]
+    check(end, 0)
+    assert end.output.splitlines() == ["[1.0]", "[1.0]", "[1.0, 1.0]", "1.0"]
+
+
+def test_callers_do_the_work_where_no_thread_can_be_started(ended):
+    end = ended["rest without threads"]
     check(end, 0)
     assert end.output.splitlines() == ["[1.0]", "[1.0]", "[1.0, 1.0]", "1.0"]

@@ -45,7 +45,7 @@ class Performer:
         self.flows = self._settings.flows()
         self.transport: Any = None
         self._rest_futures: RestFutures | None = None
-        self._connecting = threading.Lock()
+        self._connecting = threading.RLock()  # a signal's handler may close what it interrupts
         self._closing = threading.Event()
 
     def run(self, flow: Flow[Result], step: Step | None = None) -> Result:

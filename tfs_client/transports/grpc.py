@@ -30,6 +30,7 @@ class GrpcTransport:
         self._errors = GrpcErrors(connection, self._arguments)
         self._replicas = Replicas(connection.target.addresses)
         self._closed = False
+        self._answering: int | None = None  # the thread that brings an answer, while what is waiting for it runs there
         # A channel, and what was made of it, for a look at the replicas' names replaces both.
         self._link: tuple[Any, dict[str, Any]] | None = None
         self._found = threading.Event()  # set once there is a link
@@ -82,10 +83,12 @@ class GrpcTransport:
 
         def finish(ended: Any) -> None:
             self._memory.give_back(body)
+            self._answering = threading.get_ident()
             if ended.code() is grpc.StatusCode.OK:
                 done(ended.result(), None)
             else:
                 done(None, self._translated(ended, send))
+            self._answering = None
 
         rpc.add_done_callback(finish)
         cancel: Callable[[], object] = rpc.cancel
@@ -96,7 +99,10 @@ class GrpcTransport:
         self._closed = True
         self._found.set()  # nobody need wait for names any more
         if self._link is not None:
-            self._link[0].close()
+            channel = self._link[0]
+            # A channel waits for the ends of its calls, and would not hear of them in the thread that brings answers.
+            if self._answering != threading.get_ident() or daemons.start(channel.close, "tfs-client-close") is None:
+                channel.close()
         self._memory.close()
 
     def _call_here(self, send: Send, done: Done) -> Callable[[], object]:
@@ -137,6 +143,8 @@ class GrpcTransport:
             self._found.wait(deadline.remaining())
         if self._link is None:
             raise self._errors.closed() if self._closed else self._errors.nameless(path, deadline)
+        if self._closed:
+            raise self._errors.closed()
         channel, methods = self._link
         method = methods.get(path)
         if method is None:
