@@ -265,7 +265,7 @@ over.set()""",
     ),
 }
 # Children that call grpcio 1.60 again hang or crash if calls were under way, unless its fork support is switched on.
-# With that, forks wait for threads that call all the time, and gRPC itself ends children of a process that uses asyncio.
+# With that, forks wait for threads that call all the time, and gRPC itself ends the children of asyncio's users.
 NEWER = tuple(map(int, grpc.__version__.split(".")[:2])) > (1, 60)
 
 

@@ -6,6 +6,7 @@ takes as long as the server of the slowest call does.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -61,7 +62,10 @@ class RestFutures:
 
     def _work(self) -> None:
         while (job := self._awaited()) is not None:
-            _perform(*job)
+            try:
+                _perform(*job)
+            except BaseException:  # of a callback, say sys.exit(): shown as for any thread, but this one has work to do
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             del job  # an idle thread keeps nothing alive
 
     def _awaited(self) -> Job | None:
