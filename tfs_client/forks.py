@@ -29,6 +29,8 @@ class Abandoning(Protocol):
         """Begin anew, without connections and with new locks. Returns what was given up: it must not be taken apart."""
 
 
+OVER = ("FINISHED", "CANCELLED_AND_NOTIFIED")  # states of futures that nobody has anything to do with any more
+
 _watched: WeakSet[Any] = WeakSet()
 _futures: WeakSet[Future[Any]] = WeakSet()
 
@@ -40,8 +42,7 @@ def watch(thing: Abandoning) -> None:
 
 def watch_future(future: Future[Any]) -> None:
     """In processes that are forked while the future is pending, it fails with ClosedError."""
-    _futures.add(future)
-    future.add_done_callback(_futures.discard)
+    _futures.add(future)  # until it is gone: to take it out when it is done would cost more than all the rest
 
 
 def carried_over(what: str) -> ClosedError:
@@ -71,7 +72,7 @@ class Origin:
 
 def _forked() -> None:
     left = [thing._abandon() for thing in list(_watched)]
-    left += [_failed(future) for future in list(_futures)]
+    left += [_failed(future) for future in list(_futures) if future._state not in OVER]
     _futures.clear()
     if left:
         _keep_for_ever(left)
@@ -87,7 +88,9 @@ def _failed(future: Future[Any]) -> tuple[Any, ...]:
             waiter.lock = threading.Lock()
     abandon = getattr(future, "_abandon", tuple)
     left: tuple[Any, ...] = abandon()
-    if not future.done():
+    if future.cancelled():
+        future.set_running_or_notify_cancel()  # a thread of the parent's would have, for those who wait
+    else:
         future.set_exception(carried_over("this call"))
     return left
 
