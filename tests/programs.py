@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+ROOT = Path(__file__).parent.parent
 LIMIT = 30  # seconds after which a program hangs
 
 _HOST = """
@@ -92,13 +93,14 @@ def ends(programs: Mapping[str, str], at_once: int = 8, **environment: str) -> d
     """Run programs, some at once; how each ended, by name. They find imports made, and ``interrupt``."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         **environment,
     }
     done = subprocess.run(
         [sys.executable, "-c", _HOST],
         input=json.dumps({"programs": dict(programs), "limit": LIMIT, "at_once": at_once}),
+        cwd=ROOT,  # where Python looks first for what is imported
         env=environment,
         capture_output=True,
         text=True,
