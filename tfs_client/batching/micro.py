@@ -207,6 +207,7 @@ class MicroBatcher:
                 if outcomes:
                     self._telling.append(threading.get_ident())
                 self._set_alarm(now)
+                unwatched = self._alarm if self._watch is None else math.inf  # no thread could be started
             # What fails at once is dealt with by another round, for there may be more of it than a stack can hold.
             ends = [end for end in map(self._send, requests) if end is not None]
             if outcomes:
@@ -215,9 +216,9 @@ class MicroBatcher:
                 with self._changed:
                     self._changed.notify_all()
             if not ends:
-                if self._alarm == math.inf or self._watch is not None:
+                if unwatched == math.inf:
                     return
-                time.sleep(max(0.0, self._alarm - time.monotonic()))  # nobody else watches the clock
+                time.sleep(max(0.0, unwatched - time.monotonic()))
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         try:
