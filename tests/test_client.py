@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from calling import all_calls
+from calling import all_calls, target_of
 
 from tfs_client import (
     ClosedError,
@@ -668,6 +669,34 @@ def test_a_forgotten_client_warns_and_names_itself(double):
 
     with pytest.warns(ResourceWarning, match=r"unclosed PredictClient\('.*', model='double'\): use it as a context"):
         forgotten()
+
+
+def connections(target):
+    """How many connections of this process to a server at loopback stand."""
+    port = f":{int(target.rpartition(':')[2]):04X}"
+    lines = [line for name in ("tcp", "tcp6") for line in Path("/proc/self/net", name).read_text().splitlines()]
+    found = [line.split() for line in lines if ":" in line]
+    return sum(remote.endswith(port) and state == "01" for _, _, remote, state, *_ in found)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="the system does not list connections")
+@pytest.mark.parametrize("style", ["grpc", "rest"])
+def test_the_connections_of_a_forgotten_client_are_released_after_its_calls(double, style):
+    target = target_of(style, double)
+    client = PredictClient(target, model="double")
+    assert client.predict({"x": [1.0]}).array.tolist() == [2.0]
+    assert connections(target)
+    future = client.predict_future({"x": [1.0]})
+    del client
+    gc.collect()
+    assert future.result(20).array.tolist() == [2.0]
+    del future
+    end = time.monotonic() + 20
+    while connections(target):
+        gc.collect()
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_client_that_could_not_be_made_does_not_warn():

@@ -25,6 +25,8 @@ from tfs_client import (
     UnavailableError,
 )
 
+VECTORS = {"inputs": {"x": TensorSpec("float32", (None,))}, "outputs": {"y": TensorSpec("float32", (None,))}}
+
 
 def eventually(condition, seconds=10):
     """Wait until ``condition()`` holds; True when it did."""
@@ -321,6 +323,26 @@ def test_a_callback_may_close_the_client(double):
     assert closed.wait(10)
     with pytest.raises(ClosedError):
         client.predict_future({"x": [1.0]})
+
+
+def test_a_callback_may_close_the_client_while_other_calls_are_under_way(gated, gate):
+    gated.add_model("quick", lambda x: x, **VECTORS)
+    client = PredictClient(gated.target, model="slow", timeout=60)
+    others = [client.predict_future({"x": np.float32([1])}) for _ in range(3)]
+    assert gate.entered.wait(20)
+    closed = threading.Event()
+
+    def close(_):
+        client.close()
+        with pytest.raises(ClosedError):
+            client.predict({"x": np.float32([1])}, model="quick")
+        closed.set()
+
+    client.predict_future({"x": np.float32([1])}, model="quick").add_done_callback(close)
+    assert closed.wait(20)
+    for other in others:
+        with pytest.raises(ClosedError):
+            other.result(20)
 
 
 def test_errors_have_the_servers_words(client):

@@ -343,7 +343,7 @@ with Predictor(sys.argv[1], model="squares", inputs="x", timeout=20) as predict:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert predict({"x": [5.0]})["square"].tolist() == [25.0]
     assert predict.metrics().rows == 3
-predict({"x": [1.0]})  # the end of the process closes what is open
+predict({"x": [1.0]})  # the end of the process releases what is open
 """
 
 

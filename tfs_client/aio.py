@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -288,9 +289,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> None:
         await self.close()
 
-    def __del__(self, _warn: Any = warnings.warn) -> None:
+    def __del__(self, _warn: Any = warnings.warn, _program_ends: Any = sys.is_finalizing) -> None:
         performer = getattr(self, "_performer", None)  # None where making the client failed
-        if performer is not None and not performer.closed:
+        if performer is not None and not performer.closed and not _program_ends():
             _warn(f"unclosed {self!r}: use it with async with, or await close()", ResourceWarning, source=self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -307,7 +308,7 @@ class AsyncPredictClient(AsyncBatchedCalls):
         self._asked = settings.defaults.asked
         self._any_model = settings.defaults.of_server
         self._direct = settings.direct
-        self._performer = AsyncPerformer(settings)
+        self._performer = AsyncPerformer(settings, repr(self))
 
 
 def _made(kind: type[AsyncPredictClient], settings: Settings) -> AsyncPredictClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -404,11 +405,12 @@ class PredictClient(BatchedCalls):
     ) -> None:
         self.close()
 
-    def __del__(self, _warn: Any = warnings.warn) -> None:
+    def __del__(self, _warn: Any = warnings.warn, _program_ends: Any = sys.is_finalizing) -> None:
+        # It does not close: that takes locks, which whoever let go of the client may hold, and waits for threads, which
+        # do not run any more when the program ends. gRPC and the sockets release the connection themselves.
         performer = getattr(self, "_performer", None)  # None where making the client failed
-        if performer is not None and not performer.closed:
+        if performer is not None and not performer.closed and not _program_ends():
             _warn(f"unclosed {self!r}: use it as a context manager or call close()", ResourceWarning, source=self)
-            self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A client is pickled by its configuration; where it is unpickled it makes a connection of its own."""

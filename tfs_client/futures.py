@@ -58,6 +58,13 @@ class FlowFuture(Future[Result]):
         self._cancel_call()
         return True
 
+    def _abandon(self) -> tuple[Any, ...]:
+        """In a forked process: the call is the parent's."""
+        left = self._cancel_call, self._flow, self._start
+        self._cancel_call = lambda: None
+        self._cancelling = threading.RLock()
+        return left
+
     def _perform(self, step: Send | Sleep | Ask) -> None:
         while isinstance(step, Ask):
             try:

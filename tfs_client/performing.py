@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client import forks
@@ -13,11 +14,9 @@ from tfs_client.settings import Settings
 from tfs_client.steps import Flow, Send, Sleep, Step
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from tfs_client.rest_futures import RestFutures
 
 Result = TypeVar("Result")
-
-REST_FUTURES = 32  # calls of predict_future that are under way at once over REST; gRPC has no such limit
 
 
 class Performer:
@@ -45,8 +44,8 @@ class Performer:
         """What calls share, as it is before the first of them."""
         self.flows = self._settings.flows()
         self.transport: Any = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._connecting = threading.Lock()
+        self._rest_futures: RestFutures | None = None
+        self._connecting = threading.RLock()  # a signal's handler may close what it interrupts
         self._closing = threading.Event()
 
     def run(self, flow: Flow[Result], step: Step | None = None) -> Result:
@@ -68,22 +67,20 @@ class Performer:
     def begin(self, flow: Flow[Result]) -> Future[Result]:
         """Perform a flow in the background. What keeps its first message from being sent raises here."""
         transport = self.transport or self.connected()
-        if not self._settings.connection.target.rest:
-            return FlowFuture(flow, transport.start)
-        first = next(flow)
-        with self._connecting:
-            if self.closed:
-                raise ClosedError(f"{self._shown} was closed")
-            if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._pool = ThreadPoolExecutor(REST_FUTURES, thread_name_prefix="tfs-client-rest")
-            return self._pool.submit(self.run, flow, first)
+        future: Future[Result]
+        if self._settings.connection.target.rest:
+            first = next(flow)
+            future = self._threads().begin(partial(self.run, flow, first))
+        else:
+            future = FlowFuture(flow, transport.start)
+        forks.watch_future(future)
+        return future
 
     def connected(self) -> Any:
-        """The transport, made where there is none: at the beginning, and in a forked process."""
+        """The transport, made where there is none: at the beginning, and in a forked process. Raises ClosedError."""
         with self._connecting:
             if self.transport is None:
+                self._check_open()
                 self.transport = self._opened()
             return self.transport
 
@@ -92,10 +89,25 @@ class Performer:
         if not self.closed:
             self.closed = True
             self._closing.set()
-            self.connected().close()
             with self._connecting:
-                if self._pool is not None:  # what waits in it finds the client closed
-                    self._pool.shutdown(wait=False)
+                transport, rest_futures = self.transport, self._rest_futures
+            if transport is not None:  # else nothing was called in this process
+                transport.close()
+            if rest_futures is not None:
+                rest_futures.close()
+
+    def _threads(self) -> RestFutures:
+        with self._connecting:
+            self._check_open()
+            if self._rest_futures is None:
+                from tfs_client.rest_futures import RestFutures
+
+                self._rest_futures = RestFutures()
+            return self._rest_futures
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedError(f"{self._shown} was closed")
 
     def _opened(self) -> Any:
         if self._settings.connection.target.rest:
@@ -113,7 +125,7 @@ class Performer:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
         if self.closed:
             return ()
-        left = self.transport, self._pool, self.flows
+        left = self.transport, self._rest_futures, self.flows
         if self._settings.connection.target.rest and self.transport is not None:
             self.transport.let_go()
         self._start_afresh()

@@ -7,7 +7,7 @@ import inspect
 from typing import Any, TypeVar
 
 from tfs_client import forks
-from tfs_client.errors import DeadlineExceededError
+from tfs_client.errors import ClosedError, DeadlineExceededError
 from tfs_client.settings import Settings
 from tfs_client.steps import Ask, Flow, Send, Sleep, Step
 from tfs_client.within import within
@@ -20,6 +20,7 @@ class AsyncPerformer:
 
     Args:
         settings: those of the client.
+        shown: the client, for error texts.
 
     Attributes:
         flows: what calls do; they remember the signatures they have seen.
@@ -27,8 +28,9 @@ class AsyncPerformer:
         closed: whether ``close`` was called.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shown: str) -> None:
         self._settings = settings
+        self._shown = shown
         self.closed = False
         self.transport: Any = None
         self.connected()
@@ -50,7 +52,12 @@ class AsyncPerformer:
             return result
 
     def connected(self) -> Any:
-        """The transport, made at the beginning, and in a forked process; it connects when the first call comes."""
+        """The transport, made at the beginning, and in a forked process; it connects when the first call comes.
+
+        Raises ClosedError.
+        """
+        if self.closed:
+            raise ClosedError(f"{self._shown} was closed")
         self.flows = self._settings.flows()
         if self._settings.connection.target.rest:
             from tfs_client.transports.rest_aio import RestAioTransport  # imports httpx, which takes its time
@@ -67,7 +74,8 @@ class AsyncPerformer:
     async def close(self) -> None:
         """Cancel calls that are under way and release the connections. May be called again."""
         self.closed = True
-        await (self.transport or self.connected()).close()
+        if self.transport is not None:  # else nothing was called in this process
+            await self.transport.close()
 
     def _abandon(self) -> tuple[Any, ...]:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""

@@ -6,7 +6,6 @@ module imports none of them. The extra ``ray`` installs the first.
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket
 import threading
@@ -292,13 +291,6 @@ def _forked() -> None:
     _lock = threading.Lock()
     for worker in _workers.values():
         worker.metrics, worker.busy = Metrics(_here()), 0
-
-
-@atexit.register
-def _close_all() -> None:
-    for worker in _workers.values():
-        worker.client.close()
-    _workers.clear()
 
 
 if hasattr(os, "register_at_fork"):

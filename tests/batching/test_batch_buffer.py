@@ -223,7 +223,7 @@ def test_whatever_a_conversion_raises_is_an_error_of_the_example(error, named):
         def __array__(self, dtype=None, copy=None):
             raise error
 
-    with pytest.raises(EncodeError, match=f"^{'input .x.' if named else ''}.*{type(error).__name__}") as caught:
+    with pytest.raises(EncodeError, match=type(error).__name__) as caught:
         example_of({"x": Peculiar()} if named else Peculiar())
     assert caught.value.__cause__ is error
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import suppress
 from typing import Any
 
+from tfs_client import forks
 from tfs_client.batching.batched import predict_batched
 from tfs_client.batching.many import Many, Outcome, Plan
 from tfs_client.batching.pace import Pace
@@ -50,6 +51,7 @@ async def many(call: Call, examples: Iterable[Any] | AsyncIterable[Any], plan: P
     answer: Any = None
     try:
         while True:
+            calls.origin.check("this iterator")  # a fork may have come while it was suspended
             try:
                 step = flow.send(answer)
             except StopIteration:
@@ -64,8 +66,9 @@ async def many(call: Call, examples: Iterable[Any] | AsyncIterable[Any], plan: P
             else:
                 await calls.wait(step.seconds)
     finally:
-        source.close()
-        await _ended_early(calls.under_way | ({source.task} if isinstance(source, _AsyncSource) else set()))
+        if calls.origin.here:
+            source.close()
+            await _ended_early(calls.under_way | ({source.task} if isinstance(source, _AsyncSource) else set()))
 
 
 class Calls:
@@ -75,11 +78,13 @@ class Calls:
         inbox: where they come to when they have ended.
         news: set when there is something new, also in the source.
         under_way: the tasks that make them.
+        origin: the process that they belong to.
     """
 
     def __init__(self, call: Call) -> None:
         self.inbox: Inbox = deque()
         self.news = asyncio.Event()
+        self.origin = forks.Origin()
         self._call = call
         self.under_way: set[asyncio.Task[Any]] = set()
 

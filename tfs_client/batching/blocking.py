@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from tfs_client import forks
 from tfs_client.batching.batched import predict_batched
 from tfs_client.batching.many import Many, Outcome, Plan
 from tfs_client.batching.pace import Pace
@@ -50,6 +51,7 @@ def many(call: Call, examples: Iterable[Any], plan: Plan, check: Check) -> Itera
     answer: Any = None
     try:
         while True:
+            calls.origin.check("this iterator")  # a fork may have come while it was suspended, or in its source
             step = flow.send(answer)
             answer = None
             if isinstance(step, Read):
@@ -63,7 +65,8 @@ def many(call: Call, examples: Iterable[Any], plan: Plan, check: Check) -> Itera
     except StopIteration:
         return
     finally:
-        source.close()
+        if calls.origin.here:
+            source.close()
         calls.cancel()
 
 
@@ -77,11 +80,13 @@ class Calls:
     Attributes:
         inbox: where they come to when they have ended.
         news: set when there is something new, also in a source that is read in another thread.
+        origin: the process that they belong to.
     """
 
     def __init__(self, call: Call, check: Check) -> None:
         self.inbox: Inbox = deque()
         self.news = threading.Event()
+        self.origin = forks.Origin()
         self._call = call
         self._check = check
         self._under_way: set[Future[Prediction]] = set()
@@ -111,6 +116,7 @@ class Calls:
         self.news.clear()
 
     def cancel(self) -> None:
-        """Cancel what is under way."""
-        for future in list(self._under_way):
-            future.cancel()
+        """Cancel what is under way. In a forked process that is the parent's."""
+        if self.origin.here:
+            for future in list(self._under_way):
+                future.cancel()

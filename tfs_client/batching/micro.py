@@ -12,7 +12,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tfs_client import forks
+from tfs_client import daemons, forks
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
 from tfs_client.batching.collecting import Collector, Outcome, Request
 from tfs_client.batching.examples import example_of
@@ -52,7 +52,8 @@ class MicroBatcher:
         shared: inputs that go whole with every request.
         options: those of ``PredictClient.predict``, for all calls.
 
-    May be used from any thread. Use it as a context manager, or call ``close()``.
+    May be used from any thread. Use it as a context manager, or call ``close()``. At the end of the block it waits for
+    the outcomes of all calls, unless an interrupt (Ctrl-C) or an exit ends it.
     """
 
     def __init__(
@@ -120,7 +121,9 @@ class MicroBatcher:
 
         Raises ConfigError in a callback that keeps the outcomes of others from coming; it is closed all the same.
         """
-        limit = checked_timeout(timeout)
+        self._close(checked_timeout(timeout))
+
+    def _close(self, limit: float | None) -> None:
         with self._changed:
             self._closed = self._collector.closing = True
         self._turn()
@@ -137,7 +140,7 @@ class MicroBatcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(waits(kind))
 
     def __reduce__(self) -> str:
         raise TypeError(
@@ -183,6 +186,7 @@ class MicroBatcher:
             if self._closed:
                 raise ClosedError(f"{self!r} was closed")
             self._collector.add(row, future, limit, now)
+        forks.watch_future(future)
         self._turn()
         return future
 
@@ -202,6 +206,7 @@ class MicroBatcher:
                 if outcomes:
                     self._telling.append(threading.get_ident())
                 self._set_alarm(now)
+                unwatched = self._alarm if self._watch is None else math.inf  # no thread could be started
             # What fails at once is dealt with by another round, for there may be more of it than a stack can hold.
             ends = [end for end in map(self._send, requests) if end is not None]
             if outcomes:
@@ -210,7 +215,9 @@ class MicroBatcher:
                 with self._changed:
                     self._changed.notify_all()
             if not ends:
-                return
+                if unwatched == math.inf:
+                    return
+                time.sleep(max(0.0, unwatched - time.monotonic()))
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         try:
@@ -244,8 +251,7 @@ class MicroBatcher:
         if self._alarm == math.inf:
             return
         if self._watch is None:
-            self._watch = threading.Thread(target=self._watching, name="tfs-client-batches", daemon=True)
-            self._watch.start()
+            self._watch = daemons.start(self._watching, "tfs-client-batches")
         elif self._alarm < before:
             self._changed.notify_all()
 
@@ -260,6 +266,11 @@ class MicroBatcher:
                     woken = self._changed.wait(min(IDLE, self._alarm - now))
                 self._alarm = math.inf
             self._turn()
+
+
+def waits(kind: type[BaseException] | None) -> float | None:
+    """How long the end of a ``with`` block waits for outcomes: not at all when it was interrupted."""
+    return None if kind is None or issubclass(kind, Exception) else 0
 
 
 def _end_of(job: Job[Any], future: Future[Prediction]) -> Ended:

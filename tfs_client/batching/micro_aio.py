@@ -6,14 +6,15 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from tfs_client import forks
 from tfs_client.batching.calls import InFlight, checked_batch_size, checked_delay
 from tfs_client.batching.collecting import Collector, Request
 from tfs_client.batching.examples import example_of
-from tfs_client.batching.micro import IN_FLIGHT, shown
+from tfs_client.batching.micro import IN_FLIGHT, shown, waits
 from tfs_client.batching.pace import pace_of
 from tfs_client.batching.steps import Ended
 from tfs_client.codec.snapshots import read_named
@@ -51,18 +52,26 @@ class AsyncMicroBatcher:
         self._client = client
         self._options = client._settings.defaults.checked(options)
         self._timeout: float | None = self._options.pop("timeout", client._settings.defaults.timeout)
-        self._collector = Collector(
-            checked_batch_size(max_batch_size),
-            checked_delay(max_delay),
-            pace_of(in_flight),
-            read_named(shared or {}, "shared input", own=True),
-        )
+        shared_inputs = read_named(shared or {}, "shared input", own=True)
+        size, delay = checked_batch_size(max_batch_size), checked_delay(max_delay)
+        self._collectors: Callable[[], Collector] = lambda: Collector(size, delay, pace_of(in_flight), shared_inputs)
         self._closed = False
+        self._start_afresh()
+        forks.watch(self)
+
+    def _start_afresh(self) -> None:
+        self._collector = self._collectors()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._rings = math.inf  # when the alarm goes off; not every loop's handles say that
         self._idle = asyncio.Event()
+
+    def _abandon(self) -> tuple[Any, ...]:
+        """In a forked process: the loop, and what waits in it, are the parent's."""
+        left = self._collector, self._loop, self._requests, self._alarm, self._idle
+        self._start_afresh()
+        return left
 
     async def predict(self, example: Any, *, timeout: float | Unset | None = UNSET) -> Prediction:
         """The asyncio version of ``MicroBatcher.predict``. The example is copied when the coroutine first runs.
@@ -76,7 +85,9 @@ class AsyncMicroBatcher:
 
     async def close(self, timeout: float | None = None) -> None:
         """Awaited twin of ``MicroBatcher.close``."""
-        limit = checked_timeout(timeout)
+        await self._close(checked_timeout(timeout))
+
+    async def _close(self, limit: float | None) -> None:
         self._closed = self._collector.closing = True
         self._turn()
         if not self._collector.idle:
@@ -92,7 +103,7 @@ class AsyncMicroBatcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        await self._close(waits(kind))
 
     def __reduce__(self) -> str:
         raise TypeError(

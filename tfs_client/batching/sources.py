@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tfs_client import daemons
 from tfs_client.batching.steps import END, NOT_YET, Broken
 
 
@@ -41,11 +42,12 @@ class ThreadedSource(Source):
         self._wanted = threading.Semaphore(0)
         self._asked = self._closed = False
         self._there: deque[Any] = deque()
-        # A daemon: nobody can end a source that waits, and the program must not wait for it.
-        self._thread = threading.Thread(target=self._work, name="tfs-client-source", daemon=True)
-        self._thread.start()
+        # Nobody can end a source that waits, and the program must not wait for it.
+        self._thread = daemons.start(self._work, "tfs-client-source")
 
     def read(self) -> Any:
+        if self._thread is None:  # there is none to be had: at the end of the program
+            return super().read()
         if self._there:
             self._asked = False
             return self._there.popleft()

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from tfs_client import daemons
 from tfs_client.errors import ConfigError, StatusCode, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
@@ -29,6 +30,7 @@ class GrpcTransport:
         self._errors = GrpcErrors(connection, self._arguments)
         self._replicas = Replicas(connection.target.addresses)
         self._closed = False
+        self._answering: int | None = None  # the thread that brings an answer, while what is waiting for it runs there
         # A channel, and what was made of it, for a look at the replicas' names replaces both.
         self._link: tuple[Any, dict[str, Any]] | None = None
         self._found = threading.Event()  # set once there is a link
@@ -63,6 +65,8 @@ class GrpcTransport:
 
         Returns what cancels the call.
         """
+        if daemons.too_late():  # gRPC's threads cannot be started either, and would be waited for nevertheless
+            return self._call_here(send, done)
         address, body, deadline, metadata, compression, wait_for_ready = send
         try:
             rpc = self._method(address, deadline).future(
@@ -80,10 +84,12 @@ class GrpcTransport:
 
         def finish(ended: Any) -> None:
             self._memory.give_back(body)
+            self._answering = threading.get_ident()
             if ended.code() is grpc.StatusCode.OK:
                 done(ended.result(), None)
             else:
                 done(None, self._translated(ended, send))
+            self._answering = None
 
         rpc.add_done_callback(finish)
         cancel: Callable[[], object] = rpc.cancel
@@ -94,8 +100,22 @@ class GrpcTransport:
         self._closed = True
         self._found.set()  # nobody need wait for names any more
         if self._link is not None:
-            self._link[0].close()
+            channel = self._link[0]
+            # A channel waits for the ends of its calls, and would not hear of them in the thread that brings answers.
+            if self._answering != threading.get_ident() or daemons.start(channel.close, "tfs-client-close") is None:
+                channel.close()
         self._memory.close()
+
+    def _call_here(self, send: Send, done: Done) -> Callable[[], object]:
+        """Make a call in this thread."""
+        reply: bytes | None = None
+        failure: TFServingError | None = None
+        try:
+            reply = self.call(send)
+        except TFServingError as error:
+            failure = error
+        done(reply, failure)
+        return lambda: None
 
     def _connect(self) -> None:
         self._link = self._open(self._replicas.address), {}
@@ -118,12 +138,14 @@ class GrpcTransport:
             ) from None
 
     def _method(self, path: str, deadline: Deadline) -> Any:
-        if self._replicas.due():
-            threading.Thread(target=self._look, name="tfs-client-resolve", daemon=True).start()
+        if self._replicas.due() and daemons.start(self._look, "tfs-client-resolve") is None and self._link is None:
+            self._look()
         if self._link is None:
             self._found.wait(deadline.remaining())
         if self._link is None:
             raise self._errors.closed() if self._closed else self._errors.nameless(path, deadline)
+        if self._closed:
+            raise self._errors.closed()
         channel, methods = self._link
         method = methods.get(path)
         if method is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from tfs_client.errors import ConfigError, StatusCode, TFServingError
+from tfs_client import daemons
+from tfs_client.errors import ClosedError, ConfigError, StatusCode, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
@@ -91,6 +94,12 @@ class _Link:
     """A channel in one event loop, and what was made of it; a look at the replicas' names replaces both."""
 
     def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
+        if _forks.spoilt:
+            raise ClosedError(
+                "this process was forked while gRPC's asyncio side was in use, and there it cannot be used any more: "
+                "start processes with 'spawn' or 'forkserver', close every AsyncPredictClient before the fork, or use "
+                "REST"
+            )
         self._connection = connection
         self._arguments = arguments
         self._leaving: set[asyncio.Task[Any]] = set()
@@ -115,7 +124,7 @@ class _Link:
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
-        if await asyncio.get_running_loop().run_in_executor(None, self.replicas.moved):
+        if await daemons.awaited(self.replicas.moved, "tfs-client-resolve"):
             old, self.channel, self.methods = self.channel, self._open(), {}
             if old is not None:
                 task = asyncio.get_running_loop().create_task(old.close(LEAVE))
@@ -146,6 +155,34 @@ class _Link:
             raise ConfigError(
                 f"expected interceptors of gRPC, such as grpc.aio.UnaryUnaryClientInterceptor: {error}"
             ) from None
+
+
+class _Forks:
+    """Notices forks that gRPC's asyncio side does not survive.
+
+    All its channels share one queue of answers, which a thread reads as long as there are channels. A fork leaves the
+    child with the queue and without the thread: there calls hang beyond their deadlines, or the process crashes.
+
+    Attributes:
+        spoilt: whether there was such a fork between this process and the one that it comes from.
+    """
+
+    def __init__(self) -> None:
+        self.spoilt = False
+        self._in_use = False
+
+    def before(self) -> None:
+        """In the parent, before a fork."""
+        self._in_use = any("_poll_wrapper" in thread.name for thread in threading.enumerate())  # grpc has no other sign
+
+    def in_child(self) -> None:
+        """In the child, after it."""
+        self.spoilt = self.spoilt or self._in_use
+
+
+_forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_forks.before, after_in_child=_forks.in_child)
 
 
 def _cancelling() -> bool:
