@@ -11,7 +11,7 @@ from tfs_client.batching.calls import AsyncBatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
-from tfs_client.defaults import aliases
+from tfs_client.defaults import Asked, aliases
 from tfs_client.errors import CallError
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
@@ -115,6 +115,9 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> Prediction:
         """Awaited twin of ``PredictClient.predict``."""
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
+        return await self._predict(inputs, asked, outputs)
+
+    async def _predict(self, inputs: Inputs, asked: Asked, outputs: Iterable[str]) -> Prediction:
         if not self._direct or type(inputs) is not dict or asked.validate:
             return await self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
         # The way most calls go is the flow's in a straight line: between cold caches its generators would take as long
@@ -122,13 +125,14 @@ class AsyncPredictClient(AsyncBatchedCalls):
         call = Predict(asked.spec, inputs, aliases(outputs))
         performer = self._performer
         transport = performer.transport or performer.connected()
+        send = Send(call.path, call.write(transport.join), asked.deadline, asked.metadata, asked.compression)
         try:
-            request = call.write(transport.join)
-            send = Send(call.path, request, asked.deadline, asked.metadata, asked.compression)
-            prediction = call.read(await transport.call(send))
+            reply = await transport.call(send)
         except CallError as error:
-            await performer.run(performer.flows.refused(error, call, asked))
-            raise
+            return await performer.run(performer.flows.again(send, call, asked, error))
+        if (budget := performer.flows.exchange.budget) is not None:
+            budget.succeeded()
+        prediction = call.read(reply)
         performer.flows.follow(prediction)
         return prediction
 

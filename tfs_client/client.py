@@ -12,7 +12,7 @@ from tfs_client.batching.calls import BatchedCalls
 from tfs_client.calls.inference import Classify, MultiInference, Regress
 from tfs_client.calls.predict import Predict
 from tfs_client.calls.status import GetModelStatus
-from tfs_client.defaults import aliases
+from tfs_client.defaults import Asked, aliases
 from tfs_client.errors import CallError
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
@@ -164,13 +164,14 @@ class PredictClient(BatchedCalls):
         call = Predict(asked.spec, inputs, aliases(outputs))
         performer = self._performer
         transport = performer.transport or performer.connected()
+        send = Send(call.path, call.write(transport.join), asked.deadline, asked.metadata, asked.compression)
         try:
-            request = call.write(transport.join)
-            send = Send(call.path, request, asked.deadline, asked.metadata, asked.compression)
-            prediction = call.read(transport.call(send))
+            reply = transport.call(send)
         except CallError as error:
-            performer.run(performer.flows.refused(error, call, asked))
-            raise
+            return performer.run(performer.flows.again(send, call, asked, error))
+        if (budget := performer.flows.exchange.budget) is not None:
+            budget.succeeded()
+        prediction = call.read(reply)
         performer.flows.follow(prediction)
         return prediction
 
@@ -198,6 +199,9 @@ class PredictClient(BatchedCalls):
         ``result()``.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
+        return self._begin(inputs, asked, outputs)
+
+    def _begin(self, inputs: Inputs, asked: Asked, outputs: Iterable[str]) -> Future[Prediction]:
         if isinstance(inputs, Mapping) and not (self._direct and not asked.validate):
             Predict(asked.spec, inputs).arrays()  # else seen only after the signatures have come
         return self._performer.begin(self._performer.flows.predict(inputs, asked, aliases(outputs)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client import forks
 from tfs_client.errors import ClosedError
-from tfs_client.futures import FlowFuture
+from tfs_client.futures import FlowFuture, Pauses
 from tfs_client.settings import Settings
 from tfs_client.steps import Flow, Send, Sleep, Step
 
@@ -46,6 +46,7 @@ class Performer:
         self.flows = self._settings.flows()
         self.transport: Any = None
         self._pool: ThreadPoolExecutor | None = None
+        self._pauses = Pauses()
         self._connecting = threading.Lock()
         self._closing = threading.Event()
 
@@ -69,7 +70,7 @@ class Performer:
         """Perform a flow in the background. What keeps its first message from being sent raises here."""
         transport = self.transport or self.connected()
         if not self._settings.connection.target.rest:
-            return FlowFuture(flow, transport.start)
+            return FlowFuture(flow, transport.start, self._pauses)
         first = next(flow)
         with self._connecting:
             if self.closed:
@@ -92,6 +93,7 @@ class Performer:
         if not self.closed:
             self.closed = True
             self._closing.set()
+            self._pauses.close(f"{self._shown} was closed")
             self.connected().close()
             with self._connecting:
                 if self._pool is not None:  # what waits in it finds the client closed
@@ -112,7 +114,7 @@ class Performer:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
         if self.closed:
             return ()
-        left = self.transport, self._pool, self.flows
+        left = self.transport, self._pool, self._pauses, self.flows
         if self._settings.connection.target.rest and self.transport is not None:
             self.transport.let_go()
         self._start_afresh()

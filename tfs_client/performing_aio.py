@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tfs_client import forks
-from tfs_client.errors import DeadlineExceededError
+from tfs_client.errors import ClosedError, DeadlineExceededError
 from tfs_client.settings import Settings
 from tfs_client.steps import Ask, Flow, Send, Sleep, Step
 from tfs_client.within import within
@@ -31,6 +32,7 @@ class AsyncPerformer:
         self._settings = settings
         self.closed = False
         self.transport: Any = None
+        self._pausing: set[asyncio.Future[None]] = set()
         self.connected()
         forks.watch(self)
 
@@ -66,6 +68,9 @@ class AsyncPerformer:
     async def close(self) -> None:
         """Cancel calls that are under way and release the connections. May be called again."""
         self.closed = True
+        for wakeful in list(self._pausing):
+            with suppress(RuntimeError):  # of a loop that was closed before
+                wakeful.get_loop().call_soon_threadsafe(_wake, wakeful, self._closed_error())
         await (self.transport or self.connected()).close()
 
     def _abandon(self) -> tuple[Any, ...]:
@@ -80,8 +85,34 @@ class AsyncPerformer:
         if type(step) is Send:
             return await (self.transport or self.connected()).call(step)
         if type(step) is Sleep:
-            return await asyncio.sleep(step.seconds)
+            return await self._pause(step.seconds)
         return await _answered(step)  # type: ignore[arg-type]
+
+    async def _pause(self, seconds: float) -> None:
+        """Let time pass. Raises ClosedError as soon as the client is closed."""
+        if self.closed:
+            raise self._closed_error()
+        loop = asyncio.get_running_loop()
+        wakeful: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _wake, wakeful)
+        self._pausing.add(wakeful)
+        try:
+            await wakeful
+        finally:
+            timer.cancel()
+            self._pausing.discard(wakeful)
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"{self._settings.shown('AsyncPredictClient')} was closed")
+
+
+def _wake(wakeful: asyncio.Future[None], error: ClosedError | None = None) -> None:
+    """End a pause, unless its task was cancelled meanwhile."""
+    if not wakeful.done():
+        if error is None:
+            wakeful.set_result(None)
+        else:
+            wakeful.set_exception(error)
 
 
 async def _answered(step: Ask) -> Any:

@@ -12,6 +12,8 @@ from tfs_client.futures import answers_come_here
 from tfs_client.results import Prediction
 
 if TYPE_CHECKING:  # every client has these methods, and most never call them: what they need is imported by the call
+    from concurrent.futures import Future
+
     from typing_extensions import Unpack
 
     from tfs_client.batching.many import Plan
@@ -33,7 +35,7 @@ class BatchedCalls:
 
     _settings: Settings
     _performer: Performer
-    predict_future: Any
+    _begin: Any  # a prediction's future
 
     def predict_batched(
         self,
@@ -65,7 +67,7 @@ class BatchedCalls:
         from tfs_client.batching.rows import Rows
 
         rows, pace = Rows(inputs, shared), pace_of(in_flight)
-        call = partial(self.predict_future, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return batched(call, rows, checked_batch_size(batch_size), pace, self._check_thread)
 
     @overload
@@ -136,8 +138,14 @@ class BatchedCalls:
         from tfs_client.batching.blocking import many
 
         plan = plan_of(batch_size, in_flight, ordered, on_error, max_delay, shared)
-        call = partial(self.predict_future, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return many(call, checked_iterable(examples, (Iterable,)), plan, self._check_thread)
+
+    def _paced(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Future[Prediction]:
+        """``predict_future`` for batches, which slow down and send again on their own when the server is busy."""
+        asked = self._settings.defaults.asked(**options)._replace(paced=True)
+        future: Future[Prediction] = self._begin(inputs, asked, outputs)
+        return future
 
     def _check_thread(self) -> None:
         """Raise ConfigError in a thread that would wait for ever for an answer."""
@@ -152,7 +160,7 @@ class AsyncBatchedCalls:
     """What AsyncPredictClient does with many rows, and with many examples."""
 
     _settings: Settings
-    predict: Any
+    _predict: Any
 
     async def predict_batched(
         self,
@@ -169,7 +177,7 @@ class AsyncBatchedCalls:
         from tfs_client.batching.rows import Rows
 
         rows, pace = Rows(inputs, shared), pace_of(in_flight)
-        call = partial(self.predict, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return await batched(call, rows, checked_batch_size(batch_size), pace)
 
     @overload
@@ -220,8 +228,14 @@ class AsyncBatchedCalls:
         from tfs_client.batching.awaited import many
 
         plan = plan_of(batch_size, in_flight, ordered, on_error, max_delay, shared)
-        call = partial(self.predict, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return many(call, checked_iterable(examples, (Iterable, AsyncIterable)), plan)
+
+    async def _paced(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Prediction:
+        """``predict`` for batches, which slow down and send again on their own when the server is busy."""
+        asked = self._settings.defaults.asked(**options)._replace(paced=True)
+        prediction: Prediction = await self._predict(inputs, asked, outputs)
+        return prediction
 
 
 def plan_of(
