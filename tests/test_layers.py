@@ -20,7 +20,19 @@ GENERATED = {"tensorflow", "tensorflow_serving", "google"}
 
 LAYERS = (
     {"protos"},
-    {"codec", "signatures", "results", "options", "targets", "steps", "forks", "within", "version_policy", "errors"},
+    {
+        "codec",
+        "signatures",
+        "results",
+        "options",
+        "targets",
+        "steps",
+        "forks",
+        "timers",
+        "within",
+        "version_policy",
+        "errors",
+    },
     {"model_config", "error_meanings"},
     {"calls", "transports", "defaults", "retries", "futures"},
     {"exchanges", "flows", "settings", "performing", "performing_aio"},
@@ -39,6 +51,7 @@ SIBLINGS = {
     "options": {"errors", "targets"},
     "steps": {"options"},
     "forks": set(),
+    "timers": {"forks"},
     "within": set(),
     "version_policy": {"errors"},
     "results": {"errors", "codec"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
@@ -32,7 +33,11 @@ class Pauses:
             if self._closed:
                 raise ClosedError(self._closed)
             pause.timer = timers.after(seconds, pause.over)
-            self._under_way.add(pause)
+            if pause.timer is not None:
+                self._under_way.add(pause)
+        if pause.timer is None:  # the program is about to end
+            time.sleep(seconds)
+            done(None, None)
         return pause
 
     def forget(self, pause: _Pause) -> None:
@@ -46,7 +51,7 @@ class Pauses:
             self._closed = why
             ended, self._under_way = self._under_way, set()
         for pause in ended:
-            if pause.timer.cancel():
+            if pause.timer is not None and pause.timer.cancel():
                 pause.done(None, ClosedError(why))
 
 
@@ -55,11 +60,10 @@ class _Pause:
 
     __slots__ = ("_pauses", "done", "timer")
 
-    timer: timers.Timer
-
     def __init__(self, pauses: Pauses, done: Done) -> None:
         self._pauses = pauses
         self.done = done
+        self.timer: timers.Timer | None = None
 
     def over(self) -> None:
         """Called by the timer."""
@@ -69,7 +73,7 @@ class _Pause:
     def cancel(self) -> bool:
         """End the pause without a word. False when it is over."""
         self._pauses.forget(self)
-        return self.timer.cancel()
+        return self.timer is not None and self.timer.cancel()
 
 
 class _Here(threading.local):
@@ -86,6 +90,10 @@ def answers_come_here(transport: object) -> bool:
     thread, so none comes while the thread waits.
     """
     return _here.answering is not None and _here.answering == getattr(transport, "start", None)
+
+
+def _nothing() -> None:
+    """Cancels nothing."""
 
 
 class FlowFuture(Future[Result]):
@@ -105,7 +113,7 @@ class FlowFuture(Future[Result]):
         self._flow = flow
         self._start = start
         self._pauses = pauses
-        self._cancel_call: Callable[[], object] = lambda: None
+        self._cancel_call: Callable[[], object] = _nothing
         self._begun = 0  # calls and pauses, of which one is under way at a time
         self._cancelling = threading.RLock()  # callbacks run under it, and may cancel too
         self._perform(next(flow))
@@ -143,6 +151,7 @@ class FlowFuture(Future[Result]):
     def _cancel_pause(self, pause: _Pause) -> None:
         if pause.cancel():  # else what ended it goes on with the flow
             self._flow.close()
+            self._cancel_call = _nothing  # which refers to this future
 
     def _answered(self, reply: bytes | None, error: TFServingError | None) -> None:
         if self.cancelled():
@@ -157,6 +166,7 @@ class FlowFuture(Future[Result]):
 
     def _settle(self, result: Any, error: BaseException | None) -> None:
         """Called once, when the flow is over. A cancelled future stays cancelled."""
+        self._cancel_call = _nothing  # which may refer to this future, or hold its reply
         timers.step_aside()  # for the callbacks of users
         before, _here.answering = _here.answering, self._start
         try:
