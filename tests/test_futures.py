@@ -445,8 +445,6 @@ def test_a_callback_that_takes_its_time_does_not_hold_up_the_pauses_of_others(re
 def test_a_program_ends_while_a_future_is_in_a_pause():
     program = """
 import threading, time
-import grpc
-from concurrent.futures import ThreadPoolExecutor
 from tfs_client import PredictClient, RetryPolicy
 
 client = PredictClient("127.0.0.1:1", model="m", timeout=None, retry=RetryPolicy())

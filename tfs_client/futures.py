@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -47,6 +48,8 @@ class Pauses:
 
     def close(self, why: str) -> None:
         """End all pauses, and allow no more."""
+        if sys.is_finalizing():  # threads that were stopped in the middle may hold the locks
+            return
         with self._lock:
             self._closed = why
             ended, self._under_way = self._under_way, set()
@@ -71,7 +74,9 @@ class _Pause:
         self.done(None, None)
 
     def cancel(self) -> bool:
-        """End the pause without a word. False when it is over."""
+        """End the pause without a word. False when it is over, and at the very end of a program."""
+        if sys.is_finalizing():
+            return False
         self._pauses.forget(self)
         return self.timer is not None and self.timer.cancel()
 

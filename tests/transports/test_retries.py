@@ -13,6 +13,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import numpy as np
 import pytest
 from calling import STYLES, calling
@@ -21,10 +22,14 @@ from scripted import MODEL, Refusal, serving, target_of
 from tcp import full, nobody
 
 from tfs_client import (
+    AsyncMicroBatcher,
     AsyncPredictClient,
     ClosedError,
+    DecodeError,
+    MicroBatcher,
     NotFoundError,
     RetryPolicy,
+    SignatureError,
     StatusCode,
     TensorSpec,
     UnavailableError,
@@ -38,6 +43,7 @@ from tfs_client.testing import FakeServer
 
 X = {"x": [1.0]}
 QUICK = RetryPolicy(initial_backoff=0.01, max_backoff=0.02)
+PATIENT = RetryPolicy(initial_backoff=60, max_backoff=60)
 
 # --- one call, step by step --------------------------------------------------------------------------------------
 
@@ -481,9 +487,60 @@ def test_every_attempt_sends_what_the_call_was_given(style):
     assert len({bodies[0] for bodies in seen.values()}) == 48
 
 
-# --- ends in the middle of a pause ---------------------------------------------------------------------------------
+QUEUE_FULL = BUSY[2]
 
-PATIENT = RetryPolicy(initial_backoff=60, max_backoff=60)
+
+def batched(client):
+    return client.predict_batched({"x": np.ones(8, np.float32)}, batch_size=4, in_flight=1)
+
+
+def many(client):
+    return list(client.predict_many([{"x": np.float32(1)}] * 8, batch_size=4, in_flight=1))
+
+
+def micro(client):
+    with MicroBatcher(client, max_batch_size=1, in_flight=1) as batcher:
+        return batcher.predict({"x": np.float32(1)})
+
+
+@pytest.mark.parametrize("call", [batched, many, micro])
+@pytest.mark.parametrize("way", ["grpc", "rest"])
+def test_batches_deal_with_a_busy_server_themselves(call, way):
+    """By their own pace, and not by pauses of a minute."""
+
+    def script(call):
+        if call.number <= 2:
+            raise Refusal(*QUEUE_FULL)
+
+    started = time.monotonic()
+    with serving(way, script) as server, client_of(way, server, PATIENT, timeout=50) as client:
+        with contextlib.suppress(SignatureError, DecodeError):  # the answer to four rows has one
+            call(client)
+        assert len(server.calls) >= 3
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("style", ["grpc-aio", "rest-aio"])
+def test_batches_of_asyncio_deal_with_a_busy_server_themselves(style):
+    async def run(port):
+        async with AsyncPredictClient(target_of(style, port), model=MODEL, retry=PATIENT, timeout=50) as client:
+            with contextlib.suppress(SignatureError, DecodeError):
+                await client.predict_batched({"x": np.ones(8, np.float32)}, batch_size=4, in_flight=1)
+            async with AsyncMicroBatcher(client, max_batch_size=1) as batcher:
+                await batcher.predict({"x": np.float32(1)})
+
+    def script(call):
+        if call.number <= 2:
+            raise Refusal(*QUEUE_FULL)
+
+    started = time.monotonic()
+    with serving(style, script) as server:
+        asyncio.run(run(server.port))
+        assert len(server.calls) >= 3
+    assert time.monotonic() - started < 30
+
+
+# --- ends in the middle of a pause ---------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -601,6 +658,22 @@ def test_an_address_that_swallows_everything_was_not_reached(style, retry):
     assert "No connection to" in error.hint
     assert "No answer from" not in error.hint
     assert "wait for a server" not in error.hint
+
+
+class Passing(grpc.UnaryUnaryClientInterceptor):
+    """Changes nothing."""
+
+    def intercept_unary_unary(self, continuation, details, request):
+        return continuation(details, request)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit in the queue")
+@pytest.mark.parametrize("style", ["grpc", "grpc-futures"])
+def test_interceptors_do_not_hide_whether_a_server_was_reached(style):
+    with full() as port:
+        assert error_at(style, port, timeout=0.3, interceptors=[Passing(), Passing()]).unreached
+    with serving(style, lambda call: time.sleep(0.6)) as server:
+        assert not error_at(style, server.port, timeout=0.3, interceptors=[Passing()]).unreached
 
 
 def test_a_server_that_is_killed_between_calls_was_not_reached():

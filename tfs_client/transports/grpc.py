@@ -103,6 +103,7 @@ class GrpcTransport:
 
     def _connect(self) -> None:
         self._link = self._open(self._replicas.address), {}
+        self._down = True
         self._found.set()
 
     def _open(self, address: str) -> Any:

@@ -126,6 +126,7 @@ class _Link:
     async def _look(self) -> None:
         if await asyncio.get_running_loop().run_in_executor(None, self.replicas.moved):
             old, self.channel, self.methods = self.channel, self._open(), {}
+            self.down = True
             if old is not None:
                 task = asyncio.get_running_loop().create_task(old.close(LEAVE))
                 self._leaving.add(task)

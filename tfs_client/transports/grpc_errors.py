@@ -112,7 +112,7 @@ class GrpcErrors:
 
     def nameless(self, path: str, deadline: Deadline) -> CallError:
         """For a call whose time is over before the names of its servers were resolved."""
-        return call_error(
+        error = call_error(
             StatusCode.DEADLINE_EXCEEDED,
             "the names of the servers were not resolved in time",
             path.rpartition("/")[2],
@@ -120,6 +120,8 @@ class GrpcErrors:
             if deadline.limit
             else "",
         )
+        error.unreached = True
+        return error
 
     def made_of(
         self,
