@@ -77,8 +77,9 @@ class AsyncPerformer:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
         if self.closed:
             return ()
-        left = self.transport, self.flows
+        left = self.transport, self.flows, self._pausing
         self.transport = None
+        self._pausing = set()
         return left
 
     async def _perform(self, step: Step) -> Any:

@@ -34,6 +34,7 @@ from tcp import (
 )
 
 from tfs_client import (
+    TLS,
     AsyncPredictClient,
     ConfigError,
     DecodeError,
@@ -152,6 +153,25 @@ def test_a_server_that_says_nothing_is_late(style):
     else:
         says(error, r"No answer from .*localhost:\d+ within 0.1 s; timeout= sets another limit")
     assert error.unreached is style.startswith("grpc")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_server_that_does_not_finish_the_handshake_was_not_reached(style):
+    with listening(silence) as port:
+        error = failure(style, target_of(style, port, secure=True), timeout=0.3, tls=TLS())
+    assert isinstance(error, DeadlineExceededError)
+    assert error.unreached
+    says(error, "no connection was made in time")
+
+
+@pytest.mark.parametrize("style", REST)
+def test_a_proxy_that_does_not_connect_to_the_server_did_not_reach_it(style, monkeypatch):
+    with listening(silence) as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        error = failure(style, target_of(style, 9, host="server.invalid", secure=True), timeout=0.3)
+    assert isinstance(error, DeadlineExceededError)
+    assert error.unreached
+    says(error, f"by the proxy http://127.0.0.1:{port}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit in the queue")
