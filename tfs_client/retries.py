@@ -106,8 +106,8 @@ def attempts(
     by_policy = waits is None and policy.wait_for_ready
     waits = policy.wait_for_ready if waits is None else waits
     sent = waited = 0
-    unreached = ""  # why the attempt before found no server
-    hint = ""
+    cause = ""  # why the attempt before found no server
+    hints: list[str] = []  # the latest first; gRPC names one address of a host, and each may fail for another reason
     while True:
         try:
             if failed is not None:
@@ -115,8 +115,9 @@ def attempts(
             reply: bytes = yield send
         except CallError as error:
             failed = None  # else it would live, with all that it refers to, until the next garbage collection
-            if unreached and error.unreached and error.code is StatusCode.DEADLINE_EXCEEDED:
-                raise _late(send, error, unreached, hint, by_policy) from error  # the last look had hardly any time
+            if cause and error.unreached and error.code is StatusCode.DEADLINE_EXCEEDED:
+                error.attempts = sent + 1
+                raise _late(send, error, cause, hints, by_policy) from error  # the last look had hardly any time
             if waits and error.unreached and error.code is StatusCode.UNAVAILABLE:
                 waited += 1
                 error.attempts = sent + 1
@@ -129,13 +130,16 @@ def attempts(
                 if error.final or sent >= policy.attempts:
                     raise
                 seconds = pause(policy, sent)
-            unreached, hint = (_shown(error), error.hint) if error.unreached else ("", "")
+            if error.unreached:
+                cause, hints = _shown(error), [error.hint, *(hint for hint in hints if hint != error.hint)]
+            else:
+                cause, hints = "", [error.hint]
             if error.retry_after is not None:
                 seconds = error.retry_after
             left = send.deadline.remaining()
             if left is not None and seconds >= left:
                 yield Sleep(left)
-                raise _late(send, error, _shown(error), error.hint, by_policy) from error
+                raise _late(send, error, _shown(error), hints, by_policy) from error
             yield Sleep(seconds)
         else:
             budget.succeeded()
@@ -156,8 +160,9 @@ def _shown(error: CallError) -> str:
     return f"{error.code.name}: {error.details}"
 
 
-def _late(send: Send, last: CallError, cause: str, hint: str, by_policy: bool) -> CallError:
+def _late(send: Send, last: CallError, cause: str, hints: list[str], by_policy: bool) -> CallError:
     """The error of a call whose time was over before another attempt."""
+    hint = "\n".join(hints[:2])
     if last.unreached:
         text = f"no server was reached within {send.deadline.limit:g} s; the last attempt: {cause}"
         if by_policy:

@@ -223,6 +223,15 @@ def test_a_call_that_waits_for_other_reasons_than_the_policy_does_not_name_the_p
     assert (error.unreached, error.hint) == (True, "a hint")
 
 
+def test_each_reason_for_finding_no_server_keeps_its_hint():
+    """gRPC names one address of a host at a time: localhost may be refused as ::1, and distrusted as 127.0.0.1."""
+    looks = [failed(unreached=True) for _ in range(4)]
+    looks[1].hint = looks[3].hint = "another hint"
+    looks[3].retry_after = 9000.0
+    _, error = driven(send(timeout=1.5), RetryPolicy(initial_backoff=0.005), *looks)
+    assert error.hint == f"another hint\na hint {WAITS}"
+
+
 def test_a_look_that_had_no_time_left_does_not_hide_what_earlier_ones_saw():
     late = failed(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", unreached=True)
     _, error = driven(send(timeout=30), POLICY, failed(unreached=True), late)
