@@ -894,10 +894,10 @@ def test_waiting_in_vain_for_a_version_that_ended_says_so(double):
         client.wait_until_ready(0.25)
 
 
-def test_waiting_in_vain_for_a_server_says_that_none_answered():
+def test_waiting_in_vain_for_a_server_says_why_there_is_none():
     with (
         PredictClient("127.0.0.1:1", model="m") as client,
-        pytest.raises(DeadlineExceededError, match=r"at 127.0.0.1:1 was not ready within 0.3 s: no server answered"),
+        pytest.raises(DeadlineExceededError, match=r"at 127.0.0.1:1 was not ready within 0.3 s: failed to connect"),
     ):
         client.wait_until_ready(0.3)
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 
+import grpc
 import numpy as np
 import pytest
 
@@ -19,11 +24,14 @@ from tfs_client import (
     InvalidArgumentError,
     NotFoundError,
     PredictClient,
+    RetryPolicy,
     SignatureError,
     StatusCode,
     TensorSpec,
     UnavailableError,
+    make_tensor_proto,
 )
+from tfs_client.protos.tensorflow_serving.apis import predict_pb2
 
 VECTORS = {"inputs": {"x": TensorSpec("float32", (None,))}, "outputs": {"y": TensorSpec("float32", (None,))}}
 
@@ -350,3 +358,123 @@ def test_errors_have_the_servers_words(client):
     assert isinstance(error, InvalidArgumentError)
     assert error.details == "Expects arg[0] to be float but double is provided"
     assert error.method == "Predict"
+
+
+# --- pauses between attempts -----------------------------------------------------------------------------------------
+
+
+class Refusing:
+    """A raw Predict handler that refuses the first calls of each ``x-call``, and notes when calls came."""
+
+    def __init__(self, times: int, pause: float) -> None:
+        self.times, self.pause = times, pause
+        self.came: dict[str, list[float]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, request, context):
+        name = dict(context.invocation_metadata()).get("x-call", "")
+        with self._lock:
+            came = self.came.setdefault(name, [])
+            came.append(time.monotonic())
+        if len(came) <= self.times:
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(int(self.pause * 1000))),))
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+        reply = predict_pb2.PredictResponse()
+        reply.outputs["y"].CopyFrom(make_tensor_proto([2.0], "float32"))
+        return reply.SerializeToString()
+
+
+@pytest.fixture
+def retrying(raw_server):
+    """Makes a client whose calls are refused so often, with a pause; and the server's notes."""
+    with contextlib.ExitStack() as stack:
+
+        def make(times, pause):
+            refusing = Refusing(times, pause)
+            target = raw_server(Predict=refusing)
+            client = stack.enter_context(PredictClient(target, model="m", timeout=120, retry=RetryPolicy(budget=1000)))
+            return client, refusing
+
+        yield make
+
+
+def test_futures_pause_between_attempts_all_on_one_thread(retrying):
+    client, refusing = retrying(2, 0.2)
+    futures = [client.predict_future({"x": [1.0]}, metadata={"x-call": str(n)}) for n in range(50)]
+    assert [future.result(30).array.tolist() for future in futures] == [[2.0]] * 50
+    for came in refusing.came.values():
+        assert len(came) == 3
+        assert min(came[1] - came[0], came[2] - came[1]) >= 0.19
+    assert sum(thread.name == "tfs-client-timers" for thread in threading.enumerate()) == 1
+
+
+def test_cancelling_in_a_pause_ends_it_and_frees_what_it_held(retrying):
+    client, refusing = retrying(9, 60)
+    future = client.predict_future({"x": [1.0]})
+    pauses, there = client._performer._pauses, weakref.ref(future)
+    assert eventually(lambda: pauses._under_way)
+    assert future.cancel()
+    assert future.cancelled()
+    assert wait([future], 10).done == {future}
+    assert not pauses._under_way
+    del future
+    assert eventually(lambda: there() is None)
+    assert len(refusing.came[""]) == 1
+
+
+def test_cancelling_around_the_end_of_a_pause_leaves_every_future_in_one_state(retrying):
+    client, _ = retrying(1, 0.01)
+    for n in range(60):
+        future = client.predict_future({"x": [1.0]}, metadata={"x-call": str(n)})
+        time.sleep(0.0005 * (n % 40))
+        if future.cancel():
+            with pytest.raises(concurrent.futures.CancelledError):
+                future.result(10)
+        else:
+            assert future.result(10).array.tolist() == [2.0]
+    assert eventually(lambda: not client._performer._pauses._under_way)
+
+
+def test_closing_the_client_ends_pauses_at_once(retrying):
+    client, refusing = retrying(9, 60)
+    futures = [client.predict_future({"x": [1.0]}, metadata={"x-call": str(n)}) for n in range(5)]
+    assert eventually(lambda: len(client._performer._pauses._under_way) == 5)
+    client.close()
+    for future in futures:
+        with pytest.raises(ClosedError, match="was closed"):
+            future.result(10)
+    assert {len(came) for came in refusing.came.values()} == {1}
+
+
+def test_a_callback_that_takes_its_time_does_not_hold_up_the_pauses_of_others(retrying):
+    """Both futures end in a pause, in the thread that watches the clock."""
+    client, _ = retrying(9, 60)
+    entered, going_on = threading.Event(), threading.Event()
+
+    def linger(future):
+        entered.set()
+        assert going_on.wait(20)
+
+    slow = client.predict_future({"x": [1.0]}, timeout=0.3)
+    slow.add_done_callback(linger)
+    quick = client.predict_future({"x": [1.0]}, timeout=0.5)
+    assert entered.wait(20)
+    assert isinstance(quick.exception(20), DeadlineExceededError)
+    going_on.set()
+    assert isinstance(slow.exception(20), DeadlineExceededError)
+
+
+def test_a_program_ends_while_a_future_is_in_a_pause():
+    program = """
+import threading, time
+from tfs_client import PredictClient, RetryPolicy
+
+client = PredictClient("127.0.0.1:1", model="m", timeout=None, retry=RetryPolicy())
+future = client.predict_future({"x": [1.0]})
+while not any(thread.name == "tfs-client-timers" for thread in threading.enumerate()):
+    time.sleep(0.01)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

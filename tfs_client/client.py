@@ -173,13 +173,14 @@ class PredictClient(BatchedCalls):
         call = Predict(asked.spec, inputs, aliases(outputs))
         performer = self._performer
         transport = performer.transport or performer.connected()
+        send = Send(call.path, call.write(transport.join), asked.deadline, asked.metadata, asked.compression)
         try:
-            request = call.write(transport.join)
-            send = Send(call.path, request, asked.deadline, asked.metadata, asked.compression)
-            prediction = call.read(transport.call(send))
+            reply = transport.call(send)
         except CallError as error:
-            performer.run(performer.flows.refused(error, call, asked))
-            raise
+            return performer.run(performer.flows.again(send, call, asked, error))
+        if (budget := performer.flows.exchange.budget) is not None:
+            budget.succeeded()
+        prediction = call.read(reply)
         performer.flows.follow(prediction)
         return prediction
 

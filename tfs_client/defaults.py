@@ -49,6 +49,7 @@ class Asked(NamedTuple):
         validate: whether inputs are checked against the signature before they are sent.
         request_id: the id that goes along; "" for none.
         cast: whether arrays are cast to the signature's dtypes where every value survives.
+        paced: the call belongs to a batch, which slows down and sends again on its own when the server is busy.
     """
 
     spec: ModelSpec
@@ -58,6 +59,7 @@ class Asked(NamedTuple):
     validate: bool = False
     request_id: str = ""
     cast: bool = False
+    paced: bool = False
 
     def unlabelled(self) -> Asked:
         """The same of all versions, for calls that know no labels and no signatures."""

@@ -69,9 +69,12 @@ class CallError(TFServingError):
         details: the server's own text, or the transport's when no server was reached.
         method: the API method, e.g. ``"Predict"``; empty when unknown.
         hint: what to try next; empty when there is nothing useful to say.
-        unreached: no connection could be made, so the server has not seen the call.
+        unreached: no connection could be made. With ``attempts`` of 1 no server has seen the call.
+        attempts: how often the call was sent; waiting for a server counts as one attempt, however long it takes.
         retry_after: seconds after which the server asks to try again; None when it does not say.
+        final: the server asks for no further attempt (gRPC's negative push-back).
         request_id: the id that the call was sent with; empty without one.
+        http_status: the status of the HTTP reply that refused it over REST; None otherwise.
     """
 
     def __init__(self, code: StatusCode, details: str, method: str = "", *, hint: str = "") -> None:
@@ -81,17 +84,21 @@ class CallError(TFServingError):
         self.method = method
         self.hint = hint
         self.unreached = False
+        self.attempts = 1
         self.retry_after: float | None = None
+        self.final = False
         self.request_id = ""
+        self.http_status: int | None = None
 
     def __str__(self) -> str:
         where = f"{self.method}: " if self.method else ""
+        tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
         which = f" (request {self.request_id})" if self.request_id else ""
         hint = f"\n{self.hint}" if self.hint else ""
-        return f"{where}{self.code.name}: {self.details}{which}{hint}"
+        return f"{where}{self.code.name}: {self.details}{tries}{which}{hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = ("unreached", "retry_after", "request_id", "mismatch", "example")
+        names = ("unreached", "attempts", "retry_after", "final", "request_id", "http_status", "mismatch", "example")
         said = {name: getattr(self, name) for name in names}
         return call_error, (self.code, self.details, self.method, self.hint), said
 

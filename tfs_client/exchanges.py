@@ -20,7 +20,7 @@ from tfs_client.errors import (
 )
 from tfs_client.options import Connection, MetadataPairs, Token
 from tfs_client.results import Prediction
-from tfs_client.retries import Budget, attempts
+from tfs_client.retries import Budget, Retries
 from tfs_client.signatures import Signatures
 from tfs_client.steps import Ask, Flow, Send, Step
 
@@ -53,11 +53,16 @@ class Exchange(Protocol):
         give_back: takes one that will not be sent.
         rest: whether calls go over REST. Over gRPC a Predict request is written before the first step, so that its
             inputs may be changed from then on.
+        budget: what successes refill; None where nothing is tried again.
     """
 
     join: Join
     give_back: Callable[[bytes], object]
     rest: bool
+    budget: Budget | None
+
+    def again(self, send: Send, asked: Asked, failed: CallError) -> Flow[bytes]:
+        """Go on with a request whose first attempt failed."""
 
     def send(self, call: RestCall[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
         """Make a call. Raises CallError, DecodeError, EncodeError."""
@@ -94,12 +99,25 @@ class _Credentials:
         return (*asked.metadata, ("authorization", f"Bearer {token}"))
 
 
-class GrpcExchange:
-    """Calls over gRPC, which retries on its own."""
+class _Retrying:
+    """Sends requests as often as the client's policy says."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._retries = Retries(connection.retry)
+        self.budget = self._retries.budget
+
+    def again(self, send: Send, asked: Asked, failed: CallError) -> Flow[bytes]:
+        """Go on with a request whose first attempt failed."""
+        return self._retries.sent(send, paced=asked.paced, failed=failed)
+
+
+class GrpcExchange(_Retrying):
+    """Calls over gRPC: in TensorFlow's tensors, which say what they are."""
 
     rest = False
 
-    def __init__(self, token: Token | None, join: Join = plain_join) -> None:
+    def __init__(self, connection: Connection, token: Token | None, join: Join = plain_join) -> None:
+        super().__init__(connection)
         self.join = join
         self.give_back: Callable[[bytes], object] = _plain
         self._credentials = _Credentials(token) if token is not None else None
@@ -113,25 +131,29 @@ class GrpcExchange:
             except BaseException:
                 self.give_back(request)
                 raise
-        return call.read((yield Send(call.path, request, asked.deadline, pairs, asked.compression, wait_for_ready)))
+        # Nobody waits in the transport, where a call could not say what it waited for.
+        ready = False if wait_for_ready is False else None
+        send = Send(call.path, request, asked.deadline, pairs, asked.compression, ready)
+        if self.budget is None:
+            return call.read((yield send))
+        return call.read((yield from self._retries.sent(send, waits=wait_for_ready, paced=asked.paced)))
 
     def predict(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
         """Make a Predict call; on the wire tensors say what they are."""
         return self.send(call, asked)
 
 
-class RestExchange:
+class RestExchange(_Retrying):
     """Calls over REST: by the signature, in the form that fits, tried again by the policy."""
 
     rest = True
 
     def __init__(self, connection: Connection, token: Token | None, form: str) -> None:
+        super().__init__(connection)
         self.join: Join = plain_join
         self.give_back: Callable[[bytes], object] = _plain
         self._row = FORMS[form]
         self._credentials = _Credentials(token)
-        self._retry = connection.retry
-        self._budget = Budget(connection.retry) if connection.retry else None
         self._columnar: set[Any] = set()  # models whose outputs turned out not to fit in rows
         self._loose: set[Any] = set()  # models whose server writes floats like whole numbers
         self._warned = False
@@ -196,10 +218,7 @@ class RestExchange:
     ) -> Generator[Step, Any, bytes]:
         pairs = yield from self._credentials.pairs(asked)
         send = Send(address, body, asked.deadline, pairs, asked.compression, wait_for_ready)
-        if self._retry is None or self._budget is None:
-            reply: bytes = yield send
-            return reply
-        return (yield from attempts(send, self._retry, self._budget))
+        return (yield from self._retries.sent(send, waits=wait_for_ready, paced=asked.paced))
 
 
 FORMS = {"auto": None, "row": True, "columnar": False}

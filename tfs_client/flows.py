@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tfs_client.calls import BlamableCall, RestCall
 from tfs_client.calls.health import CheckHealth
@@ -28,7 +28,7 @@ from tfs_client.exchanges import Exchange
 from tfs_client.known_signatures import REFUSED, KnownSignatures, is_untyped, named
 from tfs_client.results import Health, ModelStatus, Prediction, Reload
 from tfs_client.signatures import Signatures
-from tfs_client.steps import Flow, Sleep
+from tfs_client.steps import Flow, Send, Sleep
 
 if TYPE_CHECKING:
     from tfs_client.model_config import ModelServerConfig
@@ -37,7 +37,23 @@ Result = TypeVar("Result")
 
 POLL_INTERVAL = 0.1  # seconds between two looks at a server that is not ready
 NOT_YET = (UnavailableError, NotFoundError)  # what a server that is starting says
-NO_ANSWER = "no server answered"
+
+
+class _NotReady(NamedTuple):
+    """Why a model cannot answer yet."""
+
+    text: str
+    unreached: bool = False
+    late: bool = False  # the time of a look was over
+
+    @classmethod
+    def of(cls, error: CallError) -> _NotReady:
+        """Why it cannot, as a failed look at it says."""
+        late = isinstance(error, DeadlineExceededError)
+        return cls(f"{error.details} {error.hint}".strip(), error.unreached, late)
+
+
+NO_ANSWER = _NotReady("no server answered", late=True)
 
 
 class Flows:
@@ -113,6 +129,19 @@ class Flows:
             error.method = Predict.method
             raise
 
+    def again(self, send: Send, call: Predict, asked: Asked, failed: CallError) -> Flow[Prediction]:
+        """Go on with a prediction whose first attempt failed."""
+        attempts = self.exchange.again(send, asked, failed)
+        del failed  # else it would live, with all that it refers to, until the next garbage collection
+        try:
+            reply = yield from attempts
+        except CallError as error:
+            yield from self.refused(error, call, asked)
+            raise
+        prediction = call.read(reply)
+        self.follow(prediction)
+        return prediction
+
     def refused(self, error: CallError, call: Predict, asked: Asked) -> Flow[None]:
         """A prediction failed: doubt the signatures, and compare the inputs with fresh ones where they are blamed."""
         error.request_id = asked.request_id
@@ -159,14 +188,16 @@ class Flows:
         reason = NO_ANSWER
         with named(asked):
             while found := (yield from self._not_ready(asked, wait_for_ready=True)):
-                if found != NO_ANSWER:  # the last look has little time: what an earlier one saw says more
+                if not found.late or reason is NO_ANSWER:  # the last look has little time: an earlier one saw more
                     reason = found
                 if asked.deadline.passed():
                     limit = asked.deadline.limit
-                    raise DeadlineExceededError(
-                        f"{described(asked.spec)} at {self._target} was not ready within {limit:g} s: {reason}",
+                    late = DeadlineExceededError(
+                        f"{described(asked.spec)} at {self._target} was not ready within {limit:g} s: {reason.text}",
                         GetModelStatus.method,
                     )
+                    late.unreached = reason.unreached
+                    raise late
                 yield Sleep(min(POLL_INTERVAL, asked.deadline.remaining() or POLL_INTERVAL))
 
     def reload(self, config: ModelServerConfig, metrics: Sequence[str], asked: Asked, *, wait: bool) -> Flow[Reload]:
@@ -198,26 +229,28 @@ class Flows:
                 )
             yield Sleep(min(POLL_INTERVAL, asked.deadline.remaining() or POLL_INTERVAL))
 
-    def _not_ready(self, asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[str]:
-        """Why the model cannot answer yet; empty when it can."""
+    def _not_ready(self, asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[_NotReady | None]:
+        """Why the model cannot answer yet; None when it can."""
         try:
             spec = asked.spec
             if spec.label is not None:  # the status call knows no labels, the metadata call does
                 if self._known.stated(asked) is None:
                     yield from self._known.fetch(asked, wait_for_ready=wait_for_ready)
-                    return ""
+                    return None
                 spec = asked.unlabelled().spec
             call = GetModelStatus(spec)
             status: ModelStatus = yield from self.exchange.send(call, asked, wait_for_ready=wait_for_ready)
-        except DeadlineExceededError:
-            return NO_ANSWER
+        except DeadlineExceededError as error:
+            return _NotReady.of(error) if error.unreached else NO_ANSWER
         except NOT_YET as error:
-            return f"{error.details} {error.hint}".strip()
+            return _NotReady.of(error)
         except InvalidArgumentError as error:
             if asked.spec.label is None:
                 raise
-            return error.details  # a label that the server does not know yet
-        return "" if status.ready else "; ".join(map(str, status.versions)) or "it has no versions"
+            return _NotReady(error.details)  # a label that the server does not know yet
+        if status.ready:
+            return None
+        return _NotReady("; ".join(map(str, status.versions)) or "it has no versions")
 
     def _missing(self, config: ModelServerConfig, asked: Asked) -> Flow[dict[str, str]]:
         """Which models of a configuration are not served as it says, and why. Raises for those that never will be."""

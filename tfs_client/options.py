@@ -160,11 +160,14 @@ class RetryPolicy:
     """Which failed calls are tried again, and when. The call's one timeout covers all attempts.
 
     Attributes:
-        attempts: how often a call is sent at most, 2 to 5 (gRPC's own limit).
+        attempts: how often a call is sent at most, 2 to 5.
         initial_backoff: seconds before the second attempt, 0.005 or more; each pause is drawn at random around it.
         multiplier: what each further pause is longer by.
         max_backoff: seconds that a pause takes at most.
-        codes: status codes that are worth another attempt. DEADLINE_EXCEEDED is never: the time is over.
+        codes: the status codes that are worth another attempt, and no others; None stands for every error that says
+            that the server is busy (its threads, its queue or a quota are exhausted) or gone (UNAVAILABLE). A request
+            that is too large is never tried again, whatever its code. DEADLINE_EXCEEDED cannot be among them: the time
+            is over.
         wait_for_ready: a call that finds no server waits for one, as long as its timeout allows, and uses up no
             attempt; without it that is an attempt like any other.
         budget: failed attempts, of all calls of the client together, after half of which nothing is tried again until
@@ -179,7 +182,7 @@ class RetryPolicy:
     initial_backoff: float = 0.1
     multiplier: float = 2.0
     max_backoff: float = 2.0
-    codes: frozenset[StatusCode] = frozenset({StatusCode.UNAVAILABLE})
+    codes: frozenset[StatusCode] | None = None
     wait_for_ready: bool = True
     budget: int = 200
     refill: float = 0.1
@@ -195,7 +198,8 @@ class RetryPolicy:
             raise ConfigError(f"expected max_backoff of initial_backoff or more, got {self.max_backoff!r}")
         if not isinstance(self.budget, int) or not 1 <= self.budget <= 1000:
             raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {self.budget!r}")
-        object.__setattr__(self, "codes", _retryable(self.codes))
+        if self.codes is not None:
+            object.__setattr__(self, "codes", _retryable(self.codes))
 
 
 def _retryable(codes: Iterable[StatusCode]) -> frozenset[StatusCode]:

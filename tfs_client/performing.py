@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_client import forks
 from tfs_client.errors import ClosedError
-from tfs_client.futures import FlowFuture
+from tfs_client.futures import FlowFuture, Pauses
 from tfs_client.settings import Settings
 from tfs_client.steps import Flow, Send, Sleep, Step
 
@@ -45,6 +45,7 @@ class Performer:
         self.flows = self._settings.flows()
         self.transport: Any = None
         self._rest_futures: RestFutures | None = None
+        self._pauses = Pauses()
         self._connecting = threading.RLock()  # a signal's handler may close what it interrupts
         self._closing = threading.Event()
 
@@ -72,7 +73,7 @@ class Performer:
             first = next(flow)
             future = self._threads().begin(partial(self.run, flow, first))
         else:
-            future = FlowFuture(flow, transport.start)
+            future = FlowFuture(flow, transport.start, self._pauses)
         forks.watch_future(future)
         return future
 
@@ -89,6 +90,7 @@ class Performer:
         if not self.closed:
             self.closed = True
             self._closing.set()
+            self._pauses.close(f"{self._shown} was closed")
             with self._connecting:
                 transport, rest_futures = self.transport, self._rest_futures
             if transport is not None:  # else nothing was called in this process
@@ -125,7 +127,7 @@ class Performer:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
         if self.closed:
             return ()
-        left = self.transport, self._rest_futures, self.flows
+        left = self.transport, self._rest_futures, self._pauses, self.flows
         if self._settings.connection.target.rest and self.transport is not None:
             self.transport.let_go()
         self._start_afresh()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tfs_client import forks
@@ -33,6 +34,7 @@ class AsyncPerformer:
         self._shown = shown
         self.closed = False
         self.transport: Any = None
+        self._pausing: set[asyncio.Future[None]] = set()
         self.connected()
         forks.watch(self)
 
@@ -74,6 +76,9 @@ class AsyncPerformer:
     async def close(self) -> None:
         """Cancel calls that are under way and release the connections. May be called again."""
         self.closed = True
+        for wakeful in list(self._pausing):
+            with suppress(RuntimeError):  # of a loop that was closed before
+                wakeful.get_loop().call_soon_threadsafe(_wake, wakeful, self._closed_error())
         if self.transport is not None:  # else nothing was called in this process
             await self.transport.close()
 
@@ -81,16 +86,43 @@ class AsyncPerformer:
         """In a forked process: let go of what belongs to the parent. Returns it, for it must not be taken apart."""
         if self.closed:
             return ()
-        left = self.transport, self.flows
+        left = self.transport, self.flows, self._pausing
         self.transport = None
+        self._pausing = set()
         return left
 
     async def _perform(self, step: Step) -> Any:
         if type(step) is Send:
             return await (self.transport or self.connected()).call(step)
         if type(step) is Sleep:
-            return await asyncio.sleep(step.seconds)
+            return await self._pause(step.seconds)
         return await _answered(step)  # type: ignore[arg-type]
+
+    async def _pause(self, seconds: float) -> None:
+        """Let time pass. Raises ClosedError as soon as the client is closed."""
+        if self.closed:
+            raise self._closed_error()
+        loop = asyncio.get_running_loop()
+        wakeful: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _wake, wakeful)
+        self._pausing.add(wakeful)
+        try:
+            await wakeful
+        finally:
+            timer.cancel()
+            self._pausing.discard(wakeful)
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"{self._settings.shown('AsyncPredictClient')} was closed")
+
+
+def _wake(wakeful: asyncio.Future[None], error: ClosedError | None = None) -> None:
+    """End a pause, unless its task was cancelled meanwhile."""
+    if not wakeful.done():
+        if error is None:
+            wakeful.set_result(None)
+        else:
+            wakeful.set_exception(error)
 
 
 async def _answered(step: Ask) -> Any:

@@ -106,7 +106,7 @@ class Settings:
         """How calls are made; ``join`` makes the requests of gRPC."""
         if self.connection.target.rest:
             return RestExchange(self.connection, self.token, self.rest_format)
-        return GrpcExchange(self.token, join)
+        return GrpcExchange(self.connection, self.token, join)
 
     def flows(self, join: Join = plain_join) -> Flows:
         """What a client's calls do."""

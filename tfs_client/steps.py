@@ -19,7 +19,9 @@ class Send(NamedTuple):
         deadline: when the reply must be there.
         metadata: pairs that go along; HTTP headers over REST.
         compression: of the request; UNSET means the client's.
-        wait_for_ready: wait for a server that cannot be reached yet; None leaves it to the client's retry policy.
+        wait_for_ready: whether the transport waits for a server that cannot be reached yet; None leaves it to the
+            channel, which does not unless the user's own service config says so. Retries wait by attempts instead,
+            for an attempt that fails says why.
     """
 
     address: str

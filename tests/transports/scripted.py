@@ -46,11 +46,16 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """A Predict call that arrived: which one it is, from 1, its metadata or headers, and its size in bytes."""
+    """A Predict call that arrived: which one it is, from 1, its metadata or headers, and its request."""
 
     number: int
     metadata: dict[str, str]
-    size: int
+    body: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the request."""
+        return len(self.body)
 
 
 Script = Callable[[Call], None]
@@ -73,18 +78,20 @@ class Scripted:
         script: raises what a call gets instead of its answer.
         version: of the model, as gRPC's replies tell it.
         calls: Predict calls so far.
+        stop: over gRPC, lets calls finish for so many seconds and takes no more; returns an event.
     """
 
     script: Script
     version: int = 1
     port: int = 0
     calls: list[Call] = field(default_factory=list)
+    stop: Callable[[float], Any] | None = None
     _lock: Any = field(default_factory=threading.Lock)
 
-    def answer(self, metadata: dict[str, str], size: int) -> None:
+    def answer(self, metadata: dict[str, str], body: bytes) -> None:
         """Note a call and do what the script says."""
         with self._lock:
-            call = Call(len(self.calls) + 1, metadata, size)
+            call = Call(len(self.calls) + 1, metadata, body)
             self.calls.append(call)
         self.script(call)
 
@@ -123,6 +130,7 @@ def _grpc(scripted: Scripted, tls: ServerTls | None, port: int) -> Iterator[Scri
         server.add_secure_port(address, _server_credentials(tls)) if tls else server.add_insecure_port(address)
     )
     server.start()
+    scripted.stop = server.stop
     try:
         yield scripted
     finally:
@@ -136,7 +144,7 @@ def _server_credentials(tls: ServerTls) -> Any:
 
 def _grpc_answer(scripted: Scripted, request: bytes, context: grpc.ServicerContext) -> bytes:
     try:
-        scripted.answer(dict(context.invocation_metadata()), len(request))
+        scripted.answer(dict(context.invocation_metadata()), request)
     except Refusal as refusal:
         if refusal.pause is not None:
             context.set_trailing_metadata((("grpc-retry-pushback-ms", str(int(refusal.pause * 1000))),))
@@ -187,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         try:
-            self.server.scripted.answer({key.lower(): value for key, value in self.headers.items()}, len(body))
+            self.server.scripted.answer({key.lower(): value for key, value in self.headers.items()}, body)
         except Refusal as refusal:
             headers = {} if refusal.pause is None else {"retry-after": str(refusal.pause)}
             self._reply(HTTP_STATUS[refusal.code], json.dumps({"error": refusal.details}).encode(), headers)

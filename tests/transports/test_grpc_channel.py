@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import socket
 
 import pytest
 from calling import calling
 from scripted import MODEL, predict_reply
 
-from tfs_client import TLS, RetryPolicy, StatusCode
+from tfs_client import TLS, RetryPolicy
 from tfs_client.options import Connection, Keepalive
 from tfs_client.targets import checked_target
 from tfs_client.transports.grpc_channel import DEFAULT_OPTIONS, arguments, service_config
@@ -58,35 +57,9 @@ def test_calls_are_balanced_where_there_may_be_several_servers(target, balanced)
     assert config == ({"loadBalancingConfig": [{"round_robin": {}}]} if balanced else {})
 
 
-def test_a_retry_policy_is_grpcs_own():
-    policy = RetryPolicy(
-        attempts=3,
-        initial_backoff=0.25,
-        multiplier=1.5,
-        max_backoff=4.0,
-        codes={StatusCode.UNAVAILABLE, StatusCode.ABORTED},
-        wait_for_ready=False,
-        budget=50,
-        refill=0.5,
-    )
-    link = connection("127.0.0.1:1", retry=policy)
-    assert json.loads(arguments(link)["grpc.service_config"]) == {
-        "methodConfig": [
-            {
-                "name": [{}],
-                "waitForReady": False,
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.250000000s",
-                    "maxBackoff": "4.000000000s",
-                    "backoffMultiplier": 1.5,
-                    "retryableStatusCodes": ["ABORTED", "UNAVAILABLE"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 50, "tokenRatio": 0.5},
-    }
-    assert arguments(link)["grpc.per_rpc_retry_buffer_size"] > 1 << 30
+def test_a_retry_policy_leaves_the_channel_as_it_is():
+    """grpc retries what no server saw, and nothing else."""
+    assert arguments(connection("127.0.0.1:1", retry=RetryPolicy())) == DEFAULT_OPTIONS
 
 
 def test_the_name_that_is_checked_is_the_authority_or_the_first_of_the_replicas():

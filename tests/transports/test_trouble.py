@@ -35,6 +35,7 @@ from tcp import (
 )
 
 from tfs_client import (
+    TLS,
     AsyncPredictClient,
     ConfigError,
     DecodeError,
@@ -47,7 +48,7 @@ from tfs_client.errors import BY_CODE, CallError, DeadlineExceededError
 from tfs_client.options import Connection, Deadline, Keepalive
 from tfs_client.steps import Send
 from tfs_client.targets import checked_target
-from tfs_client.transports.rest_http import FAILURES, RestHttp
+from tfs_client.transports.rest_http import FAILURES, Progress, RestHttp
 
 GRPC = ("grpc", "grpc-aio")
 REST = ("rest", "rest-aio")
@@ -148,7 +149,30 @@ def test_a_server_that_speaks_another_language_is_unavailable(style, conversatio
 def test_a_server_that_says_nothing_is_late(style):
     error = failure_at(style, silence, timeout=0.1)
     assert isinstance(error, DeadlineExceededError)
-    says(error, r"No answer from .*localhost:\d+ within 0.1 s; timeout= sets another limit")
+    if style.startswith("grpc"):  # nothing that speaks HTTP/2
+        says(error, r"no connection was made.*No connection to localhost:\d+ within 0.1 s: is the server running")
+    else:
+        says(error, r"No answer from .*localhost:\d+ within 0.1 s; timeout= sets another limit")
+    assert error.unreached is style.startswith("grpc")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_server_that_does_not_finish_the_handshake_was_not_reached(style):
+    with listening(silence) as port:
+        error = failure(style, target_of(style, port, secure=True), timeout=0.3, tls=TLS())
+    assert isinstance(error, DeadlineExceededError)
+    assert error.unreached
+    says(error, "no connection was made in time")
+
+
+@pytest.mark.parametrize("style", REST)
+def test_a_proxy_that_does_not_connect_to_the_server_did_not_reach_it(style, monkeypatch):
+    with listening(silence) as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        error = failure(style, target_of(style, 9, host="server.invalid", secure=True), timeout=0.3)
+    assert isinstance(error, DeadlineExceededError)
+    assert error.unreached
+    says(error, f"by the proxy http://127.0.0.1:{port}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit in the queue")
@@ -227,7 +251,7 @@ def test_an_awaited_reply_in_another_encoding_than_it_says_cannot_be_read():
         ("404 Not Found", "NOT_FOUND", "no answer of TensorFlow Serving.*a part of the path missing"),
         ("407 Proxy Authentication Required", "UNAUTHENTICATED", "HTTP_PROXY"),
         ("413 Content Too Large", "RESOURCE_EXHAUSTED", "client_max_body_size"),
-        ("429 Too Many Requests", "RESOURCE_EXHAUSTED", "RetryPolicy with RESOURCE_EXHAUSTED"),
+        ("429 Too Many Requests", "RESOURCE_EXHAUSTED", r"retry=RetryPolicy\(\) tries"),
         ("500 Internal Server Error", "INTERNAL", "no answer of TensorFlow Serving"),
         ("502 Bad Gateway", "UNAVAILABLE", "could not reach the server behind"),
         ("503 Service Unavailable", "UNAVAILABLE", "in place of the server"),
@@ -481,7 +505,7 @@ MISUSE = {httpx.StreamError, *httpx.StreamError.__subclasses__(), httpx.CookieCo
 @pytest.mark.parametrize("kind", PUBLIC, ids=lambda kind: kind.__name__)
 def test_every_exception_of_httpx_has_an_error(kind):
     http = RestHttp(Connection(checked_target("http://localhost:8501")))
-    error = http.failure(made(kind), Send("POST /v1/models/m:predict", b"", Deadline(5)))
+    error = http.failure(made(kind), Send("POST /v1/models/m:predict", b"", Deadline(5)), Progress())
     assert isinstance(error, TFServingError)
     assert str(error)
     assert issubclass(kind, FAILURES) is (kind not in MISUSE)

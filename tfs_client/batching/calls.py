@@ -67,7 +67,7 @@ class BatchedCalls:
         from tfs_client.batching.rows import Rows
 
         rows, pace = Rows(inputs, shared), pace_of(in_flight)
-        call = partial(self._begun, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return batched(call, rows, checked_batch_size(batch_size), pace, self._check_thread)
 
     @overload
@@ -138,12 +138,14 @@ class BatchedCalls:
         from tfs_client.batching.blocking import many
 
         plan = plan_of(batch_size, in_flight, ordered, on_error, max_delay, shared)
-        call = partial(self._begun, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return many(call, checked_iterable(examples, (Iterable,)), plan, self._check_thread)
 
-    def _begun(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Future[Prediction]:
-        """``predict_future`` for inputs that nobody changes any more, so that no copy is needed."""
-        asked = self._settings.defaults.asked(**options)
+    def _paced(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Future[Prediction]:
+        """``predict_future`` for batches: nobody changes the inputs any more, so that no copy is needed, and while the
+        server is busy the batch itself slows down and sends again.
+        """
+        asked = self._settings.defaults.asked(**options)._replace(paced=True)
         return self._performer.begin(self._performer.flows.predict(inputs, asked, aliases(outputs)))
 
     def _check_thread(self) -> None:
@@ -179,7 +181,7 @@ class AsyncBatchedCalls:
         from tfs_client.batching.rows import Rows
 
         rows, pace = Rows(inputs, shared, own=True), pace_of(in_flight)
-        call = partial(self._begun, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return await batched(call, rows, checked_batch_size(batch_size), pace)
 
     @overload
@@ -230,12 +232,12 @@ class AsyncBatchedCalls:
         from tfs_client.batching.awaited import many
 
         plan = plan_of(batch_size, in_flight, ordered, on_error, max_delay, shared)
-        call = partial(self._begun, **self._settings.defaults.checked(options))
+        call = partial(self._paced, **self._settings.defaults.checked(options))
         return many(call, checked_iterable(examples, (Iterable, AsyncIterable)), plan)
 
-    async def _begun(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Prediction:
-        """``predict`` for inputs that nobody changes any more, so that no copy is needed."""
-        asked = self._settings.defaults.asked(**options)
+    async def _paced(self, inputs: Any, *, outputs: Iterable[str] = (), **options: Any) -> Prediction:
+        """The asyncio version of ``BatchedCalls._paced``."""
+        asked = self._settings.defaults.asked(**options)._replace(paced=True)
         return await self._performer.run(self._performer.flows.predict(inputs, asked, aliases(outputs)))
 
 

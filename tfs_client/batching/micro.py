@@ -236,7 +236,7 @@ class MicroBatcher:
         job = request.job
         try:
             inputs = self._collector.inputs(request)
-            future = self._client._begun(inputs, timeout=request.timeout, **self._options)
+            future = self._client._paced(inputs, timeout=request.timeout, **self._options)
         except Exception as error:
             return Ended(job, None, error)
         if future.done():

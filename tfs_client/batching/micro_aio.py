@@ -167,7 +167,7 @@ class AsyncMicroBatcher:
         job = request.job
         try:
             inputs = self._collector.inputs(request)
-            prediction = await self._client._begun(inputs, timeout=request.timeout, **self._options)
+            prediction = await self._client._paced(inputs, timeout=request.timeout, **self._options)
         except Exception as error:
             self._turn(Ended(job, None, error))
         except asyncio.CancelledError:  # by the loop, which comes to its end

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfs_client.errors import ConfigError
 from tfs_client.options import TLS
+from tfs_client.retries import WAITS
 
 WORDS = (
     ("TLS(ca=FILE)", "--ca FILE"),
@@ -17,6 +18,7 @@ WORDS = (
     ("model= names", "--model names"),
     ("token= sends one with every call", "--token sends one"),
     ("retry=RetryPolicy() tries such calls again", "try again"),
+    (f" {WAITS}", ""),
 )
 """What the library's texts call an option, and what it is called here."""
 

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import grpc
 
 from tfs_client import daemons
-from tfs_client.errors import ConfigError, StatusCode, TFServingError
+from tfs_client.errors import ConfigError, DeadlineExceededError, StatusCode, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
-from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
+from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, connecting, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
@@ -31,6 +31,7 @@ class GrpcTransport:
         self._replicas = Replicas(connection.target.addresses)
         self._closed = False
         self._answering: int | None = None  # the thread that brings an answer, while what is waiting for it runs there
+        self._down = True  # whether there was no connection when a call ended last
         # A channel, and what was made of it, for a look at the replicas' names replaces both.
         self._link: tuple[Any, dict[str, Any]] | None = None
         self._found = threading.Event()  # set once there is a link
@@ -43,6 +44,7 @@ class GrpcTransport:
     def call(self, send: Send) -> bytes:
         """Send a request and wait for its reply, until the deadline at the most. Raises CallError or ClosedError."""
         address, body, deadline, metadata, compression, wait_for_ready = send
+        down = self._down
         try:
             reply: bytes = self._method(address, deadline)(
                 body,
@@ -52,12 +54,13 @@ class GrpcTransport:
                 compression=None if compression is UNSET else COMPRESSIONS[compression] or NO_COMPRESSION,
             )
         except grpc.RpcError as error:
-            raise self._translated(error, send) from error
+            raise self._translated(error, send, down) from error
         except ValueError as error:
             self._errors.check_misuse(error, closed=self._closed)
             raise
         finally:
             self._memory.give_back(body)
+        self._down = False
         return reply
 
     def start(self, send: Send, done: Done) -> Callable[[], object]:
@@ -68,6 +71,7 @@ class GrpcTransport:
         if daemons.too_late():  # gRPC's threads cannot be started either, and would be waited for nevertheless
             return self._call_here(send, done)
         address, body, deadline, metadata, compression, wait_for_ready = send
+        down = self._down
         try:
             rpc = self._method(address, deadline).future(
                 body,
@@ -86,9 +90,10 @@ class GrpcTransport:
             self._memory.give_back(body)
             self._answering = threading.get_ident()
             if ended.code() is grpc.StatusCode.OK:
+                self._down = False
                 done(ended.result(), None)
             else:
-                done(None, self._translated(ended, send))
+                done(None, self._translated(ended, send, down))
             self._answering = None
 
         rpc.add_done_callback(finish)
@@ -119,6 +124,7 @@ class GrpcTransport:
 
     def _connect(self) -> None:
         self._link = self._open(self._replicas.address), {}
+        self._down = True
         self._found.set()
 
     def _open(self, address: str) -> Any:
@@ -157,7 +163,19 @@ class GrpcTransport:
         if self._replicas.moved() and not self._closed:
             self._connect()
 
-    def _translated(self, error: Any, send: Send) -> TFServingError:
+    def _translated(self, error: Any, send: Send, down: bool) -> TFServingError:
+        """Our error; ``down`` says whether there was no connection before the call.
+
+        Without a connection before and after it, a call was sent over none. Of one that began on a connection the state
+        now says nothing: a server that stops finishes its calls while it takes no new connections.
+        """
         code = StatusCode(error.code().value[0])
         trailing = error.trailing_metadata()
-        return self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        made = self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        if self._errors.lost(made):
+            self._down = True
+        elif (
+            isinstance(made, DeadlineExceededError) and down and self._down and self._link and connecting(self._link[0])
+        ):
+            self._errors.unsent(made, send.deadline)
+        return made

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from tfs_client import daemons
-from tfs_client.errors import ClosedError, ConfigError, StatusCode, TFServingError
+from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError, StatusCode, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
@@ -20,6 +20,7 @@ from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
 
+_CONNECTING = (grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
 LEAVE = 3600.0  # seconds that calls on a channel that has been replaced may take to end
 
 
@@ -42,7 +43,9 @@ class GrpcAioTransport:
         try:
             if self._closed:
                 raise self._errors.closed()
-            method = await self._method(address, deadline)
+            link = await self._links.get()
+            method = await self._method(link, address, deadline)
+            down = link.down
             reply: bytes = await method(
                 body,
                 timeout=deadline.remaining(),
@@ -51,7 +54,7 @@ class GrpcAioTransport:
                 compression=None if compression is UNSET else COMPRESSIONS[compression] or NO_COMPRESSION,
             )
         except grpc.aio.AioRpcError as error:
-            raise self._translated(error, send) from error
+            raise self._translated(error, send, link, down) from error
         except TFServingError:
             raise
         except (grpc.aio.BaseError, ValueError) as error:
@@ -63,6 +66,7 @@ class GrpcAioTransport:
             raise
         finally:
             self._memory.give_back(body)
+        link.down = False
         return reply
 
     async def close(self) -> None:
@@ -71,8 +75,7 @@ class GrpcAioTransport:
         self._memory.close()
         await self._links.close()
 
-    async def _method(self, path: str, deadline: Deadline) -> Any:
-        link = await self._links.get()
+    async def _method(self, link: _Link, path: str, deadline: Deadline) -> Any:
         if not link.methods and not await link.found(deadline):
             raise self._errors.closed() if self._closed else self._errors.nameless(path, deadline)
         method = link.methods.get(path)
@@ -84,10 +87,16 @@ class GrpcAioTransport:
             link.look()
         return method
 
-    def _translated(self, error: Any, send: Send) -> TFServingError:
+    def _translated(self, error: Any, send: Send, link: _Link, down: bool) -> TFServingError:
+        """Our error; ``down`` says whether there was no connection before the call. See the blocking transport."""
         code = StatusCode(error.code().value[0])
         trailing = error.trailing_metadata()
-        return self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        made = self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        if self._errors.lost(made):
+            link.down = True
+        elif isinstance(made, DeadlineExceededError) and down and link.down and link.channel.get_state() in _CONNECTING:
+            self._errors.unsent(made, send.deadline)
+        return made
 
 
 class _Link:
@@ -105,6 +114,7 @@ class _Link:
         self._leaving: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.Task[None] | None = None
         self.replicas = Replicas(connection.target.addresses)
+        self.down = True  # whether there was no connection when a call ended last
         self.channel: Any = None
         self.methods: dict[str, Any] = {}
         if self.replicas.address:
@@ -126,6 +136,7 @@ class _Link:
     async def _look(self) -> None:
         if await daemons.awaited(self.replicas.moved, "tfs-client-resolve"):
             old, self.channel, self.methods = self.channel, self._open(), {}
+            self.down = True
             if old is not None:
                 task = asyncio.get_running_loop().create_task(old.close(LEAVE))
                 self._leaving.add(task)

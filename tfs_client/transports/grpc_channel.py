@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from tfs_client.options import TLS, Connection, RetryPolicy
+from tfs_client.options import TLS, Connection
 from tfs_client.transports.replicas import is_ip
 
 # Messages of any size, unless the user sets a limit: a tensor is as large as it is. A connection of its own for every
@@ -22,9 +22,6 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "grpc.max_reconnect_backoff_ms": 5000,
     "grpc.dns_min_time_between_resolutions_ms": 5000,
 }
-
-# gRPC keeps what it sent for another attempt only up to this size; the default is 256 kB, less than a picture.
-RETRY_BUFFER = (1 << 31) - 1
 
 COMPRESSIONS = {
     None: None,
@@ -44,8 +41,6 @@ def arguments(connection: Connection) -> dict[str, Any]:
         chosen["grpc.http2.ping_timeout_ms"] = int(keepalive.timeout * 1000)  # the one that counts, else a minute
         chosen["grpc.keepalive_permit_without_calls"] = int(keepalive.idle)
         chosen["grpc.http2.max_pings_without_data"] = 0
-    if connection.retry is not None:
-        chosen["grpc.per_rpc_retry_buffer_size"] = RETRY_BUFFER
     if len(addresses := connection.target.addresses) > 1:
         chosen["grpc.default_authority"] = addresses[0]  # gRPC's own is the whole list, which no proxy understands
     if tls is not None and (name := tls.authority or _first_name(addresses)):
@@ -62,17 +57,11 @@ def _first_name(addresses: Sequence[str]) -> str:
 
 
 def service_config(connection: Connection) -> dict[str, Any]:
-    """Balancing and retries, as gRPC does them.
+    """Balancing, as gRPC does it; calls are tried again by ``tfs_client.retries``.
 
     https://github.com/grpc/grpc-proto/blob/master/grpc/service_config/service_config.proto
     """
-    config: dict[str, Any] = {}
-    if _balanced(connection.target.addresses):
-        config["loadBalancingConfig"] = [{"round_robin": {}}]
-    if connection.retry is not None:
-        config["methodConfig"] = [_method_config(connection.retry)]
-        config["retryThrottling"] = {"maxTokens": connection.retry.budget, "tokenRatio": connection.retry.refill}
-    return config
+    return {"loadBalancingConfig": [{"round_robin": {}}]} if _balanced(connection.target.addresses) else {}
 
 
 def _balanced(addresses: Sequence[str]) -> bool:
@@ -83,18 +72,25 @@ def _balanced(addresses: Sequence[str]) -> bool:
     return name is not None and name["host"] != "localhost" and not is_ip(f"{name['host']}:0")
 
 
-def _method_config(retry: RetryPolicy) -> dict[str, Any]:
-    return {
-        "name": [{}],
-        "waitForReady": retry.wait_for_ready,
-        "retryPolicy": {
-            "maxAttempts": retry.attempts,
-            "initialBackoff": f"{retry.initial_backoff:.9f}s",
-            "maxBackoff": f"{max(retry.max_backoff, retry.initial_backoff):.9f}s",
-            "backoffMultiplier": retry.multiplier,
-            "retryableStatusCodes": sorted(code.name for code in retry.codes),
-        },
-    }
+def connecting(channel: Any) -> bool:
+    """Whether a blocking channel tries to connect, and has not managed to. Where that cannot be seen, it does not.
+
+    grpc shows the state only to those who subscribe to its changes, by two threads for each channel. The channel below
+    has it at hand, as grpc.aio's channels do.
+    """
+    while not hasattr(channel, "check_connectivity_state"):  # under interceptors, ours and those of others
+        channel = getattr(channel, "_channel", None)
+        if channel is None:
+            return False
+    try:
+        return channel.check_connectivity_state(False) in _CONNECTING
+    except ValueError:  # it was closed
+        return False
+
+
+_CONNECTING = [
+    state.value[0] for state in (grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
+]
 
 
 def credentials(tls: TLS) -> grpc.ChannelCredentials:

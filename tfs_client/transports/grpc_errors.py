@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfs_client.errors import CallError, ClosedError, StatusCode, TFServingError, call_error
+from tfs_client.errors import CallError, ClosedError, StatusCode, TFServingError, UnavailableError, call_error
 from tfs_client.options import Connection, Deadline
 from tfs_client.transports.proxies import grpc_proxy_note
 
 PUSHBACK = "grpc-retry-pushback-ms"
+NEVER = float("inf")  # seconds, before an attempt that the server does not want
 
 # How gRPC begins when it has no connection, in the words of 1.60 to 1.85; servers have words of their own.
 _UNSENT = re.compile(
@@ -25,6 +26,8 @@ _BROKEN = re.compile(
     r"(recvmsg|sendmsg|Read|Write)\b.*:|.*GOAWAY|(keepalive|ping) )",
     re.IGNORECASE,
 )
+
+_TRY_AGAIN = "; retry=RetryPolicy() tries such calls again"  # for clients that do not
 
 # What other texts of gRPC mean, first match first. {target} and the like are filled in.
 _MEANINGS: tuple[tuple[str, str], ...] = (
@@ -92,7 +95,7 @@ class GrpcErrors:
         self._target = connection.target
         self._intercepted = bool(connection.interceptors)
         self._tls = connection.tls
-        self._waits = connection.retry is not None and connection.retry.wait_for_ready
+        self._retries = connection.retry is not None
         self._arguments = arguments
 
     def closed(self, method: str = "") -> ClosedError:
@@ -109,7 +112,7 @@ class GrpcErrors:
 
     def nameless(self, path: str, deadline: Deadline) -> CallError:
         """For a call whose time is over before the names of its servers were resolved."""
-        return call_error(
+        error = call_error(
             StatusCode.DEADLINE_EXCEEDED,
             "the names of the servers were not resolved in time",
             path.rpartition("/")[2],
@@ -117,6 +120,8 @@ class GrpcErrors:
             if deadline.limit
             else "",
         )
+        error.unreached = True
+        return error
 
     def made_of(
         self,
@@ -134,8 +139,25 @@ class GrpcErrors:
             return self.closed(method)
         error = call_error(code, details or "", method, self._hint(code, details or "", deadline))
         error.unreached = code is StatusCode.UNAVAILABLE and bool(_UNSENT.search(error.details))
-        error.retry_after = _pushback(trailing)
+        pushback = _pushback(trailing)
+        error.final = pushback == NEVER
+        error.retry_after = None if error.final else pushback
         return error
+
+    def lost(self, error: TFServingError) -> bool:
+        """Whether an error says that there is no connection, or that it broke under the call."""
+        return isinstance(error, UnavailableError) and (error.unreached or bool(_BROKEN.search(error.details)))
+
+    def unsent(self, error: CallError, deadline: Deadline) -> None:
+        """Put on an error of a call whose time is over that there was no connection to send it over."""
+        error.unreached = True
+        error.details = f"{error.details}: no connection was made in time"
+        within = f" within {deadline.limit:g} s" if deadline.limit is not None else ""
+        error.hint = (
+            f"No connection to {self._target}{within}: is the server running, and is this its gRPC "
+            "port (usually 8500; 8501 is REST)? A firewall, or an address that is not in use, often gives no answer at "
+            f"all.{self._proxy_note()}"
+        )
 
     def _hint(self, code: StatusCode, details: str, deadline: Deadline) -> str:
         if code in (StatusCode.UNAVAILABLE, StatusCode.UNKNOWN, StatusCode.UNIMPLEMENTED, StatusCode.DEADLINE_EXCEEDED):
@@ -171,7 +193,7 @@ class GrpcErrors:
                 f"and is this its gRPC port (usually 8500; 8501 is REST){self._tls_question()}?{self._proxy_note()}"
             )
         if _BROKEN.search(details):
-            return f"The connection to {self._target} broke; retry=RetryPolicy() tries such calls again."
+            return f"The connection to {self._target} broke{'' if self._retries else _TRY_AGAIN}."
         return ""
 
     def _tls_question(self) -> str:
@@ -184,10 +206,9 @@ class GrpcErrors:
     def _late_hint(self, deadline: Deadline) -> str:
         if deadline.limit is None:
             return ""
-        waits = " Calls wait for a server that cannot be reached; RetryPolicy(wait_for_ready=False) says why it cannot."
         return (
             f"No answer from {self._target} within {deadline.limit:g} s; timeout= sets another limit, None takes it "
-            f"away.{waits if self._waits else ''}{self._proxy_note()}"
+            f"away.{self._proxy_note()}"
         )
 
     def _proxy_note(self) -> str:
@@ -214,12 +235,15 @@ class GrpcErrors:
 
 
 def _pushback(trailing: Iterable[Any] | None) -> float | None:
-    """Seconds after which the server wants the next attempt; None when it does not say, or wants none."""
+    """Seconds after which the server wants the next attempt; None when it does not say.
+
+    What is no number of milliseconds forbids another attempt, as a negative one does (gRFC A6).
+    """
     for key, value in trailing or ():
         if key == PUSHBACK:
             try:
                 milliseconds = int(value)
             except ValueError:
-                return None
-            return milliseconds / 1000 if milliseconds >= 0 else None
+                return NEVER
+            return milliseconds / 1000 if milliseconds >= 0 else NEVER
     return None

@@ -8,7 +8,7 @@ from tfs_client.options import Connection
 from tfs_client.steps import Send
 from tfs_client.transports.lanes import Lanes
 from tfs_client.transports.punctual import Punctual
-from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, RestHttp, method_of, opener
+from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
 
 
 class RestTransport:
@@ -25,13 +25,14 @@ class RestTransport:
         """Send a request and wait for its reply. Raises CallError, ConfigError, DecodeError or ClosedError."""
         if self._closed:
             raise self._http.closed()
+        progress = Progress()
         try:
             with self._lanes.taken() as client, self._punctual.until(send.deadline):
-                response = client.send(self._http.request(client, send, patience=True))
+                response = client.send(self._http.request(client, send, progress.note, patience=True))
         except FAILURES as error:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
-            raise self._http.failure(error, send) from error
+            raise self._http.failure(error, send, progress) from error
         except RuntimeError as error:  # what httpx says of a client that was closed meanwhile
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error

@@ -11,7 +11,7 @@ from tfs_client.options import Connection
 from tfs_client.steps import Send
 from tfs_client.transports.lanes import AsyncLanes
 from tfs_client.transports.lifelines import PerLoop
-from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, RestHttp, method_of, opener
+from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
 from tfs_client.within import within
 
 
@@ -39,18 +39,19 @@ class RestAioTransport:
         if self._closed:
             raise self._http.closed()
         lanes = await self._lanes.get()
+        progress = Progress()
         try:
             async with lanes.taken() as client:
-                request = self._http.request(client, send, patience=False)
+                request = self._http.request(client, send, progress.note_aio, patience=False)
                 response = await within(client.send(request), send.deadline.remaining())
         except TimeoutError as error:
-            raise self._http.late(send.deadline, method_of(send.address)) from error
+            raise self._http.late(send, progress) from error
         except (*FAILURES, RuntimeError) as error:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
             if isinstance(error, RuntimeError):
                 raise
-            raise self._http.failure(error, send) from error
+            raise self._http.failure(error, send, progress) from error
         return self._http.reply(response, response.content, send)
 
     async def close(self) -> None:

@@ -45,7 +45,8 @@ _FOREIGN = (
     "The server at {target} speaks no HTTP/1.1: is this its gRPC port (usually 8500; REST has 8501), or does it want "
     "https://?"
 )
-_BROKEN = "The connection to {target} broke; retry=RetryPolicy() tries such calls again."
+_BROKEN = "The connection to {target} broke"
+_TRY_AGAIN = "retry=RetryPolicy() tries such calls again"  # for clients that do not
 # With TLS 1.3 a server refuses a client's certificate after the handshake, and may be gone before its reason is read.
 _IN_THE_CLEAR = " If it always breaks: does the server want https://?"
 _SECURE = " If it always breaks: does the server ask for a client's certificate (TLS(certificate=FILE, key=FILE))?"
@@ -59,12 +60,13 @@ _STATUSES: Mapping[int, str] = {
         "Something before the server limits the size of requests (nginx: client_max_body_size): raise the limit, "
         "send smaller batches, or use gRPC, whose requests are smaller."
     ),
-    429: "Too many calls; a RetryPolicy with RESOURCE_EXHAUSTED among its codes waits as told, and tries again.",
+    429: "Too many calls.",
     431: "The metadata of the call, token included, is larger than the server, or a proxy before it, allows.",
     502: "A proxy answered, but could not reach the server behind it: is that running, and is it the REST port?",
-    503: "A proxy answered in place of the server: is that running? retry=RetryPolicy() tries such calls again.",
+    503: "A proxy answered in place of the server: is that running?",
     504: "A proxy answered, but the server behind it took longer than the proxy waits.",
 }
+_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _REDIRECT = "The server moved, and calls are not sent on: give the address where it is now as the target."
 _STRANGER = (
     "This is no answer of TensorFlow Serving: is {target} its REST port (usually 8501), or is a proxy in the way, or a "
@@ -79,14 +81,14 @@ class RestErrors:
         self._url = connection.target.addresses[0]
         self.target = without_password(self._url)
         self._secure = connection.tls is not None
-        self._waits = connection.retry is not None and connection.retry.wait_for_ready
+        self._retries = connection.retry is not None
         self._direct = connection.keepalive is not None  # those connections are made without proxies
 
-    def failure(self, error: Exception, deadline: Deadline, method: str) -> TFServingError:
-        """For what httpx, or something below it, raised."""
+    def failure(self, error: Exception, deadline: Deadline, method: str, *, unsent: bool) -> TFServingError:
+        """For what httpx, or something below it, raised; ``unsent`` says that it was still making a connection."""
         text = _text(error)
         if isinstance(error, httpx.TimeoutException):
-            return self.late(deadline, method)
+            return self.late(deadline, method, unsent=unsent or isinstance(error, httpx.ConnectTimeout))
         if isinstance(error, httpx.DecodingError):
             return DecodeError(f"the reply of {method} has another content encoding than it says: {text}")
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
@@ -95,20 +97,25 @@ class RestErrors:
             return ConfigError(f"a header that HTTP cannot carry: {text}")
         found = call_error(StatusCode.UNAVAILABLE, text, method, self._hint(error, text))
         # httpcore lets some of ssl's own errors pass; a handshake that failed has not brought the call to the server.
-        found.unreached = isinstance(error, (httpx.ConnectError, httpx.ProxyError, ssl.SSLError, UnicodeError))
+        found.unreached = unsent or isinstance(
+            error, (httpx.ConnectError, httpx.ProxyError, ssl.SSLError, UnicodeError)
+        )
         return found
 
-    def late(self, deadline: Deadline, method: str) -> CallError:
-        """For a call whose time is over."""
+    def late(self, deadline: Deadline, method: str, *, unsent: bool) -> CallError:
+        """For a call whose time is over; ``unsent`` says that there was no connection to send it over."""
         limit = deadline.limit or 0
-        waits = " Calls wait for a server that cannot be reached; RetryPolicy(wait_for_ready=False) says why it cannot."
-        return call_error(
-            StatusCode.DEADLINE_EXCEEDED,
-            "Deadline Exceeded",
-            method,
-            f"No answer from {self.target} within {limit:g} s; timeout= sets another limit, None takes it away."
-            f"{waits if self._waits else ''}{self._proxy_note()}",
-        )
+        details = "Deadline Exceeded"
+        hint = f"No answer from {self.target} within {limit:g} s; timeout= sets another limit, None takes it away."
+        if unsent:
+            details = f"{details}: no connection was made in time"
+            hint = (
+                f"No connection to {self.target} within {limit:g} s: is the server running, with --rest_api_port "
+                "(usually 8501)? A firewall, or an address that is not in use, often gives no answer at all."
+            )
+        late = call_error(StatusCode.DEADLINE_EXCEEDED, details, method, hint + self._proxy_note())
+        late.unreached = unsent
+        return late
 
     def closed(self, method: str = "") -> ClosedError:
         """For a call on a client that was closed."""
@@ -122,7 +129,8 @@ class RestErrors:
                 return "REST cannot carry this output; gRPC can: give the server's gRPC port as the target."
             return _STATUSES[status] if status == HTTPStatus.UNAUTHORIZED else ""
         hint = _REDIRECT if 300 <= status < 400 else _STATUSES.get(status, _STRANGER)
-        return hint.format(target=self.target) + ("" if status == 407 else self._proxy_note())
+        later = f" {_TRY_AGAIN}." if status in _LATER and not self._retries else ""
+        return hint.format(target=self.target) + later + ("" if status == 407 else self._proxy_note())
 
     def _hint(self, error: Exception, text: str) -> str:
         if isinstance(error, httpx.ProxyError):
@@ -137,7 +145,8 @@ class RestErrors:
         elif isinstance(error, httpx.RemoteProtocolError) and re.search("illegal|malformed|[Ii]nvalid", text):
             return _FOREIGN.format(target=self.target)  # h11's words for what is no HTTP/1.1
         else:
-            hint = _BROKEN + (_SECURE if self._secure else _IN_THE_CLEAR)
+            hint = _BROKEN + ("." if self._retries else f"; {_TRY_AGAIN}.")
+            hint += _SECURE if self._secure else _IN_THE_CLEAR
         return hint.format(target=self.target) + self._proxy_note()
 
     def _proxy_note(self) -> str:

@@ -29,7 +29,7 @@ from tfs_client.errors import (
     TFServingError,
     call_error,
 )
-from tfs_client.options import LONGEST, TLS, UNSET, Connection, Deadline, Keepalive
+from tfs_client.options import LONGEST, TLS, UNSET, Connection, Keepalive
 from tfs_client.steps import Send
 from tfs_client.transports.rest_errors import RestErrors
 from tfs_client.transports.tls import load_own, no_authorities
@@ -127,6 +127,28 @@ def ssl_context(tls: TLS) -> ssl.SSLContext:
     return context
 
 
+class Progress:
+    """How far a request has come, by httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace).
+
+    Attributes:
+        connecting: a connection is being made for it, so the server has not seen it.
+    """
+
+    def __init__(self) -> None:
+        self.connecting = False
+
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of an event."""
+        if event.startswith("connection.connect_") and event.endswith(".started"):
+            self.connecting = True
+        elif event.endswith(".send_request_headers.started"):  # unless it only asks a proxy for a connection
+            self.connecting = self.connecting and info["request"].method == b"CONNECT"
+
+    async def note_aio(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of an event."""
+        self.note(event, info)
+
+
 class RestHttp:
     """Makes httpx requests of steps, and bytes or errors of what comes back."""
 
@@ -138,8 +160,13 @@ class RestHttp:
             {"sni_hostname": connection.tls.authority} if connection.tls and connection.tls.authority else {}
         )
 
-    def request(self, client: httpx.Client | httpx.AsyncClient, send: Send, *, patience: bool) -> httpx.Request:
-        """The request; with ``patience`` httpx itself ends waits that last beyond the deadline."""
+    def request(
+        self, client: httpx.Client | httpx.AsyncClient, send: Send, trace: Callable[..., Any], *, patience: bool
+    ) -> httpx.Request:
+        """The request; with ``patience`` httpx itself ends waits that last beyond the deadline.
+
+        ``trace`` is a ``Progress.note``, or for an AsyncClient a ``Progress.note_aio``.
+        """
         method, _, path = send.address.partition(" ")
         headers = [(key, _header(value)) for key, value in send.metadata]
         body = send.body
@@ -157,7 +184,7 @@ class RestHttp:
             content=body or None,
             headers=headers,
             timeout=send.deadline.remaining() if patience else None,
-            extensions=self._extensions,
+            extensions={**self._extensions, "trace": trace},
         )
 
     def reply(self, response: httpx.Response, body: bytes, send: Send) -> bytes:
@@ -183,16 +210,17 @@ class RestHttp:
                 details += f", moved to {response.headers['location']}"
         hint = self._errors.status_hint(status, details, stranger=stranger)
         error = call_error(CODES.get(status, StatusCode.UNKNOWN), details, method, hint)
+        error.http_status = status
         error.retry_after = _retry_after(response.headers.get("retry-after", ""))
         return error
 
-    def failure(self, error: Exception, send: Send) -> TFServingError:
+    def failure(self, error: Exception, send: Send, progress: Progress) -> TFServingError:
         """Our error for one of httpx's, or for one that httpx let pass."""
-        return self._errors.failure(error, send.deadline, method_of(send.address))
+        return self._errors.failure(error, send.deadline, method_of(send.address), unsent=progress.connecting)
 
-    def late(self, deadline: Deadline, method: str) -> CallError:
+    def late(self, send: Send, progress: Progress) -> CallError:
         """For a call whose time is over."""
-        return self._errors.late(deadline, method)
+        return self._errors.late(send.deadline, method_of(send.address), unsent=progress.connecting)
 
     def closed(self, method: str = "") -> ClosedError:
         """For a call on a client that was closed."""
