@@ -21,7 +21,7 @@ GENERATED = {"tensorflow", "tensorflow_serving", "google"}
 LAYERS = (
     {"protos"},
     {"codec", "signatures", "results", "options", "targets", "steps", "forks", "within", "version_policy", "errors"},
-    {"model_config"},
+    {"model_config", "error_meanings"},
     {"calls", "transports", "defaults", "retries", "futures"},
     {"exchanges", "flows", "settings", "performing", "performing_aio"},
     {"batching"},

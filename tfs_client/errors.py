@@ -72,6 +72,7 @@ class CallError(TFServingError):
         unreached: no connection could be made, so the server has not seen the call.
         retry_after: seconds after which the server asks to try again; None when it does not say.
         request_id: the id that the call was sent with; empty without one.
+        http_status: the status of the HTTP reply that refused it over REST; None otherwise.
     """
 
     def __init__(self, code: StatusCode, details: str, method: str = "", *, hint: str = "") -> None:
@@ -83,6 +84,7 @@ class CallError(TFServingError):
         self.unreached = False
         self.retry_after: float | None = None
         self.request_id = ""
+        self.http_status: int | None = None
 
     def __str__(self) -> str:
         where = f"{self.method}: " if self.method else ""
@@ -91,7 +93,7 @@ class CallError(TFServingError):
         return f"{where}{self.code.name}: {self.details}{which}{hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = ("unreached", "retry_after", "request_id", "mismatch", "example")
+        names = ("unreached", "retry_after", "request_id", "http_status", "mismatch", "example")
         said = {name: getattr(self, name) for name in names}
         return call_error, (self.code, self.details, self.method, self.hint), said
 

@@ -181,6 +181,7 @@ class RestHttp:
                 details += f", moved to {response.headers['location']}"
         hint = self._errors.status_hint(status, details, stranger=stranger)
         error = call_error(CODES.get(status, StatusCode.UNKNOWN), details, method, hint)
+        error.http_status = status
         error.retry_after = _retry_after(response.headers.get("retry-after", ""))
         return error
 

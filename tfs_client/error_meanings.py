@@ -1,0 +1,271 @@
+"""Error meanings: what a failed request says about itself, whatever status and text it failed with.
+
+One table for all who decide what to do next: the batch calls, the retries of single calls, and ``tfs-predict``.
+A server that is *busy* wants the same request later; one that finds it *too large* wants fewer rows at a time. Both
+answer RESOURCE_EXHAUSTED, and only the text tells them apart.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tfs_client.errors import (
+    CallError,
+    DecodeError,
+    EncodeError,
+    SignatureError,
+    StatusCode,
+)
+
+
+class Meaning(enum.Enum):
+    """What a failed request needs.
+
+    TOO_LARGE: the request, its reply, or the memory that it takes is over a limit; fewer rows pass.
+    BUSY: the server has too much to do; the same request passes later.
+    GONE: there is no server at the moment, or the connection to it broke; another one may answer, or this one later.
+    INPUTS: the server, or the codec, blames what is in the request; sent again, it fails again.
+    OTHER: none of these: the caller, the model's name, the time, the client itself.
+    """
+
+    TOO_LARGE = "too large"
+    BUSY = "busy"
+    GONE = "gone"
+    INPUTS = "inputs"
+    OTHER = "other"
+
+
+def _never_fits(match: re.Match[str]) -> bool:
+    """Whether not even an empty batching queue takes the task."""
+    return int(match["rows"]) > _room(match)
+
+
+def _room(match: re.Match[str]) -> int:
+    """The rows that an empty batching queue takes at once."""
+    return int(match["batches"]) * int(match["size"])
+
+
+def _limit(match: re.Match[str]) -> int:
+    return int(match["limit"])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; all that it states must be so.
+
+    Attributes:
+        meaning: what such an error means.
+        source: who answers so, and where that is written.
+        codes: the status codes it comes with; empty for any.
+        http: the HTTP statuses it comes with over REST; empty for any, and for gRPC.
+        pattern: what its text contains; "" for any text.
+        asks_to_wait: it says when to try again, by gRPC's push-back or HTTP's Retry-After.
+        holds_if: a further condition on what the pattern found.
+        limit: the rows that pass in one request, from what the pattern found; None where the text does not say.
+    """
+
+    meaning: Meaning
+    source: str
+    codes: frozenset[StatusCode] = frozenset()
+    http: frozenset[int] = frozenset()
+    pattern: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
+    asks_to_wait: bool = False
+    holds_if: Callable[[re.Match[str]], bool] | None = None
+    limit: Callable[[re.Match[str]], int] | None = None
+
+    def match(self, error: CallError) -> re.Match[str] | None:
+        """What the pattern found, if the error is one of these."""
+        if self.codes and error.code not in self.codes:
+            return None
+        if self.http and error.http_status not in self.http:
+            return None
+        if self.asks_to_wait and error.retry_after is None:
+            return None
+        found = self.pattern.search(error.details)
+        return None if found is None or (self.holds_if is not None and not self.holds_if(found)) else found
+
+
+def _row(
+    meaning: Meaning,
+    codes: StatusCode | tuple[StatusCode, ...],
+    text: str,
+    source: str,
+    *,
+    http: tuple[int, ...] = (),
+    asks_to_wait: bool = False,
+    holds_if: Callable[[re.Match[str]], bool] | None = None,
+    limit: Callable[[re.Match[str]], int] | None = None,
+) -> Row:
+    which = frozenset((codes,) if isinstance(codes, StatusCode) else codes)
+    pattern = re.compile(text, re.IGNORECASE)
+    return Row(meaning, source, which, frozenset(http), pattern, asks_to_wait, holds_if, limit)
+
+
+_ANY: tuple[StatusCode, ...] = ()
+_S = StatusCode
+_SCHEDULER = "tensorflow/core/kernels/batching_util/shared_batch_scheduler.h"
+
+# First match first. What names a size goes before what asks for time, and that before what has no text.
+TABLE: tuple[Row, ...] = (
+    # --- too large ---
+    _row(
+        Meaning.TOO_LARGE,
+        _S.INVALID_ARGUMENT,
+        r"Task size \d+ is larger than maximum input batch size (?P<limit>[1-9]\d*)",
+        f"the batching layer: {_SCHEDULER}",
+        limit=_limit,
+    ),
+    _row(
+        Meaning.TOO_LARGE,
+        _S.UNAVAILABLE,
+        r"queue to which this task was submitted is full; task size is (?P<rows>\d+) .*"
+        r"max_enqueued_batches=(?P<batches>[1-9]\d*),.*max_execution_batch_size=(?P<size>[1-9]\d*)",
+        f"the batching layer, of a task that is larger than its whole queue: {_SCHEDULER}",
+        holds_if=_never_fits,
+        limit=_room,
+    ),
+    _row(
+        Meaning.TOO_LARGE,
+        (_S.RESOURCE_EXHAUSTED, _S.OUT_OF_RANGE, _S.INTERNAL),
+        r"message larger than max|message (size )?exceeds (the )?maximum",
+        "gRPC, of either side: src/core/ext/filters/message_size (C++, Python), grpc-go, grpc-java, grpc-dotnet",
+    ),
+    _row(
+        Meaning.TOO_LARGE,
+        _ANY,
+        r"http2 header with status: 413|^HTTP 413\b",
+        "a proxy before the server, such as nginx with client_max_body_size",
+    ),
+    _row(Meaning.TOO_LARGE, _ANY, "", "HTTP's Content Too Large: RFC 9110, 15.5.14", http=(413,)),
+    _row(
+        Meaning.TOO_LARGE,
+        (_S.RESOURCE_EXHAUSTED, _S.INTERNAL),
+        r"OOM when allocating|failed to allocate|out of memory|OUT_OF_MEMORY|unable to allocate|MemoryError",
+        "TensorFlow's allocators, XLA and CUDA, of a batch that the device has no room for: "
+        "tensorflow/core/framework/op_kernel.cc, core/common_runtime/bfc_allocator.cc; numpy's MemoryError",
+    ),
+    # --- exhausted, though neither time nor fewer rows help ---
+    _row(
+        Meaning.OTHER,
+        _S.RESOURCE_EXHAUSTED,
+        r"metadata size exceeds",
+        "gRPC, of metadata over grpc.max_metadata_size: src/core/ext/transport/chttp2/transport/hpack_parser.cc",
+    ),
+    _row(Meaning.OTHER, _ANY, "", "HTTP's Request Header Fields Too Large: RFC 6585, 5", http=(431,)),
+    _row(
+        Meaning.OTHER,
+        _S.RESOURCE_EXHAUSTED,
+        r"Insufficient resources to load servable",
+        "the server, of a version that does not fit: tensorflow_serving/core/basic_manager.cc",
+    ),
+    # --- busy ---
+    _row(
+        Meaning.BUSY,
+        _ANY,
+        "",
+        "whoever says when to try again: gRPC's push-back (gRFC A6), HTTP's Retry-After (RFC 9110, 10.2.3)",
+        asks_to_wait=True,
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.RESOURCE_EXHAUSTED,
+        r"Server Threadpool Exhausted",
+        "gRPC's thread quota, --grpc_max_threads: src/cpp/server/server_cc.cc",
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.RESOURCE_EXHAUSTED,
+        r"^$",
+        "the thread quota of older gRPC, without a text: tensorflow/serving#1795",
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.UNAVAILABLE,
+        r"The batch scheduling queue to which this task was submitted is full",
+        f"the batching layer: {_SCHEDULER}",
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.UNAVAILABLE,
+        r"This task would start a fresh batch, but all batch threads are busy",
+        "the batching layer of older servers: tensorflow/serving#10",
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.RESOURCE_EXHAUSTED,
+        r"timeout exceeded while waiting in batching queue",
+        "the batching layer, which came too late to the task: tensorflow_serving/batching/batching_session.cc",
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.CANCELLED,
+        r"^CANCELLED$",
+        "gRPC, of calls beyond grpc.server.max_pending_requests: src/core/lib/surface/server.cc",
+    ),
+    _row(
+        Meaning.BUSY,
+        _ANY,
+        r"http2 header with status: 429|^HTTP 429\b",
+        "a proxy before the server",
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.UNAVAILABLE,
+        r"reset reason: overflow|envoy overloaded|local_rate_limited|request queue full|activator overload",
+        "Envoy's circuit breakers and limits; Knative's queue proxy, which KServe uses",
+    ),
+    _row(
+        Meaning.BUSY,
+        _S.RESOURCE_EXHAUSTED,
+        "",
+        "any other limit: HTTP 429, `Concurrent RPC limit exceeded!` of Python servers, quotas of gateways",
+    ),
+    # --- gone ---
+    _row(
+        Meaning.GONE,
+        _S.UNAVAILABLE,
+        "",
+        "no connection, or one that broke; a server that stops, or that has not begun; HTTP 502 and 503 of proxies",
+    ),
+    _row(
+        Meaning.GONE,
+        _S.DEADLINE_EXCEEDED,
+        r"^HTTP 504\b",
+        "a proxy that could not reach the server: RFC 9110, 15.6.5",
+    ),
+    _row(Meaning.GONE, _S.UNKNOWN, r"^Stream removed$", "gRPC up to 1.60, of a connection that broke"),
+    # --- your inputs ---
+    _row(
+        Meaning.INPUTS,
+        (_S.INVALID_ARGUMENT, _S.INTERNAL, _S.UNKNOWN, _S.OUT_OF_RANGE, _S.DATA_LOSS, _S.UNIMPLEMENTED),
+        "",
+        "what the checks, and the ops of a model, make of values: tensorflow/core/protobuf/error_codes.proto",
+    ),
+)
+
+_OVER_2_GIB = re.compile(r"of at most \d+ bytes, got \d+; send it in smaller batches")
+
+
+def meaning_of(error: BaseException) -> Meaning:
+    """What an error means for the request that ended with it."""
+    return _found(error)[0]
+
+
+def row_limit(error: BaseException) -> int | None:
+    """The rows that the server takes in one request, from the text of a TOO_LARGE error; None where it does not say."""
+    return _found(error)[1]
+
+
+def _found(error: BaseException) -> tuple[Meaning, int | None]:
+    if isinstance(error, CallError):
+        for row in TABLE:
+            if (match := row.match(error)) is not None:
+                return row.meaning, None if row.limit is None else row.limit(match)
+    elif isinstance(error, EncodeError) and _OVER_2_GIB.search(str(error)):  # codec/predict.py
+        return Meaning.TOO_LARGE, None
+    elif isinstance(error, (EncodeError, DecodeError, SignatureError)):
+        return Meaning.INPUTS, None
+    return Meaning.OTHER, None
