@@ -174,15 +174,15 @@ def bulk(server: Running, rounds: int, pictures: int) -> bool:
         return good
 
 
-def turns(server: Running, rounds: int, phase: float) -> bool:
+def turns(server: Running, rounds: int, phase: float, seconds: float) -> bool:
     """Twenty clients of predict_many on 40 slots, on 4, and on 40 again."""
     print(
-        f"\nturns: {CLIENTS} clients of predict_many, {MANY_SLOTS} slots of {SLOT_SECONDS * 1000:g} ms, of which "
+        f"\nturns: {CLIENTS} clients of predict_many, {MANY_SLOTS} slots of {seconds * 1000:g} ms, of which "
         f"{FEW_SLOTS} are left for {phase:g} s"
     )
     good = True
     for _ in range(rounds):
-        server.configure(slots=MANY_SLOTS, seconds=SLOT_SECONDS)
+        server.configure(slots=MANY_SLOTS, seconds=seconds)
         ends: list[float] = []
         stop = threading.Event()
         wrong: list[Any] = []
@@ -205,7 +205,7 @@ def turns(server: Running, rounds: int, phase: float) -> bool:
         marks, counts = [time.perf_counter()], []
         for slots in (FEW_SLOTS, MANY_SLOTS, MANY_SLOTS):
             time.sleep(phase if len(marks) < 3 else max(phase, 12.0))
-            counts.append(server.configure(slots=slots, seconds=SLOT_SECONDS))
+            counts.append(server.configure(slots=slots, seconds=seconds))
             marks.append(time.perf_counter())
         stop.set()
         for thread in threads:
@@ -240,6 +240,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--examples", type=int, default=100_000)
     parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--slot-seconds", type=float, default=SLOT_SECONDS, help="of the slots that clients share")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--quick", action="store_true", help="a smoke run: fewer examples, one round")
     options = parser.parse_args()
@@ -254,7 +255,7 @@ def main() -> int:
         if not only or "bulk" in only:
             good &= bulk(server, rounds, pictures)
         if not only or "turns" in only:
-            good &= turns(server, rounds, phase)
+            good &= turns(server, rounds, phase, options.slot_seconds)
     return 0 if good else 1
 
 

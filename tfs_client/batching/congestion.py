@@ -45,8 +45,9 @@ GAP_ANSWERS = 20
 # The pause of a client that has nothing under way.
 PAUSE_FACTOR = 1.6  # for each refusal; as many answers as follow take it back
 PAUSE_ANSWERS = 200
-LONGEST_PAUSE = 1.0  # seconds, or
-LONGEST_PAUSE_ANSWERS = 200  # times of an answer, whichever is longer
+LONGEST_PAUSE = 2.0  # seconds where answers are quick; else
+MANY_ANSWERS, LONG = 100, 4.0  # so many times of an answer, up to so many seconds, or
+FEW_ANSWERS = 15  # so many times of an answer: new room should be found in seconds, unless an answer takes as long
 IMPATIENT = 200  # times of an answer, from which on pauses become shorter again
 SHORT_PAUSE = 5  # times of an answer: so short they become
 
@@ -171,7 +172,7 @@ class CongestionWindow:
         usual = self._seconds
         if self._waiting is None:
             self._waiting = now
-        longest = max(LONGEST_PAUSE, LONGEST_PAUSE_ANSWERS * usual)
+        longest = max(LONGEST_PAUSE, min(LONG, MANY_ANSWERS * usual), FEW_ANSWERS * usual)
         self._pause = min(longest, PAUSE_FACTOR * max(self._pause, usual / 2))
         impatience = ((now - self._waiting) / (IMPATIENT * usual)) ** 2
         shortest = min(self._pause, SHORT_PAUSE * usual)
