@@ -15,6 +15,7 @@ from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
 from tfs_client.batching.steps import Ended
 from tfs_client.batching.verdicts import own_copy
+from tfs_client.error_meanings import Meaning, meaning_of
 from tfs_client.errors import CallError, DeadlineExceededError
 from tfs_client.results import Prediction
 
@@ -30,7 +31,7 @@ class Caller:
         limit: the same in seconds from its beginning, for error texts.
         sent: whether the row is, or has been, under way.
         over: whether an outcome is on its way to the future, though no request has ended.
-        refusal: why the server did not take its row when it was last sent; None while it took it.
+        refusal: what a busy server last refused its row with; None when it never did.
     """
 
     example: Example
@@ -165,8 +166,9 @@ class Collector:
             self._pipeline.answered(job, now)
         elif error is not None and not self._pipeline.failed(job, error, now):
             self._gathering.batch_size = self._pipeline.batch_size
-            for caller in job.rows:
-                caller.refusal = error
+            if meaning_of(error) is Meaning.BUSY:
+                for caller in job.rows:
+                    caller.refusal = error
             return
         self._gathering.batch_size = self._pipeline.batch_size
         self._callers.difference_update(job.rows)
