@@ -85,6 +85,7 @@ GONE = [
 ]
 INPUTS = [
     (S.INVALID_ARGUMENT, "You must feed a value for placeholder tensor 'x' with dtype float"),
+    (S.INVALID_ARGUMENT, "Task size 8 is larger than maximum input batch size 0"),
     (S.INVALID_ARGUMENT, "indices[0] = 11 is not in [0, 10)"),
     (S.INTERNAL, "Tensor concat operation failed: mixed dtypes"),
     (S.UNKNOWN, "ZeroDivisionError: division by zero"),

@@ -114,7 +114,7 @@ TABLE: tuple[Row, ...] = (
     _row(
         Meaning.TOO_LARGE,
         _S.INVALID_ARGUMENT,
-        r"Task size \d+ is larger than maximum input batch size (?P<limit>\d+)",
+        r"Task size \d+ is larger than maximum input batch size (?P<limit>[1-9]\d*)",
         f"the batching layer: {_SCHEDULER}",
         limit=_limit,
     ),

@@ -51,7 +51,7 @@ def judge(error: BaseException, rows: int) -> Verdict:
     if meaning is Meaning.TOO_LARGE:
         limit = row_limit(error)
         if limit is not None:
-            return TooLarge(limit, always=True) if 0 < limit < rows else Lost()
+            return TooLarge(limit, always=True) if limit < rows else Lost()
         return TooLarge(rows // 2, always=False) if rows > 1 else Lost()
     if meaning is Meaning.BUSY:
         return Busy(error.retry_after if isinstance(error, CallError) else None)
