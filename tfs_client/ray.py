@@ -33,6 +33,7 @@ from tfs_client.columns import (
     whole,
     with_aliases,
 )
+from tfs_client.error_meanings import Meaning, meaning_of
 from tfs_client.errors import (
     CancelledError,
     ConfigError,
@@ -224,7 +225,9 @@ class Predictor:
             examples, on_error="raise" if raises else "return", outputs=outputs, **self._sending
         )
         for index, outcome in zip(good, found, strict=True):
-            if isinstance(outcome, _NO_ROW_TO_BLAME):
+            if isinstance(outcome, TFServingError) and (
+                isinstance(outcome, _NO_ROW_TO_BLAME) or meaning_of(outcome) is Meaning.BUSY
+            ):
                 raise outcome
             outcomes[index] = outcome
         return outcomes

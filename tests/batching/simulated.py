@@ -1,16 +1,16 @@
-"""A model server in simulated time: requests of a pipeline travel, wait for a worker, are refused or answered."""
+"""A model server in simulated time: requests of pipelines travel, wait for a worker, are refused or answered."""
 
 from __future__ import annotations
 
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Pipeline
-from tfs_client.errors import UnavailableError
+from tfs_client.errors import ResourceExhaustedError, UnavailableError
 
 FULL = "The batch scheduling queue to which this task was submitted is full"
 
@@ -107,3 +107,108 @@ def simulate(
             ended.append(now)
         else:
             assert not pipeline.failed(job, UnavailableError(FULL), now), "refused for too long"
+
+
+class Shared(NamedTuple):
+    """What came of clients that share a server.
+
+    Attributes:
+        answered: when requests were, of all clients.
+        refused: when requests were.
+        of_client: how many requests of each client were answered.
+        longest: seconds that some client was without an answer.
+    """
+
+    answered: list[float]
+    refused: list[float]
+    of_client: list[int]
+    longest: float
+
+    def rate(self, begin: float, end: float) -> float:
+        """Answers per second between two times."""
+        return sum(begin <= when < end for when in self.answered) / (end - begin)
+
+    def refusals(self, begin: float = 0.0, end: float = float("inf")) -> float:
+        """Refused requests between two times, as a share of the answered ones."""
+        return sum(begin <= when < end for when in self.refused) / sum(begin <= when < end for when in self.answered)
+
+
+def share(
+    paces: Sequence[Pace],
+    seconds: float,
+    *,
+    slots: Callable[[float], int],
+    service: float = 0.01,
+    travel: float = 0.0003,
+    tidying: float = 0.0,
+    asks: float | None = None,
+    noise: float = 0.1,
+    seed: int = 0,
+) -> Shared:
+    """Let clients, each with a pace of its own and more rows than it can send, share a server that queues nothing.
+
+    Args:
+        slots: requests that the server works on at once, at a time; more are refused.
+        service: seconds of work for a request.
+        travel: seconds that a request, and an answer, is on its way.
+        tidying: seconds after an answer for which its slot is still taken.
+        asks: what a refusal asks to wait.
+        noise: by which share work and ways vary.
+    """
+    chance = random.Random(seed)
+    pipelines: list[Pipeline[range]] = [Pipeline(pace, 1, alone=False) for pace in paces]
+    events: list[tuple[float, int, str, int, object]] = []
+    answered: list[float] = []
+    refused: list[float] = []
+    of_client, last, wakes = [0] * len(paces), [0.0] * len(paces), [0.0] * len(paces)
+    busy = number = 0
+    longest = now = 0.0
+
+    def at(when: float, what: str, client: int, job: object = None) -> None:
+        nonlocal number
+        number += 1
+        heapq.heappush(events, (when, number, what, client, job))
+
+    def some(about: float) -> float:
+        return about * chance.uniform(1 - noise, 1 + noise)
+
+    def send(client: int) -> None:
+        while (job := pipelines[client].next(now)) is not None:
+            at(now + some(travel), "arrives", client, job)
+        wait = pipelines[client].wait(now)
+        if wait is not None and now + wait != wakes[client]:
+            wakes[client] = now + wait
+            at(now + wait, "wakes", client)
+
+    for client, pipeline in enumerate(pipelines):
+        pipeline.add(range(10**9))
+        at(some(travel), "wakes", client)
+    while True:
+        now, _, what, client, job = heapq.heappop(events)
+        if now >= seconds:
+            return Shared(answered, refused, of_client, max(longest, *(seconds - when for when in last)))
+        if what == "arrives":
+            if busy < slots(now):
+                busy += 1
+                at(now + some(service), "done", client, job)
+            else:
+                at(now + travel, "refused", client, job)
+        elif what == "done":
+            at(now + tidying, "free", client)
+            at(now + some(travel), "answered", client, job)
+        elif what == "free":
+            busy -= 1
+        elif what == "answered":
+            answered.append(now)
+            of_client[client] += 1
+            longest, last[client] = max(longest, now - last[client]), now
+            pipelines[client].answered(job, now)
+            send(client)
+        elif what == "refused":
+            refused.append(now)
+            error = ResourceExhaustedError("Server Threadpool Exhausted")
+            error.retry_after = asks
+            assert not pipelines[client].failed(job, error, now), "rows were lost"
+            send(client)
+        else:
+            send(client)

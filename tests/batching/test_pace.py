@@ -64,35 +64,6 @@ def test_a_fixed_number_gives_way_even_if_each_request_takes_half_a_second():
     assert simulate(Fixed(32), 200, service=0.5, room=2).rate() >= 1.9
 
 
-def test_a_fixed_number_comes_back_after_refusals():
-    pace = Fixed(4)
-    for now in (1.0, 2.0, 3.0):
-        pace.refused(now, now)
-    assert pace.limit == 1
-    for step in range(20):
-        pace.answered(4.0 + step, 4.5 + step)
-    assert pace.limit == 4
-
-
-@pytest.mark.parametrize("make", [Adaptive, lambda: Fixed(16)])
-def test_refusals_of_what_was_sent_together_count_as_one(make):
-    pace = make()
-    for step in range(8):
-        pace.answered(0.1 * step, 0.1 * step + 0.05)
-    before = pace.limit
-    for refusal in range(5):
-        pace.refused(1.0, 1.01 + 0.001 * refusal)
-    assert pace.limit >= before // 2
-
-
-@pytest.mark.parametrize("make", [Adaptive, lambda: Fixed(3)])
-def test_one_request_is_always_allowed(make):
-    pace = make()
-    for now in range(100):
-        pace.refused(float(now), now + 0.5)
-    assert pace.limit == 1
-
-
 @pytest.mark.parametrize("wrong", [0, -1, True, 2.0, "4", "Auto", None, [4]])
 def test_what_is_no_number_of_requests_is_refused(wrong):
     with pytest.raises(ConfigError, match="expected in_flight as a number of requests, at least 1, or 'auto'"):

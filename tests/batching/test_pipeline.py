@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulated import FULL
 
 from tfs_client.batching.pace import Fixed
-from tfs_client.batching.pipeline import FIRST_PAUSE, PATIENCE, REGROW, Pipeline
+from tfs_client.batching.pipeline import LONGEST_PATIENCE, PATIENCE, PATIENCE_ANSWERS, REGROW, Pipeline
 from tfs_client.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -37,6 +37,14 @@ def pipeline_of(rows, batch_size=4, in_flight=1, *, alone=True):
     pipeline = Pipeline(Fixed(in_flight), batch_size, alone=alone)
     pipeline.add(rows)
     return pipeline
+
+
+def sent_at(pipeline, now):
+    """All jobs that go at a time."""
+    jobs = []
+    while (job := pipeline.next(now)) is not None:
+        jobs.append(job)
+    return jobs
 
 
 def drained(pipeline, outcome, now=0.0):
@@ -87,7 +95,7 @@ def test_the_servers_limit_is_learned_from_one_refusal(rows, batch_size, most):
 
 
 def test_a_limit_that_makes_no_sense_is_an_error():
-    for most in (0, 4, 7):
+    for most in (4, 7):
         pipeline = pipeline_of(range(4))
         assert pipeline.failed(pipeline.next(0.0), too_large(4, most), 0.0)
 
@@ -127,17 +135,43 @@ def test_no_more_requests_are_under_way_than_the_pace_allows():
 def test_a_refused_request_is_sent_again_after_a_pause():
     pipeline = pipeline_of(range(4))
     assert not pipeline.failed(pipeline.next(0.0), BUSY, 1.0)
+    pause = pipeline.wait(1.0)
+    assert 0.0 < pause < 0.1
     assert pipeline.next(1.0) is None
-    assert pipeline.wait(1.0) == pytest.approx(FIRST_PAUSE)
-    assert pipeline.next(1.0 + FIRST_PAUSE).rows == range(4)
+    assert pipeline.next(1.0 + pause).rows == range(4)
+
+
+def test_refusals_change_nothing_about_the_size_of_requests():
+    pipeline = pipeline_of(range(80), 4, in_flight=3)
+    now, sizes = 0.0, set()
+    while not pipeline.idle:
+        now += pipeline.wait(now) or 0.0
+        first, *others = sent_at(pipeline, now)
+        sizes.update(len(job.rows) for job in (first, *others))
+        pipeline.answered(first, now + 0.01)
+        for job in others:
+            assert not pipeline.failed(job, BUSY, now + 0.01)
+        now += 0.01
+    assert sizes == {4}
 
 
 def test_a_server_that_says_when_is_left_alone_until_then():
     pipeline = pipeline_of(range(4))
     assert not pipeline.failed(pipeline.next(0.0), busy_for(2.5), 1.0)
-    assert pipeline.wait(1.0) == pytest.approx(2.5)
+    assert 2.5 <= pipeline.wait(1.0) < 2.6
     assert pipeline.next(3.4) is None
-    assert pipeline.next(3.5) is not None
+    assert pipeline.next(3.6) is not None
+
+
+def test_requests_of_a_server_that_says_when_go_on_in_place_of_answered_ones():
+    pipeline = pipeline_of(range(16), 4, in_flight=3)
+    first, second, third = (pipeline.next(0.0) for _ in range(3))
+    assert not pipeline.failed(third, busy_for(60.0), 0.001)
+    pipeline.answered(first, 0.01)
+    pipeline.answered(second, 0.01)
+    again, another = pipeline.next(0.1), pipeline.next(0.1)
+    assert again.rows == third.rows
+    assert another.rows == range(12, 16)
 
 
 def test_nobody_waits_for_a_server_that_wants_to_be_left_alone_for_an_hour():
@@ -154,6 +188,23 @@ def refused_until_it_gives_up(pipeline, now=0.0):
 
 def test_patience_with_a_server_that_answers_nothing_ends():
     assert PATIENCE - 2 <= refused_until_it_gives_up(pipeline_of(range(4))) <= PATIENCE
+
+
+def test_an_error_after_patience_says_how_long_the_server_was_busy():
+    pipeline, now = pipeline_of(range(4)), 0.0
+    error = UnavailableError(FULL)
+    while not pipeline.failed(pipeline.next(now), error, now):
+        now += pipeline.wait(now)
+    assert error.hint == f"The server was busy, and answered nothing for {now:.0f} s."
+
+
+def test_patience_is_longer_where_an_answer_takes_long():
+    pipeline, now = pipeline_of(range(8)), 0.1
+    pipeline.answered(pipeline.next(0.0), now)
+    assert refused_until_it_gives_up(pipeline, now) == pytest.approx(PATIENCE_ANSWERS * 0.1, rel=0.2)
+    pipeline, now = pipeline_of(range(8)), 5.0
+    pipeline.answered(pipeline.next(0.0), now)
+    assert refused_until_it_gives_up(pipeline, now) <= LONGEST_PATIENCE + 5.0
 
 
 def test_patience_lasts_as_long_as_a_busy_server_answers_others():

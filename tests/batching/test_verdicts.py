@@ -29,6 +29,11 @@ def waiting(error, seconds):
     return error
 
 
+def of_the_whole_kind(error):
+    error.mismatch = True
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
@@ -40,7 +45,13 @@ def waiting(error, seconds):
         (waiting(UnavailableError("restarting"), 2.0), Busy(2.0)),
         (waiting(ResourceExhaustedError("quota"), 2.0), Busy(2.0)),
         (UnavailableError("connection refused"), Lost()),
-        (ResourceExhaustedError("message larger than max"), TooLarge(4, always=False)),
+        (UnavailableError("Cancelling all calls"), Lost()),
+        (ResourceExhaustedError("Received message larger than max (9 vs. 4)"), TooLarge(4, always=False)),
+        (ResourceExhaustedError("OOM when allocating tensor"), TooLarge(4, always=False)),
+        (ResourceExhaustedError("Server Threadpool Exhausted"), Busy(None)),
+        (ResourceExhaustedError(""), Busy(None)),
+        (EncodeError("expected a request of at most 5 bytes, got 9; send it in smaller batches"), TooLarge(4, False)),
+        (of_the_whole_kind(InvalidArgumentError("bad shape")), Lost()),
         (SignatureError("no input 'z'"), Blamed()),
         (EncodeError("ragged"), Blamed()),
         (DecodeError("cut off"), Blamed()),
@@ -55,7 +66,7 @@ def test_what_an_error_means_for_eight_rows(error, verdict):
 
 
 def test_a_single_row_that_takes_too_much_memory_is_lost():
-    assert judge(ResourceExhaustedError("OOM"), 1) == Lost()
+    assert judge(ResourceExhaustedError("OOM when allocating tensor"), 1) == Lost()
 
 
 ERRORS = [

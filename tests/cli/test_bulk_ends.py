@@ -41,7 +41,8 @@ class Stuck:
 
     def __call__(self, image: np.ndarray) -> None:
         if image[:, 0, 0, 0].max() >= self._first:  # whichever request comes first
-            assert self.go_on.wait(PATIENCE), "nobody let it go on"
+            # Longer than a test waits for anything in between, so that it is the test that says what did not come.
+            assert self.go_on.wait(3 * PATIENCE), "nobody let it go on"
         self.seen += image[:, 0, 0, 0].tolist()
 
 
@@ -140,6 +141,37 @@ with exits.Interrupts():
         print("cleaning", flush=True)
         threading.Event().wait()
 """
+
+
+BLOCKED = """
+import ctypes, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tfs_client.cli import exits
+with exits.Interrupts():
+    try:
+        print("ready", flush=True)
+        ctypes.CDLL(None).pause()
+    finally:
+        lock = ctypes.create_string_buffer(64)
+        mutex = ctypes.CDLL(None)
+        mutex.pthread_mutex_lock(lock)
+        print("cleaning", flush=True)
+        mutex.pthread_mutex_lock(lock)  # as some locks of grpc: no signal wakes it
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="locks of the C library")
+def test_a_clean_up_that_is_stuck_outside_of_python_is_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", BLOCKED], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            until(lambda: "S" in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2][:3])
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "cleaning\n"
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("again", [True, False])

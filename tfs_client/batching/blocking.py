@@ -17,7 +17,8 @@ from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job
 from tfs_client.batching.rows import Rows
 from tfs_client.batching.sources import Source, ThreadedSource
-from tfs_client.batching.steps import Begin, Ended, Give, Inbox, Read
+from tfs_client.batching.steps import BatchFlow, Begin, Ended, Give, Inbox, Read
+from tfs_client.batching.whole import predict_each
 from tfs_client.errors import ClosedError
 from tfs_client.results import Prediction
 
@@ -47,7 +48,16 @@ def many(call: Call, examples: Iterable[Any], plan: Plan, check: Check) -> Itera
     """Perform ``predict_many``."""
     calls = Calls(call, check)
     source = Source(examples) if plan.max_delay is None else ThreadedSource(examples, calls.news.set)
-    flow = Many(plan, calls.inbox, time.monotonic).flow()
+    yield from _given(Many(plan, calls.inbox, time.monotonic).flow(), calls, source)
+
+
+def each(call: Call, requests: Iterable[Any], pace: Pace, check: Check) -> Iterator[Outcome]:
+    """Perform ``predict_each``: the inputs of whole requests, and a prediction or an error for each."""
+    calls = Calls(call, check)
+    yield from _given(predict_each(pace, calls.inbox, time.monotonic), calls, Source(requests))
+
+
+def _given(flow: BatchFlow[None], calls: Calls, source: Source | ThreadedSource) -> Iterator[Outcome]:
     answer: Any = None
     try:
         while True:

@@ -51,13 +51,15 @@ class BatchedCalls:
         Args:
             inputs: as for ``predict``; all of one length along axis 0.
             batch_size: rows in a request, at the most. When the server says that it takes fewer, fewer are sent.
-            in_flight: how many requests are under way at once; "auto" finds out how many the server works on, and
-                gives way when it has too many.
+            in_flight: how many requests are under way at once; "auto" finds out how many the server works on. Fewer
+                are while the server refuses some.
             shared: inputs that go whole with every request, such as a height and a width.
             options: those of ``predict``; ``timeout`` is that of each request.
 
         Returns what one request with everything would, for models that compute rows one by one. Where several versions
         answered because they were swapped meanwhile, ``.model.version`` is None.
+
+        While the server is busy, rows wait and are sent again, as long as it answers others, or half a minute.
 
         Raises what ``predict`` does, telling which rows it was about; requests that are still under way are cancelled.
         SignatureError for inputs that cannot be split, and outputs that cannot be put together.
@@ -129,8 +131,8 @@ class BatchedCalls:
 
         An example that the model refuses fails alone: the others of its request are sent again without it. Those that
         do not fit the signature fail together, by one request: ``mismatch`` of their errors is True. While the
-        server's queues are full, examples wait and are sent again, as long as it answers others of them, or half a
-        minute. What the source raises comes after the results of the examples before.
+        server is busy (its threads, its queue or a quota are exhausted), examples wait and are sent again, as long as
+        it answers others of them, or half a minute. What the source raises comes after the results before.
 
         Each example is copied before the source is asked for the next, so a source may fill one array again and again.
         The arrays of results are views of the reply to their batch and keep all of it alive.

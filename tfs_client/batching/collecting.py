@@ -16,7 +16,8 @@ from tfs_client.batching.pace import Pace
 from tfs_client.batching.pipeline import Job, Pipeline
 from tfs_client.batching.steps import Ended
 from tfs_client.batching.verdicts import own_copy
-from tfs_client.errors import DeadlineExceededError
+from tfs_client.error_meanings import Meaning, meaning_of
+from tfs_client.errors import CallError, DeadlineExceededError
 from tfs_client.results import Prediction
 
 
@@ -31,6 +32,7 @@ class Caller:
         limit: the same in seconds from its beginning, for error texts.
         sent: whether the row is, or has been, under way.
         over: whether an outcome is on its way to the future, though no request has ended.
+        refusal: what a busy server last refused its row with; None when it never did.
     """
 
     buffer: BatchBuffer
@@ -40,6 +42,7 @@ class Caller:
     limit: float | None
     sent: bool = False
     over: bool = False
+    refusal: BaseException | None = None
 
     def goes(self) -> bool:
         """Whether the row is to be sent: not when the caller gave up, or has an outcome already."""
@@ -55,7 +58,11 @@ class Caller:
     def late(self) -> DeadlineExceededError:
         """What a caller is told when its time is over."""
         what = "no answer" if self.sent else "no request could be sent"
-        return DeadlineExceededError(f"{what} within {self.limit:g} s", "Predict")
+        refused = self.refusal
+        why = f"; last refused with {refused.code.name}: {refused.details}" if isinstance(refused, CallError) else ""
+        late = DeadlineExceededError(f"{what} within {self.limit:g} s{why}", "Predict")
+        late.__cause__ = refused
+        return late
 
 
 class Outcome(NamedTuple):
@@ -165,6 +172,9 @@ class Collector:
             self._pipeline.answered(job, now)
         elif error is not None and not self._pipeline.failed(job, error, now):
             self._gathering.batch_size = self._pipeline.batch_size
+            if meaning_of(error) is Meaning.BUSY:
+                for caller in job.rows:
+                    caller.refusal = error
             return
         self._gathering.batch_size = self._pipeline.batch_size
         self._callers.difference_update(job.rows)

@@ -71,7 +71,7 @@ class Many:
                 if self._plan.raises and isinstance(outcome, TFServingError):
                     raise outcome
                 yield Give(outcome)
-            may_read = not self._exhausted and self._read - self._given < self._plan.pace.limit * self._plan.batch_size
+            may_read = not self._exhausted and self._read - self._given < self._plan.pace.ahead * self._plan.batch_size
             if may_read and self._take_in((yield READ)):
                 continue
             if outcome is not None or self._inbox:

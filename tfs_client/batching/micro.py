@@ -97,6 +97,7 @@ class MicroBatcher:
         try:
             return future.result(limit)
         except FutureTimeoutError:
+            self._turn()  # whose time is over learns what it waited for
             if future.done() and not future.cancelled():  # it came at the last moment, or failed with such an error
                 return future.result()
             future.cancel()

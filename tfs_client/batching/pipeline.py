@@ -12,12 +12,16 @@ from typing import Any, Generic, TypeVar, cast
 
 from tfs_client.batching.pace import Pace
 from tfs_client.batching.verdicts import Blamed, Busy, TooLarge, judge
+from tfs_client.errors import CallError
 
 Rows = TypeVar("Rows", bound=Sequence[Any])
 
-PATIENCE = 30.0  # seconds for which a busy server may refuse the same rows without answering any others
-FIRST_PAUSE = 0.005  # seconds after a refusal; twice as long after each further one
-LONGEST_PAUSE = 1.0
+# How long a busy server may refuse the same rows without answering any others: where an answer takes long, and many
+# clients share the server, the next turn is far away.
+PATIENCE = 30.0  # seconds, or
+PATIENCE_ANSWERS = 2000  # times of an answer, whichever is longer, but
+LONGEST_PATIENCE = 600.0  # seconds at the most
+TICK = 1e-6  # seconds that make no difference
 REGROW = 64  # answers after which more rows go in a request again, where too many were only too many at the time
 
 
@@ -55,9 +59,6 @@ class Pipeline(Generic[Rows]):
         self._under_way = 0
         self._answers = 0  # since the batch size changed
         self._answered = float("-inf")  # when the last answer came
-        self._pause = 0.0
-        self._refused = float("-inf")  # when a refusal last made the pause longer
-        self._resume = float("-inf")  # when the server may be asked again
 
     def add(self, rows: Rows) -> None:
         """Rows that shall be sent; more than ``batch_size`` go in several requests."""
@@ -75,7 +76,7 @@ class Pipeline(Generic[Rows]):
 
     def next(self, now: float) -> Job[Rows] | None:
         """The job to send now; None when there is none, or too many are under way, or the server wants a pause."""
-        if not self._waiting or self._under_way >= self.pace.limit or now < self._resume:
+        if not self._waiting or (self.wait(now) or 0.0) > 0.0 or self._under_way >= self.pace.limit:
             return None
         job = self._waiting.popleft()
         if len(job.rows) > self.batch_size:
@@ -88,16 +89,16 @@ class Pipeline(Generic[Rows]):
 
     def wait(self, now: float) -> float | None:
         """Seconds after which ``next`` has more to give even if nothing is answered; None when waiting is no use."""
-        if self._waiting and self._under_way < self.pace.limit:
-            return max(0.0, self._resume - now)
-        return None
+        at = self.pace.earliest(self._under_way) if self._waiting else None
+        if at is None:
+            return None
+        return at - now if at - now > TICK else 0.0
 
     def answered(self, job: Job[Rows], now: float) -> None:
         """The job is done."""
         self._under_way -= 1
         self._answered = now
-        self._pause = 0.0
-        self.pace.answered(job.began, now)
+        self.pace.answered(job.began, now, self._under_way)
         self._answers += 1
         if self.batch_size < self._most and self._answers >= REGROW:
             self._resize(min(self._most, 2 * self.batch_size))
@@ -114,7 +115,8 @@ class Pipeline(Generic[Rows]):
             self._put_back(job, self.batch_size)
             return False
         if isinstance(verdict, Busy):
-            return not self._again(job, verdict.seconds or 0.0, now)
+            self.pace.refused(job.began, now, self._under_way, verdict.seconds)
+            return not self._again(job, error, now)
         if isinstance(verdict, Blamed) and self._alone and rows > 1:
             self._put_back(job, (rows + 1) // 2)
             return False
@@ -130,19 +132,21 @@ class Pipeline(Generic[Rows]):
         self._waiting.clear()
         return rows
 
-    def _again(self, job: Job[Rows], seconds: float, now: float) -> bool:
-        """Whether a job that a busy server refused waits for another attempt, in ``seconds`` at the soonest."""
-        self.pace.refused(job.began, now)
-        if job.began >= self._refused:  # else it was sent together with one that was refused before
-            self._pause, self._refused = min(LONGEST_PAUSE, 2 * self._pause or FIRST_PAUSE), now
-        pause = max(0.0 if self._under_way else self._pause, seconds)  # with others under way, an answer is the sign
+    def _again(self, job: Job[Rows], error: BaseException, now: float) -> bool:
+        """Whether a job that a busy server refused waits for another attempt."""
         job.refused = now if job.refused is None else job.refused
-        if now + pause - max(job.refused, self._answered) > PATIENCE:
+        since = max(job.refused, self._answered)
+        at = self.pace.earliest(self._under_way)
+        if max(now, now if at is None else at) - since > self._patience():
+            if isinstance(error, CallError):
+                error.hint = f"{error.hint}\nThe server was busy, and answered nothing for {now - since:.0f} s.".strip()
             return False
-        self._resume = max(self._resume, now + pause)
         later = (at for at, other in enumerate(self._waiting) if other.refused is None or other.refused > job.refused)
         self._waiting.insert(next(later, len(self._waiting)), job)  # who was refused first goes first
         return True
+
+    def _patience(self) -> float:
+        return max(PATIENCE, min(LONGEST_PATIENCE, PATIENCE_ANSWERS * (self.pace.usual or 0.0)))
 
     def _resize(self, batch_size: int) -> None:
         self.batch_size, self._answers = batch_size, 0

@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from copy import copy
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tfs_client.errors import (
-    CallError,
-    DataLossError,
-    DecodeError,
-    EncodeError,
-    InternalError,
-    InvalidArgumentError,
-    OutOfRangeError,
-    ResourceExhaustedError,
-    SignatureError,
-    TFServingError,
-    UnavailableError,
-    UnimplementedError,
-    UnknownError,
-)
+from tfs_client.error_meanings import Meaning, meaning_of, row_limit
+from tfs_client.errors import CallError, TFServingError
 
 Failure = TypeVar("Failure", bound=BaseException)
-
-# The batching server's texts (batching/streaming_batch_scheduler.h, shared_batch_scheduler.h in TensorFlow).
-_TOO_MANY_ROWS = re.compile(r"Task size \d+ is larger than maximum input batch size (\d+)")
-_QUEUE_FULL = "The batch scheduling queue to which this task was submitted is full"
-
-# Whatever row it is that brings these about, the others in the request need not share its fate.
-_BLAMES_A_ROW = (
-    InvalidArgumentError,
-    InternalError,
-    UnknownError,
-    OutOfRangeError,
-    DataLossError,
-    UnimplementedError,
-    EncodeError,
-    DecodeError,
-    SignatureError,
-)
 
 
 @dataclass(frozen=True)
@@ -78,16 +47,16 @@ Verdict = TooLarge | Busy | Blamed | Lost
 
 def judge(error: BaseException, rows: int) -> Verdict:
     """What an error means for a request of so many rows."""
-    if isinstance(error, InvalidArgumentError) and (limit := _TOO_MANY_ROWS.search(error.details)):
-        most = int(limit[1])
-        return TooLarge(most, always=True) if 0 < most < rows else Lost()
-    if isinstance(error, UnavailableError) and _QUEUE_FULL in error.details:
-        return Busy(error.retry_after)
-    if isinstance(error, (UnavailableError, ResourceExhaustedError)) and error.retry_after is not None:
-        return Busy(error.retry_after)
-    if isinstance(error, ResourceExhaustedError):  # of memory, or of the bytes that a message may have
+    meaning = meaning_of(error)
+    if meaning is Meaning.TOO_LARGE:
+        limit = row_limit(error)
+        if limit is not None:
+            return TooLarge(limit, always=True) if limit < rows else Lost()
         return TooLarge(rows // 2, always=False) if rows > 1 else Lost()
-    if isinstance(error, _BLAMES_A_ROW) and not error.mismatch:  # else all rows are at fault, for they are of one kind
+    if meaning is Meaning.BUSY:
+        return Busy(error.retry_after if isinstance(error, CallError) else None)
+    # What is of another kind than the signature's concerns all rows, for they are of one kind.
+    if meaning is Meaning.INPUTS and isinstance(error, TFServingError) and not error.mismatch:
         return Blamed()
     return Lost()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import time
@@ -93,17 +94,20 @@ class Interrupts:
         return self._first is not None
 
     def _interrupt(self, *_: object) -> None:
-        import signal
-
         now = time.monotonic()
         if self._first is None:
             self._first = now
-            if hasattr(signal, "setitimer"):  # an interrupt may strike grpc where its channel can never be closed again
-                signal.signal(signal.SIGALRM, lambda *_: os._exit(INTERRUPTED))
-                signal.setitimer(signal.ITIMER_REAL, self.CLEAN_UP)
+            # An interrupt may strike grpc where its channel can never be closed again. A thread ends that wherever the
+            # main one stands; the handler of an alarm would wait for it to come back to Python. Not one of threading's,
+            # whose locks the interrupted code may hold.
+            _thread.start_new_thread(self._cut_off, ())
             raise KeyboardInterrupt
         if now - self._first > self.AT_ONCE:
             os._exit(INTERRUPTED)
+
+    def _cut_off(self) -> None:
+        time.sleep(self.CLEAN_UP)
+        os._exit(INTERRUPTED)
 
     def __enter__(self) -> Interrupts:
         return self

@@ -16,16 +16,21 @@ picture and sends them. A line here in ``ENGINES``, and its name in ``cli.argume
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
+from tfs_client.batching.pipeline import PATIENCE
 from tfs_client.cli.bulk.outcomes import Outcome
 from tfs_client.cli.bulk.preparing import Preparation
 from tfs_client.client import PredictClient
+from tfs_client.error_meanings import Meaning, meaning_of
+from tfs_client.errors import CallError
 from tfs_client.options import RetryPolicy
-from tfs_client.signatures import DEFAULT_SIGNATURE
+from tfs_client.signatures import DEFAULT_SIGNATURE, Signatures
 
 ENGINES = {"local": "tfs_client.cli.bulk.local", "ray": "tfs_client.cli.bulk.ray"}
 
@@ -72,8 +77,21 @@ class Job:
 
     def preparation(self, client: PredictClient) -> Preparation:
         """What makes inputs of a picture, as the model's signature wants them."""
-        signature = client.signatures().named(self.signature or DEFAULT_SIGNATURE)
+        signature = _signatures(client).named(self.signature or DEFAULT_SIGNATURE)
         return Preparation(self.options, self.given, signature)
+
+
+def _signatures(client: PredictClient) -> Signatures:
+    """The model's signatures. A server that is busy is asked again for as long as rows would wait for it."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return client.signatures()
+        except CallError as error:
+            pause = max(error.retry_after or 0.0, random.uniform(0.05, 0.15))
+            if meaning_of(error) is not Meaning.BUSY or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
 
 
 def engine(name: str) -> Callable[[Job, Iterable[str]], Iterator[Outcome]]:

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, cast
 
+from tfs_client.batching.blocking import each
+from tfs_client.batching.pace import pace_of
 from tfs_client.cli.bulk.engines import Job
 from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row, fails_alone
 from tfs_client.cli.bulk.preparing import Preparation
@@ -17,7 +19,6 @@ from tfs_client.errors import CancelledError, TFServingError
 from tfs_client.results import Prediction
 
 DECODERS = min(8, (os.cpu_count() or 1) + 1)  # threads; Pillow decodes without holding the others up
-ONE_BY_ONE = 4  # requests at a time for a model that takes one picture each, when that is left to us
 DROPPED = 1000  # pictures; a server that stops may cancel the requests that it has not begun, and no client tries again
 
 Inputs = Mapping[str, Any]
@@ -101,7 +102,8 @@ def _answers(
     client: PredictClient, job: Job, preparation: Preparation, examples: Iterator[Inputs]
 ) -> Generator[Answer, None, None]:
     if not preparation.together:
-        return _one_by_one(client, examples, ONE_BY_ONE if job.in_flight == "auto" else job.in_flight)
+        whole = each(client._paced, examples, pace_of(job.in_flight), client._check_thread)
+        return cast("Generator[Answer, None, None]", whole)
     answers = client.predict_many(
         examples,
         batch_size=job.batch_size,
@@ -110,25 +112,3 @@ def _answers(
         shared=preparation.shared,
     )
     return cast("Generator[Answer, None, None]", answers)
-
-
-def _one_by_one(client: PredictClient, examples: Iterator[Inputs], in_flight: int) -> Generator[Answer, None, None]:
-    """Answers to whole requests, in order."""
-    calls: deque[Future[Prediction]] = deque()
-    try:
-        for inputs in examples:
-            calls.append(client.predict_future(inputs))
-            if len(calls) >= in_flight:
-                yield _answer(calls.popleft())
-        while calls:
-            yield _answer(calls.popleft())
-    finally:
-        for call in calls:
-            call.cancel()
-
-
-def _answer(call: Future[Prediction]) -> Answer:
-    try:
-        return call.result()
-    except TFServingError as error:
-        return error

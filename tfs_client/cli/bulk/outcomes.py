@@ -8,23 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.error_meanings import Meaning, meaning_of
 from tfs_client.errors import CallError, DecodeError, ImageError, StatusCode, TFServingError
 from tfs_client.results import ModelVersion
 
 Array = np.ndarray[Any, Any]
-
-# What the server says of one request, and not of itself.
-_OF_A_ROW = frozenset(
-    {
-        StatusCode.INVALID_ARGUMENT,
-        StatusCode.OUT_OF_RANGE,
-        StatusCode.RESOURCE_EXHAUSTED,
-        StatusCode.ABORTED,
-        StatusCode.DATA_LOSS,
-        StatusCode.INTERNAL,
-        StatusCode.UNKNOWN,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +50,8 @@ Outcome = Row | Failed
 
 def fails_alone(error: TFServingError) -> bool:
     """Whether an error concerns its picture only. Any other would meet the next pictures too, and ends the run."""
-    if isinstance(error, CallError):
-        return error.code in _OF_A_ROW
-    return isinstance(error, (ImageError, DecodeError))
+    if not isinstance(error, CallError):
+        return isinstance(error, (ImageError, DecodeError))
+    if error.code is StatusCode.UNIMPLEMENTED:
+        return False
+    return error.code is StatusCode.ABORTED or meaning_of(error) in (Meaning.INPUTS, Meaning.TOO_LARGE)
