@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfs_client.errors import ConfigError, StatusCode
+from tfs_client.proxy_urls import checked_proxy
 from tfs_client.targets import Target
 
 
@@ -277,7 +278,7 @@ class Connection:
     compression: str | None = None
     interceptors: Sequence[Any] = ()
     channel_options: Mapping[str, Any] = field(default_factory=dict)
-    proxy: str | Unset | None = UNSET
+    proxy: str | Unset | None = field(default=UNSET, repr=False)  # it may hold a password
 
     def __post_init__(self) -> None:
         checked_kind("retry", self.retry, RetryPolicy)
@@ -290,6 +291,8 @@ class Connection:
             raise ConfigError("channel_options are gRPC's: leave them out, or give a gRPC target such as 'host:8500'")
         if self.target.rest and self.compression == "deflate":
             raise ConfigError("a REST server reads gzip only: expected compression 'gzip' or None, got 'deflate'")
+        if self.proxy is not UNSET:
+            checked_proxy(self.proxy, self.target)
 
 
 class Deadline:

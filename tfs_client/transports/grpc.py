@@ -1,4 +1,4 @@
-"""Blocking calls and futures over gRPC. Messages stay bytes: gRPC gets no serializers."""
+"""Blocking calls and futures over gRPC. Messages stay bytes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ from typing import Any, TypeVar
 
 import grpc
 
-from tfs_client.errors import ConfigError, StatusCode, TFServingError
+from tfs_client.errors import TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
+from tfs_client.transports.grpc_interceptors import check_interceptors, intercepted
+from tfs_client.transports.grpc_messages import Message, is_plain, unchanged
+from tfs_client.transports.grpc_outcomes import outcome
+from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
 
 Result = TypeVar("Result")
-Done = Callable[[bytes | None, TFServingError | None], None]
+Done = Callable[[bytes | None, Exception | None], None]
 
 
 class GrpcTransport:
     """A channel to one target, or to several that are replicas."""
 
     def __init__(self, connection: Connection) -> None:
+        check_interceptors(connection.interceptors)
         self._connection = connection
         self._arguments = arguments(connection)
+        self._way = GrpcWay(connection)
+        self._plain = True  # whether nobody is between gRPC's channel and its callers
         self._errors = GrpcErrors(connection, self._arguments)
         self._replicas = Replicas(connection.target.addresses)
         self._closed = False
@@ -41,8 +48,9 @@ class GrpcTransport:
         """Send a request and wait for its reply, until the deadline at the most. Raises CallError or ClosedError."""
         address, body, deadline, metadata, compression, wait_for_ready = send
         try:
-            reply: bytes = self._method(address, deadline)(
-                body,
+            method = self._method(address, deadline)
+            reply: bytes = method(
+                body if self._plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
                 wait_for_ready=wait_for_ready,
@@ -64,8 +72,9 @@ class GrpcTransport:
         """
         address, body, deadline, metadata, compression, wait_for_ready = send
         try:
-            rpc = self._method(address, deadline).future(
-                body,
+            method = self._method(address, deadline)
+            rpc = method.future(
+                body if self._plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
                 wait_for_ready=wait_for_ready,
@@ -79,10 +88,14 @@ class GrpcTransport:
 
         def finish(ended: Any) -> None:
             self._memory.give_back(body)
-            if ended.code() is grpc.StatusCode.OK:
-                done(ended.result(), None)
-            else:
+            try:
+                reply = ended.result()
+            except (grpc.RpcError, grpc.FutureCancelledError):
                 done(None, self._translated(ended, send))
+            except Exception as error:  # an interceptor's own
+                done(None, error)
+            else:
+                done(reply, None)
 
         rpc.add_done_callback(finish)
         cancel: Callable[[], object] = rpc.cancel
@@ -101,20 +114,17 @@ class GrpcTransport:
         self._found.set()
 
     def _open(self, address: str) -> Any:
-        options = list(self._arguments.items())
+        """A channel. Arguments go by keyword, for others wrap these functions and add some of their own."""
+        target, options = self._way.to(address, self._arguments)
         compression = COMPRESSIONS[self._connection.compression]
         tls = self._connection.tls
         if tls is None:
-            channel = grpc.insecure_channel(address, options, compression)
+            channel = grpc.insecure_channel(target, options=options, compression=compression)
         else:
-            channel = grpc.secure_channel(address, credentials(tls), options, compression)
-        interceptors = self._connection.interceptors
-        try:
-            return grpc.intercept_channel(channel, *interceptors) if interceptors else channel
-        except TypeError as error:
-            raise ConfigError(
-                f"expected interceptors of gRPC, such as grpc.UnaryUnaryClientInterceptor: {error}"
-            ) from None
+            channel = grpc.secure_channel(target, credentials(tls), options=options, compression=compression)
+        channel = intercepted(channel, self._connection.interceptors)
+        self._plain = is_plain(channel)
+        return channel
 
     def _method(self, path: str, deadline: Deadline) -> Any:
         if self._replicas.due():
@@ -126,7 +136,9 @@ class GrpcTransport:
         channel, methods = self._link
         method = methods.get(path)
         if method is None:
-            method = methods[path] = channel.unary_unary(path)
+            method = methods[path] = channel.unary_unary(
+                path, request_serializer=unchanged, response_deserializer=unchanged if self._plain else Message
+            )
         return method
 
     def _look(self) -> None:
@@ -135,6 +147,5 @@ class GrpcTransport:
             self._connect()
 
     def _translated(self, error: Any, send: Send) -> TFServingError:
-        code = StatusCode(error.code().value[0])
-        trailing = error.trailing_metadata()
-        return self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        code, details, trailing = outcome(error)
+        return self._errors.made_of(code, details, send.address, send.deadline, trailing, closed=self._closed)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from tfs_client.errors import ConfigError, StatusCode, TFServingError
+from tfs_client.errors import ConfigError, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
+from tfs_client.transports.grpc_messages import Message, is_plain, unchanged
+from tfs_client.transports.grpc_outcomes import outcome
+from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
@@ -24,11 +28,13 @@ class GrpcAioTransport:
     """A channel to one target, or to several that are replicas; every event loop has its own."""
 
     def __init__(self, connection: Connection) -> None:
+        _check_interceptors(connection.interceptors)
         self._connection = connection
         self._arguments = arguments(connection)
+        self._way = GrpcWay(connection)
         self._errors = GrpcErrors(connection, self._arguments)
         self._closed = False
-        self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments), _Link.close)
+        self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments, self._way), _Link.close)
         self._memory = RequestMemory()
         self.join = self._memory.join
 
@@ -38,15 +44,15 @@ class GrpcAioTransport:
         try:
             if self._closed:
                 raise self._errors.closed()
-            method = await self._method(address, deadline)
+            method, plain = await self._method(address, deadline)
             reply: bytes = await method(
-                body,
+                body if plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
                 wait_for_ready=wait_for_ready,
                 compression=None if compression is UNSET else COMPRESSIONS[compression] or NO_COMPRESSION,
             )
-        except grpc.aio.AioRpcError as error:
+        except grpc.RpcError as error:
             raise self._translated(error, send) from error
         except TFServingError:
             raise
@@ -67,7 +73,7 @@ class GrpcAioTransport:
         self._memory.close()
         await self._links.close()
 
-    async def _method(self, path: str, deadline: Deadline) -> Any:
+    async def _method(self, path: str, deadline: Deadline) -> tuple[Any, bool]:
         link = await self._links.get()
         if not link.methods and not await link.found(deadline):
             raise self._errors.closed() if self._closed else self._errors.nameless(path, deadline)
@@ -75,23 +81,26 @@ class GrpcAioTransport:
         if method is None:
             if link.replicas.due():
                 link.look()
-            method = link.methods[path] = link.channel.unary_unary(path)
+            method = link.methods[path] = link.channel.unary_unary(
+                path, request_serializer=unchanged, response_deserializer=unchanged if link.plain else Message
+            )
         elif link.replicas.due():
             link.look()
-        return method
+        return method, link.plain
 
     def _translated(self, error: Any, send: Send) -> TFServingError:
-        code = StatusCode(error.code().value[0])
-        trailing = error.trailing_metadata()
-        return self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        code, details, trailing = outcome(error)
+        return self._errors.made_of(code, details, send.address, send.deadline, trailing, closed=self._closed)
 
 
 class _Link:
     """A channel in one event loop, and what was made of it; a look at the replicas' names replaces both."""
 
-    def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, arguments: dict[str, Any], way: GrpcWay) -> None:
         self._connection = connection
         self._arguments = arguments
+        self._way = way
+        self.plain = True  # whether nobody is between gRPC's channel and its callers
         self._leaving: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.Task[None] | None = None
         self.replicas = Replicas(connection.target.addresses)
@@ -131,20 +140,30 @@ class _Link:
             await self.channel.close()
 
     def _open(self) -> Any:
-        address, options = self.replicas.address, list(self._arguments.items())
+        """A channel. Arguments go by keyword, for others wrap these functions and add interceptors of their own."""
+        target, options = self._way.to(self.replicas.address, self._arguments)
         compression = COMPRESSIONS[self._connection.compression]
         interceptors = list(self._connection.interceptors)
         tls = self._connection.tls
-        try:
-            if tls is None:
-                return grpc.aio.insecure_channel(address, options, compression, interceptors)
-            return grpc.aio.secure_channel(address, credentials(tls), options, compression, interceptors)
-        except ValueError as error:
-            if isinstance(error, ConfigError):
-                raise
+        if tls is None:
+            channel = grpc.aio.insecure_channel(
+                target, options=options, compression=compression, interceptors=interceptors
+            )
+        else:
+            channel = grpc.aio.secure_channel(
+                target, credentials(tls), options=options, compression=compression, interceptors=interceptors
+            )
+        self.plain = is_plain(channel)
+        return channel
+
+
+def _check_interceptors(interceptors: Sequence[Any]) -> None:
+    for one in interceptors:
+        if not isinstance(one, grpc.aio.ClientInterceptor):
             raise ConfigError(
-                f"expected interceptors of gRPC, such as grpc.aio.UnaryUnaryClientInterceptor: {error}"
-            ) from None
+                f"expected interceptors of grpc.aio, such as grpc.aio.UnaryUnaryClientInterceptor, got {one!r}; "
+                "OpenTelemetry has aio_client_interceptors() for them"
+            )
 
 
 def _cancelling() -> bool:

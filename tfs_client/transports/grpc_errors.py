@@ -8,7 +8,7 @@ from typing import Any
 
 from tfs_client.errors import CallError, ClosedError, StatusCode, TFServingError, call_error
 from tfs_client.options import Connection, Deadline
-from tfs_client.transports.proxies import grpc_proxy_note
+from tfs_client.transports.proxies import grpc_route
 
 PUSHBACK = "grpc-retry-pushback-ms"
 
@@ -65,7 +65,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"HTTP proxy|[Pp]roxy (handshake|returned)",
         "A proxy is in the way: the environment variables https_proxy and http_proxy set it, no_proxy lists the "
-        "hosts that are reached without.",
+        "hosts that are reached without, and proxy= overrides them.",
     ),
     (
         r"http2 header with status: (502|503|504)",
@@ -94,6 +94,7 @@ class GrpcErrors:
         self._tls = connection.tls
         self._waits = connection.retry is not None and connection.retry.wait_for_ready
         self._arguments = arguments
+        self._route = grpc_route(connection)
 
     def closed(self, method: str = "") -> ClosedError:
         """For a call on a client that was closed, before or, with ``method``, during the call."""
@@ -191,7 +192,7 @@ class GrpcErrors:
         )
 
     def _proxy_note(self) -> str:
-        return grpc_proxy_note(self._target.addresses[0])
+        return self._route.note
 
     def _size_hint(self, details: str) -> str:
         """Which side refused a message for its size. gRPC says so in words alone, and newer versions name the side."""

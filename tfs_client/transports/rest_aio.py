@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-import httpx
-
 from tfs_client.errors import ConfigError
 from tfs_client.options import Connection
 from tfs_client.steps import Send
+from tfs_client.transports.http_client import open_asyncio
 from tfs_client.transports.lanes import AsyncLanes
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, RestHttp, method_of, opener
@@ -28,7 +27,7 @@ class RestAioTransport:
                 )
         self._http = RestHttp(connection)
         self._closed = False
-        opened = opener(httpx.AsyncClient, connection, httpx.AsyncHTTPTransport)
+        opened = opener(open_asyncio, connection, self._http.route)
         self._lanes: PerLoop[AsyncLanes] = PerLoop(lambda: AsyncLanes(opened, KEEPALIVE_EXPIRY), AsyncLanes.aclose)
 
     async def call(self, send: Send) -> bytes:
