@@ -14,7 +14,7 @@ from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
 from tfs_client.transports.grpc_interceptors import check_interceptors, intercepted
-from tfs_client.transports.grpc_messages import Message, is_plain, unchanged
+from tfs_client.transports.grpc_messages import BYTES, MESSAGES, Message, is_plain
 from tfs_client.transports.grpc_outcomes import outcome
 from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.memory import RequestMemory
@@ -136,9 +136,7 @@ class GrpcTransport:
         channel, methods = self._link
         method = methods.get(path)
         if method is None:
-            method = methods[path] = channel.unary_unary(
-                path, request_serializer=unchanged, response_deserializer=unchanged if self._plain else Message
-            )
+            method = methods[path] = channel.unary_unary(path, **(BYTES if self._plain else MESSAGES))
         return method
 
     def _look(self) -> None:

@@ -14,7 +14,7 @@ from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
-from tfs_client.transports.grpc_messages import Message, is_plain, unchanged
+from tfs_client.transports.grpc_messages import BYTES, MESSAGES, Message, is_plain
 from tfs_client.transports.grpc_outcomes import outcome
 from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.lifelines import PerLoop
@@ -81,9 +81,7 @@ class GrpcAioTransport:
         if method is None:
             if link.replicas.due():
                 link.look()
-            method = link.methods[path] = link.channel.unary_unary(
-                path, request_serializer=unchanged, response_deserializer=unchanged if link.plain else Message
-            )
+            method = link.methods[path] = link.channel.unary_unary(path, **(BYTES if link.plain else MESSAGES))
         elif link.replicas.due():
             link.look()
         return method, link.plain

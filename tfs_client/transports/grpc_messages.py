@@ -5,11 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 
-def unchanged(message: bytes) -> bytes:
-    """The serializer and deserializer of calls. Not None, which some of those who wrap channels try to call."""
-    return message
-
-
 class Message(bytes):
     """Bytes with the methods of a protobuf message that recorders call (grpcvcr, cassetter). Making one is a copy."""
 
@@ -21,6 +16,15 @@ class Message(bytes):
     def FromString(cls, data: bytes) -> Message:
         """A message of these bytes."""
         return cls(data)
+
+
+def _unchanged(message: bytes) -> bytes:
+    return message
+
+
+# What the methods of a channel are made with: functions and not None, which some of those who wrap channels call.
+BYTES = {"request_serializer": _unchanged, "response_deserializer": _unchanged}
+MESSAGES = {"request_serializer": Message.SerializeToString, "response_deserializer": Message.FromString}
 
 
 def is_plain(channel: Any) -> bool:
