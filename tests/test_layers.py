@@ -35,7 +35,7 @@ LAYERS = (
     },
     {"model_config"},
     {"calls", "transports", "defaults", "retries", "futures"},
-    {"exchanges", "flows", "settings", "performing", "performing_aio"},
+    {"contradictions", "exchanges", "flows", "settings", "performing", "performing_aio"},
     {"batching"},
     {"client", "aio", "images", "server", "columns"},
     {"ray"},
@@ -58,7 +58,8 @@ SIBLINGS = {
     "signatures": {"errors", "codec"},
     "exchanges": set(),
     "flows": {"exchanges"},
-    "settings": {"exchanges", "flows"},
+    "contradictions": set(),
+    "settings": {"contradictions", "exchanges", "flows"},
     "performing": {"settings"},
     "performing_aio": {"settings"},
 }

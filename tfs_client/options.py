@@ -73,10 +73,13 @@ def checked_channel_options(options: ChannelOptions | None) -> dict[str, Any]:
     if not options:
         return {}
     try:
-        pairs = dict(options)
+        given = list(options.items() if isinstance(options, Mapping) else options)
+        pairs = dict(given)
     except (TypeError, ValueError):
         raise ConfigError(f"expected channel options by name, or pairs of name and value, got {options!r}") from None
-    for name, value in pairs.items():
+    for name, value in given:
+        if pairs[name] != value:
+            raise ConfigError(f"channel options hold {name!r} twice, as {value!r} and as {pairs[name]!r}: give one")
         if not isinstance(name, str) or not isinstance(value, (int, str, bytes)):
             raise ConfigError(f"expected channel options of text to int, str or bytes, got {name!r}: {value!r}")
         if isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
