@@ -89,7 +89,7 @@ class GrpcTransport:
         def finish(ended: Any) -> None:
             self._memory.give_back(body)
             try:
-                reply = ended.result()
+                reply = ended.result() if hasattr(ended, "result") else ended
             except (grpc.RpcError, grpc.FutureCancelledError):
                 done(None, self._translated(ended, send))
             except Exception as error:  # an interceptor's own
@@ -97,6 +97,9 @@ class GrpcTransport:
             else:
                 done(reply, None)
 
+        if not hasattr(rpc, "add_done_callback"):  # what an interceptor has put in the call's place
+            finish(rpc)
+            return lambda: None
         rpc.add_done_callback(finish)
         cancel: Callable[[], object] = rpc.cancel
         return cancel
