@@ -133,7 +133,7 @@ def _names(entry: str, host: str, port: int, scheme: str) -> bool:
         return address is not None and address.version == network.version and address in network
     if entry.startswith(("*.", ".")):
         return host.endswith(entry.removeprefix("*"))
-    return host == entry or host.endswith(f".{entry}")
+    return host == entry or (host.endswith(f".{entry}") and _address(host) is None)
 
 
 def _without_port(entry: str) -> tuple[str, str]:

@@ -109,6 +109,8 @@ def route_of(connection: Connection) -> Route:
     """
     route = rest_route(connection)
     problem = proxy_problem(route.proxy.with_password) if route.proxy is not None else ""
+    if route.proxy is not None and connection.tls is not None and connection.tls.authority is not None:
+        problem = "httpx checks a certificate behind a proxy by the host alone, not by TLS(authority=...)"
     if not problem:
         return route
     if not route.variable:
