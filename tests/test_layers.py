@@ -162,6 +162,12 @@ def test_transports_know_no_tensor(name):
     assert not {part_of(module) for module in own_imports(name)} & {"codec", "signatures", "calls", "protos"}
 
 
+def test_one_module_imports_the_http_library():
+    """Of httpcore below it two know the interface of its connections."""
+    assert {name for name in SOURCES if "httpx" in external(name)} == {"tfs_client.transports.http_client"}
+    assert {name.rpartition(".")[2] for name in SOURCES if "httpcore" in external(name)} == {"handshakes", "punctual"}
+
+
 def test_errors_import_the_standard_library_only():
     assert external("tfs_client.errors") <= {"__future__", "enum", "typing"}
 

@@ -90,8 +90,8 @@ class GrpcTransport:
             self._memory.give_back(body)
             try:
                 reply = ended.result() if hasattr(ended, "result") else ended
-            except (grpc.RpcError, grpc.FutureCancelledError):
-                done(None, self._translated(ended, send))
+            except (grpc.RpcError, grpc.FutureCancelledError) as error:
+                done(None, self._translated(error if hasattr(error, "code") else ended, send))
             except Exception as error:  # an interceptor's own
                 done(None, error)
             else:

@@ -121,8 +121,8 @@ def _of_calls(options: ClientOptions) -> dict[str, Any]:
     }
 
 
-def pools(client: Client) -> Iterator[Any]:
-    """The pools of connections below a blocking client, which httpx has no public way to reach.
+def pools(client: Client | AsyncClient) -> Iterator[Any]:
+    """The pools of connections below a client, which httpx has no public way to reach.
 
     It gives nothing where somebody, such as a mock, has put transports without a pool in their place.
     """

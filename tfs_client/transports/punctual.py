@@ -139,7 +139,11 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = self._punctual.left(httpcore.ConnectTimeout, timeout)
+        try:
+            left = self._punctual.left(httpcore.ConnectTimeout, timeout)
+        except httpcore.ConnectTimeout:
+            self.close()  # as the handshake itself would; nobody else has the connection
+            raise
         return self._punctual.opened(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
