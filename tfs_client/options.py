@@ -105,7 +105,8 @@ class TLS:
     """How connections are secured.
 
     Attributes:
-        ca: the authorities that the server's certificate may come from; None means those that the system trusts.
+        ca: the authorities that the server's certificate may come from; None means those that the system trusts: those
+            of Python's ssl, or what SSL_CERT_FILE and SSL_CERT_DIR name.
         certificate, key: the client's own, for servers that ask for one (mTLS); both or neither.
         authority: the name that the server's certificate bears, where it is not the target's host.
 
