@@ -9,6 +9,7 @@ from calling import GRPC, REST, STYLES, calling, target_of
 
 from tfs_client import TLS, ConfigError, Keepalive, PredictClient, RetryPolicy, TensorSpec
 from tfs_client.options import checked_channel_options
+from tfs_client.targets import checked_target
 from tfs_client.testing import FakeServer
 
 VECTOR = TensorSpec("float32", (None,))
@@ -77,6 +78,11 @@ def test_a_grpc_target_has_no_user(target):
     with pytest.raises(ConfigError, match="a user's name before the host") as caught:
         PredictClient(target)
     assert "secret" not in str(caught.value)
+
+
+def test_a_target_is_shown_with_its_path_and_without_its_user():
+    assert str(checked_target("http://me:secret@host:1/a@b")) == "http://host:1/a@b"
+    assert str(checked_target("http://host/a@b")) == "http://host/a@b"
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def grpc_authority(address: str) -> str:
 
 def without_password(url: str) -> str:
     """A URL as it may be shown. Of one that is wrong, too much rather than too little is left out."""
+    try:
+        parts = urlsplit(url)
+        if parts.port is not None or parts.hostname:
+            return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    except ValueError:
+        pass
     return re.sub(r"//.*@", "//", url, count=1, flags=re.DOTALL)
 
 
