@@ -146,9 +146,10 @@ def test_a_call_may_not_settle_what_its_own_options_do(style, server):
 
 
 def test_the_authorization_of_a_call_replaces_the_clients(style, server):
+    server.clear_calls()
     with calling(style, server, model="m", timeout=20, metadata={"authorization": "client's"}) as client:
         client.predict(X, metadata={"authorization": "call's"})
-    assert [call.metadata["authorization"] for call in server.calls if call.method == "Predict"][-1] == "call's"
+    assert [call.metadata["authorization"] for call in server.calls if call.method == "Predict"] == ["call's"]
 
 
 @pytest.mark.parametrize("style", REST)
