@@ -26,6 +26,7 @@ LAYERS = (
         "results",
         "options",
         "targets",
+        "proxy_urls",
         "steps",
         "daemons",
         "forks",
@@ -36,7 +37,16 @@ LAYERS = (
     },
     {"model_config", "error_meanings"},
     {"calls", "transports", "defaults", "retries", "futures", "rest_futures"},
-    {"exchanges", "known_signatures", "given_signatures", "flows", "settings", "performing", "performing_aio"},
+    {
+        "contradictions",
+        "exchanges",
+        "known_signatures",
+        "given_signatures",
+        "flows",
+        "settings",
+        "performing",
+        "performing_aio",
+    },
     {"batching"},
     {"client", "aio", "images", "server", "columns"},
     {"ray"},
@@ -49,7 +59,8 @@ SIBLINGS = {
     "errors": set(),
     "codec": {"errors"},
     "targets": {"errors"},
-    "options": {"errors", "targets"},
+    "proxy_urls": {"errors", "targets"},
+    "options": {"errors", "targets", "proxy_urls"},
     "steps": {"options"},
     "daemons": set(),
     "forks": {"errors"},
@@ -62,7 +73,8 @@ SIBLINGS = {
     "known_signatures": {"exchanges"},
     "given_signatures": set(),
     "flows": {"exchanges", "known_signatures"},
-    "settings": {"exchanges", "known_signatures", "given_signatures", "flows"},
+    "contradictions": set(),
+    "settings": {"contradictions", "exchanges", "known_signatures", "given_signatures", "flows"},
     "performing": {"settings"},
     "performing_aio": {"settings"},
 }
@@ -163,6 +175,12 @@ def test_the_codec_knows_no_network(name):
 def test_transports_know_no_tensor(name):
     assert "numpy" not in external(name)
     assert not {part_of(module) for module in own_imports(name)} & {"codec", "signatures", "calls", "protos"}
+
+
+def test_one_module_imports_the_http_library():
+    """Of httpcore below it two know the interface of its connections."""
+    assert {name for name in SOURCES if "httpx" in external(name)} == {"tfs_client.transports.http_client"}
+    assert {name.rpartition(".")[2] for name in SOURCES if "httpcore" in external(name)} == {"handshakes", "punctual"}
 
 
 def test_errors_import_the_standard_library_only():

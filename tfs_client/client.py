@@ -58,12 +58,14 @@ class PredictClient(BatchedCalls):
         signatures: those of ``model``, for servers that have no metadata, which are then never asked for: Signatures,
             the JSON of ``/metadata`` (text, bytes, or parsed), or the path of a SavedModel's folder.
         tls: True for TLS with the authorities that the system trusts, or a TLS with certificates of yours.
-        proxy: the URL of the proxy to use, or None for no proxy; by default the environment's settings apply.
+        proxy: the URL of the proxy to use, as in ``"http://user:password@host:3128"``, or None for no proxy; by default
+            the environment's settings apply.
         token: sent with every call as a bearer token; or a function that gives it, called for every call.
         retry: which failed calls are tried again; None for none.
         keepalive: how quiet connections are looked after; None when they are not.
         compression: of requests: "gzip", "deflate" (gRPC only) or None.
-        interceptors: gRPC's own client interceptors; over REST functions that get each httpx.Request before it goes.
+        interceptors: gRPC's own client interceptors, or OpenTelemetry's; over REST functions that get each
+            httpx.Request before it goes.
         request_id: True sends a new ``x-request-id`` with every call; or a function that gives it. Errors tell it.
         rest_format: "row", "columnar", or "auto" for the one that fits.
         channel_options: gRPC channel arguments, e.g. ``{"grpc.max_receive_message_length": 1 << 26}``. They come on

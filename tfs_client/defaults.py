@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypedDict
 
 from tfs_client.codec.model_spec import ModelSpec
@@ -21,6 +21,7 @@ from tfs_client.options import (
 )
 
 REQUEST_ID = "x-request-id"
+AUTHORIZATION = "authorization"
 
 
 class CallOptions(TypedDict, total=False):
@@ -77,6 +78,7 @@ class Defaults:
         validate: whether inputs are checked against the signature before they are sent.
         request_id: True for a new id with every call, or a function that gives one.
         cast: whether arrays are cast to the signature's dtypes where every value survives.
+        settled: keys of metadata that no call may give, for other settings settle them, and why.
     """
 
     spec: ModelSpec
@@ -85,6 +87,7 @@ class Defaults:
     validate: bool = False
     request_id: bool | Callable[[], str] = False
     cast: bool = False
+    settled: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -185,8 +188,18 @@ class Defaults:
         if metadata is UNSET or not metadata:
             return self.metadata
         own = checked_metadata(metadata)
+        check_settled(own, self.settled)
         names = {key for key, _ in own}
         return (*((key, value) for key, value in self.metadata if key not in names), *own)
+
+
+def check_settled(pairs: MetadataPairs, settled: Mapping[str, str]) -> None:
+    """Raise ConfigError for a key of metadata whose value other settings settle, and for two authorizations."""
+    for key, _ in pairs:
+        if key in settled:
+            raise ConfigError(f"metadata {key!r} contradicts other settings: {settled[key]}; leave it out")
+    if sum(key == AUTHORIZATION for key, _ in pairs) > 1:
+        raise ConfigError(f"metadata holds {AUTHORIZATION!r} more than once: give one")
 
 
 def _check_bool(name: str, value: object) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfs_client.errors import ConfigError, StatusCode
+from tfs_client.proxy_urls import checked_proxy
 from tfs_client.targets import Target
 
 
@@ -72,10 +73,13 @@ def checked_channel_options(options: ChannelOptions | None) -> dict[str, Any]:
     if not options:
         return {}
     try:
-        pairs = dict(options)
+        given = list(options.items() if isinstance(options, Mapping) else options)
+        pairs = dict(given)
     except (TypeError, ValueError):
         raise ConfigError(f"expected channel options by name, or pairs of name and value, got {options!r}") from None
-    for name, value in pairs.items():
+    for name, value in given:
+        if pairs[name] != value:
+            raise ConfigError(f"channel options hold {name!r} twice, as {value!r} and as {pairs[name]!r}: give one")
         if not isinstance(name, str) or not isinstance(value, (int, str, bytes)):
             raise ConfigError(f"expected channel options of text to int, str or bytes, got {name!r}: {value!r}")
         if isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
@@ -101,7 +105,8 @@ class TLS:
     """How connections are secured.
 
     Attributes:
-        ca: the authorities that the server's certificate may come from; None means those that the system trusts.
+        ca: the authorities that the server's certificate may come from; None means those that the system trusts: those
+            of Python's ssl, or what SSL_CERT_FILE and SSL_CERT_DIR name.
         certificate, key: the client's own, for servers that ask for one (mTLS); both or neither.
         authority: the name that the server's certificate bears, where it is not the target's host.
 
@@ -281,7 +286,7 @@ class Connection:
     compression: str | None = None
     interceptors: Sequence[Any] = ()
     channel_options: Mapping[str, Any] = field(default_factory=dict)
-    proxy: str | Unset | None = UNSET
+    proxy: str | Unset | None = field(default=UNSET, repr=False)  # it may hold a password
 
     def __post_init__(self) -> None:
         checked_kind("retry", self.retry, RetryPolicy)
@@ -294,6 +299,8 @@ class Connection:
             raise ConfigError("channel_options are gRPC's: leave them out, or give a gRPC target such as 'host:8500'")
         if self.target.rest and self.compression == "deflate":
             raise ConfigError("a REST server reads gzip only: expected compression 'gzip' or None, got 'deflate'")
+        if self.proxy is not UNSET:
+            checked_proxy(self.proxy, self.target)
 
 
 class Deadline:

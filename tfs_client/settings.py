@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfs_client.codec.predict import Join, plain_join
+from tfs_client.contradictions import check_settings
 from tfs_client.defaults import Defaults
 from tfs_client.errors import ConfigError
 from tfs_client.exchanges import FORMS, Exchange, GrpcExchange, RestExchange
@@ -43,7 +44,7 @@ class Settings:
 
     connection: Connection
     defaults: Defaults
-    token: Token | None = None
+    token: Token | None = field(default=None, repr=False)
     rest_format: str = "auto"
     signatures: Signatures | None = None
 
@@ -88,6 +89,7 @@ class Settings:
             raise ConfigError(f"expected rest_format 'auto', 'row' or 'columnar', got {rest_format!r}")
         if rest_format != "auto" and not connection.target.rest:
             raise ConfigError("rest_format is for REST: leave it out, or give a target such as 'http://host:8501'")
+        defaults = replace(defaults, settled=check_settings(connection, defaults, token))
         stated = None
         if signatures is not None:
             from tfs_client import given_signatures  # few state any

@@ -416,3 +416,25 @@ def test_a_token_and_metadata_go_along(fake_server, tmp_path, monkeypatch, capsy
     assert (told["authorization"], told["x-team"]) == ("Bearer secret", "vision")
     assert command.main([*arguments, "--ca", "nowhere.pem"]) == 2
     assert "nowhere.pem" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--embedded", "--token", "t"], "--embedded and --token contradict each other"),
+        (["--embedded", "--tls"], "--embedded and --tls"),
+        (["--embedded", "--metadata", "a=b"], "--embedded and --metadata"),
+        (["--encoded", "--size", "2x2"], "--encoded and --size"),
+        (["--encoded", "--dtype", "float32"], "--encoded and --dtype"),
+        (["--input", "x=1", "--input", "x=2"], "--input x was given twice"),
+        (["--input", "x=1", "--image-input", "x"], "--image-input and --input both give 'x'"),
+        (["--server", "http://me:secret@localhost:1", "--model", "m", "--token", "t"], "--token (TFS_TOKEN) and"),
+        (["--model", "m", "--token", "t", "--metadata", "authorization=x"], "'authorization' in --metadata"),
+    ],
+)
+def test_arguments_that_contradict_each_other(arguments, words, tmp_path, capsys):
+    Image.new("RGB", (4, 4)).save(tmp_path / "picture.png")
+    assert command.main(["--image", str(tmp_path / "picture.png"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "secret" not in said

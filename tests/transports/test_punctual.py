@@ -34,6 +34,9 @@ class Network(httpcore.NetworkBackend, httpcore.NetworkStream):
     def write(self, buffer, timeout=None):
         self.given.append((f"write {len(buffer)}", timeout))
 
+    def close(self):
+        self.given.append(("close", None))
+
 
 @pytest.fixture
 def punctual():
@@ -99,7 +102,7 @@ def test_nothing_is_begun_after_the_deadline(punctual):
         ):
             with pytest.raises(kind):
                 step()
-    assert network.given == [("one", None)]
+    assert network.given == [("one", None), ("close", None)]  # a connection without its handshake is nobody's
 
 
 def test_a_client_is_made_punctual(punctual):
@@ -107,3 +110,23 @@ def test_a_client_is_made_punctual(punctual):
     with httpx.Client() as client:
         Punctual().watched(client)
         assert isinstance(client._transport._pool._network_backend, Backend)
+
+
+def test_clients_without_a_pool_are_taken_as_they_are():
+    """A mock may have put another transport in the place of httpx's, or an instrumentation have wrapped it."""
+    punctual = Punctual()
+    with httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(204))) as client:
+        assert punctual.watched(client).get("http://nowhere.invalid").status_code == 204
+
+    class Wrapping(httpx.BaseTransport):
+        def __init__(self, transport):
+            self._transport = transport
+
+        def handle_request(self, request):
+            return self._transport.handle_request(request)
+
+    with httpx.Client() as client:
+        pool = client._transport._pool
+        client._transport = Wrapping(client._transport)
+        punctual.watched(client)
+        assert isinstance(pool._network_backend, Backend)

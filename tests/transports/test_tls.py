@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import warnings
 from dataclasses import replace
 
 import pytest
 from calling import calling
 from certificates import certificates
 from scripted import MODEL, ServerTls, serving, target_of
+from tcp import listening, silence
 
 from tfs_client import TLS, ConfigError, RetryPolicy, UnavailableError
 from tfs_client.errors import DeadlineExceededError
@@ -116,6 +119,16 @@ def test_calls_that_wait_for_the_server_end_at_their_deadline_and_say_what_to_do
         assert 0.9 < time.monotonic() - started < 10
     assert caught.value.unreached
     assert "TLS(ca=FILE)" in caught.value.hint
+
+
+def test_a_handshake_that_is_cut_off_leaves_no_connection(style):
+    gc.collect()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with listening(silence) as port, pytest.raises(DeadlineExceededError):
+            predict(style, port, tls=TRUSTING, timeout=0.2)
+        gc.collect()
+    assert [str(one.message) for one in caught if "socket" in str(one.message).lower()] == []
 
 
 BROKEN = b"-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"

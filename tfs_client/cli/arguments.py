@@ -189,6 +189,24 @@ def is_bulk(options: argparse.Namespace) -> bool:
     return any(os.path.isdir(image) or (_MAGIC.search(image) and not os.path.lexists(image)) for image in images)
 
 
+def check(options: argparse.Namespace) -> None:
+    """Raise ConfigError for arguments that contradict each other."""
+    if options.embedded:
+        _check_apart(options, "--embedded", credentials.FLAGS, "nobody is called outside of this process")
+    if options.encoded:
+        _check_apart(options, "--encoded", ("size", "scale", "layout", "dtype"), "the file's own bytes are sent")
+    names = [argument.partition("=")[0] for argument in options.input]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"--input {twice[0]} was given twice: give one value")
+    if options.image_input in names:
+        raise ConfigError(f"--image-input and --input both give {options.image_input!r}: give one of them")
+
+
+def _check_apart(options: argparse.Namespace, flag: str, others: tuple[str, ...], why: str) -> None:
+    if found := next((name for name in others if getattr(options, name) not in (None, False, [])), ""):
+        raise ConfigError(f"{flag} and --{found} contradict each other ({why}): give one of them")
+
+
 def read_input(argument: str) -> tuple[str, Any]:
     """NAME=JSON or NAME=@file.npy as a name and its values. Raises ConfigError."""
     name, equals, value = argument.partition("=")

@@ -17,10 +17,18 @@ WORDS = (
     ("leave tls out", "leave --tls out"),
     ("model= names", "--model names"),
     ("token= sends one with every call", "--token sends one"),
+    ("token= and", "--token (TFS_TOKEN) and"),
+    ("token= or metadata= say", "--token or --metadata say"),
+    ("in metadata=", "in --metadata"),
+    (", and proxy= overrides them", ""),
+    (", as proxy=None reaches all", ""),
     ("retry=RetryPolicy() tries such calls again", "try again"),
     (f" {WAITS}", ""),
 )
 """What the library's texts call an option, and what it is called here."""
+
+
+FLAGS = ("tls", "ca", "cert", "key", "authority", "token", "metadata")
 
 
 def add_arguments(group: Any) -> None:

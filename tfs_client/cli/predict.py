@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from tfs_client.cli import exits, report
-from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, is_bulk, parser, read_input, read_labels
+from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, check, is_bulk, parser, read_input, read_labels
 from tfs_client.cli.credentials import WORDS, credentials
 from tfs_client.cli.inputs import Picture, make_inputs, open_picture
 from tfs_client.client import PredictClient
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: Any) -> int:
     """Ask for the signature, make the inputs fit it, predict, print."""
+    check(options)
     if is_bulk(options):
         return _run_bulk(options)
     if options.image is None and not options.input:

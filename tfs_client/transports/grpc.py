@@ -1,4 +1,4 @@
-"""Blocking calls and futures over gRPC. Messages stay bytes: gRPC gets no serializers."""
+"""Blocking calls and futures over gRPC. Messages stay bytes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from typing import Any, TypeVar
 import grpc
 
 from tfs_client import daemons
-from tfs_client.errors import ConfigError, DeadlineExceededError, StatusCode, TFServingError
+from tfs_client.errors import DeadlineExceededError, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, connecting, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
+from tfs_client.transports.grpc_interceptors import check_interceptors, intercepted
+from tfs_client.transports.grpc_messages import BYTES, MESSAGES, Message, is_plain
+from tfs_client.transports.grpc_outcomes import outcome
+from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
 
 Result = TypeVar("Result")
-Done = Callable[[bytes | None, TFServingError | None], None]
+Done = Callable[[bytes | None, Exception | None], None]
 
 
 class GrpcTransport:
     """A channel to one target, or to several that are replicas."""
 
     def __init__(self, connection: Connection) -> None:
+        check_interceptors(connection.interceptors)
         self._connection = connection
         self._arguments = arguments(connection)
+        self._way = GrpcWay(connection)
+        self._plain = True  # whether nobody is between gRPC's channel and its callers
         self._errors = GrpcErrors(connection, self._arguments)
         self._replicas = Replicas(connection.target.addresses)
         self._closed = False
@@ -46,8 +53,9 @@ class GrpcTransport:
         address, body, deadline, metadata, compression, wait_for_ready = send
         down = self._down
         try:
-            reply: bytes = self._method(address, deadline)(
-                body,
+            method = self._method(address, deadline)
+            reply: bytes = method(
+                body if self._plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
                 wait_for_ready=wait_for_ready,
@@ -73,8 +81,9 @@ class GrpcTransport:
         address, body, deadline, metadata, compression, wait_for_ready = send
         down = self._down
         try:
-            rpc = self._method(address, deadline).future(
-                body,
+            method = self._method(address, deadline)
+            rpc = method.future(
+                body if self._plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
                 wait_for_ready=wait_for_ready,
@@ -89,13 +98,20 @@ class GrpcTransport:
         def finish(ended: Any) -> None:
             self._memory.give_back(body)
             self._answering = threading.get_ident()
-            if ended.code() is grpc.StatusCode.OK:
-                self._down = False
-                done(ended.result(), None)
+            try:
+                reply = ended.result() if hasattr(ended, "result") else ended
+            except (grpc.RpcError, grpc.FutureCancelledError) as error:
+                done(None, self._translated(error if hasattr(error, "code") else ended, send, down))
+            except Exception as error:  # an interceptor's own
+                done(None, error)
             else:
-                done(None, self._translated(ended, send, down))
+                self._down = False
+                done(reply, None)
             self._answering = None
 
+        if not hasattr(rpc, "add_done_callback"):  # what an interceptor has put in the call's place
+            finish(rpc)
+            return lambda: None
         rpc.add_done_callback(finish)
         cancel: Callable[[], object] = rpc.cancel
         return cancel
@@ -128,20 +144,17 @@ class GrpcTransport:
         self._found.set()
 
     def _open(self, address: str) -> Any:
-        options = list(self._arguments.items())
+        """A channel. Arguments go by keyword, for others wrap these functions and add some of their own."""
+        target, options = self._way.to(address, self._arguments)
         compression = COMPRESSIONS[self._connection.compression]
         tls = self._connection.tls
         if tls is None:
-            channel = grpc.insecure_channel(address, options, compression)
+            channel = grpc.insecure_channel(target, options=options, compression=compression)
         else:
-            channel = grpc.secure_channel(address, credentials(tls), options, compression)
-        interceptors = self._connection.interceptors
-        try:
-            return grpc.intercept_channel(channel, *interceptors) if interceptors else channel
-        except TypeError as error:
-            raise ConfigError(
-                f"expected interceptors of gRPC, such as grpc.UnaryUnaryClientInterceptor: {error}"
-            ) from None
+            channel = grpc.secure_channel(target, credentials(tls), options=options, compression=compression)
+        channel = intercepted(channel, self._connection.interceptors)
+        self._plain = is_plain(channel)
+        return channel
 
     def _method(self, path: str, deadline: Deadline) -> Any:
         if self._replicas.due() and daemons.start(self._look, "tfs-client-resolve") is None and self._link is None:
@@ -155,7 +168,7 @@ class GrpcTransport:
         channel, methods = self._link
         method = methods.get(path)
         if method is None:
-            method = methods[path] = channel.unary_unary(path)
+            method = methods[path] = channel.unary_unary(path, **(BYTES if self._plain else MESSAGES))
         return method
 
     def _look(self) -> None:
@@ -169,9 +182,8 @@ class GrpcTransport:
         Without a connection before and after it, a call was sent over none. Of one that began on a connection the state
         now says nothing: a server that stops finishes its calls while it takes no new connections.
         """
-        code = StatusCode(error.code().value[0])
-        trailing = error.trailing_metadata()
-        made = self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        code, details, trailing = outcome(error)
+        made = self._errors.made_of(code, details, send.address, send.deadline, trailing, closed=self._closed)
         if self._errors.lost(made):
             self._down = True
         elif (

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from tfs_client import daemons
-from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError, StatusCode, TFServingError
+from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError, TFServingError
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
+from tfs_client.transports.grpc_messages import BYTES, MESSAGES, Message, is_plain
+from tfs_client.transports.grpc_outcomes import outcome
+from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
@@ -28,11 +32,13 @@ class GrpcAioTransport:
     """A channel to one target, or to several that are replicas; every event loop has its own."""
 
     def __init__(self, connection: Connection) -> None:
+        _check_interceptors(connection.interceptors)
         self._connection = connection
         self._arguments = arguments(connection)
+        self._way = GrpcWay(connection)
         self._errors = GrpcErrors(connection, self._arguments)
         self._closed = False
-        self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments), _Link.close)
+        self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments, self._way), _Link.close)
         self._memory = RequestMemory()
         self.join = self._memory.join
         self.give_back = self._memory.give_back
@@ -44,16 +50,16 @@ class GrpcAioTransport:
             if self._closed:
                 raise self._errors.closed()
             link = await self._links.get()
-            method = await self._method(link, address, deadline)
+            method, plain = await self._method(link, address, deadline)
             down = link.down
             reply: bytes = await method(
-                body,
+                body if plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
                 wait_for_ready=wait_for_ready,
                 compression=None if compression is UNSET else COMPRESSIONS[compression] or NO_COMPRESSION,
             )
-        except grpc.aio.AioRpcError as error:
+        except grpc.RpcError as error:
             raise self._translated(error, send, link, down) from error
         except TFServingError:
             raise
@@ -75,23 +81,22 @@ class GrpcAioTransport:
         self._memory.close()
         await self._links.close()
 
-    async def _method(self, link: _Link, path: str, deadline: Deadline) -> Any:
+    async def _method(self, link: _Link, path: str, deadline: Deadline) -> tuple[Any, bool]:
         if not link.methods and not await link.found(deadline):
             raise self._errors.closed() if self._closed else self._errors.nameless(path, deadline)
         method = link.methods.get(path)
         if method is None:
             if link.replicas.due():
                 link.look()
-            method = link.methods[path] = link.channel.unary_unary(path)
+            method = link.methods[path] = link.channel.unary_unary(path, **(BYTES if link.plain else MESSAGES))
         elif link.replicas.due():
             link.look()
-        return method
+        return method, link.plain
 
     def _translated(self, error: Any, send: Send, link: _Link, down: bool) -> TFServingError:
         """Our error; ``down`` says whether there was no connection before the call. See the blocking transport."""
-        code = StatusCode(error.code().value[0])
-        trailing = error.trailing_metadata()
-        made = self._errors.made_of(code, error.details(), send.address, send.deadline, trailing, closed=self._closed)
+        code, details, trailing = outcome(error)
+        made = self._errors.made_of(code, details, send.address, send.deadline, trailing, closed=self._closed)
         if self._errors.lost(made):
             link.down = True
         elif isinstance(made, DeadlineExceededError) and down and link.down and link.channel.get_state() in _CONNECTING:
@@ -102,7 +107,7 @@ class GrpcAioTransport:
 class _Link:
     """A channel in one event loop, and what was made of it; a look at the replicas' names replaces both."""
 
-    def __init__(self, connection: Connection, arguments: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, arguments: dict[str, Any], way: GrpcWay) -> None:
         if _forks.spoilt:
             raise ClosedError(
                 "this process was forked while gRPC's asyncio side was in use, and there it cannot be used any more: "
@@ -111,6 +116,8 @@ class _Link:
             )
         self._connection = connection
         self._arguments = arguments
+        self._way = way
+        self.plain = True  # whether nobody is between gRPC's channel and its callers
         self._leaving: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.Task[None] | None = None
         self.replicas = Replicas(connection.target.addresses)
@@ -152,20 +159,30 @@ class _Link:
             await self.channel.close()
 
     def _open(self) -> Any:
-        address, options = self.replicas.address, list(self._arguments.items())
+        """A channel. Arguments go by keyword, for others wrap these functions and add interceptors of their own."""
+        target, options = self._way.to(self.replicas.address, self._arguments)
         compression = COMPRESSIONS[self._connection.compression]
         interceptors = list(self._connection.interceptors)
         tls = self._connection.tls
-        try:
-            if tls is None:
-                return grpc.aio.insecure_channel(address, options, compression, interceptors)
-            return grpc.aio.secure_channel(address, credentials(tls), options, compression, interceptors)
-        except ValueError as error:
-            if isinstance(error, ConfigError):
-                raise
+        if tls is None:
+            channel = grpc.aio.insecure_channel(
+                target, options=options, compression=compression, interceptors=interceptors
+            )
+        else:
+            channel = grpc.aio.secure_channel(
+                target, credentials(tls), options=options, compression=compression, interceptors=interceptors
+            )
+        self.plain = is_plain(channel)
+        return channel
+
+
+def _check_interceptors(interceptors: Sequence[Any]) -> None:
+    for one in interceptors:
+        if not isinstance(one, grpc.aio.ClientInterceptor):
             raise ConfigError(
-                f"expected interceptors of gRPC, such as grpc.aio.UnaryUnaryClientInterceptor: {error}"
-            ) from None
+                f"expected interceptors of grpc.aio, such as grpc.aio.UnaryUnaryClientInterceptor, got {one!r}; "
+                "OpenTelemetry has aio_client_interceptors() for them"
+            )
 
 
 class _Forks:

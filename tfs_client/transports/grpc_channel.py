@@ -95,6 +95,9 @@ _CONNECTING = [
 
 def credentials(tls: TLS) -> grpc.ChannelCredentials:
     """TLS as gRPC takes it. Raises ConfigError for certificates that cannot be used."""
-    from tfs_client.transports.tls import checked_pems  # few need it, and it imports ssl and tempfile
+    from tfs_client.transports.tls import checked_pems  # few need them, and they import ssl and tempfile
+    from tfs_client.transports.trust import grpc_roots
 
-    return grpc.ssl_channel_credentials(*checked_pems(tls))
+    ca, key, certificate = checked_pems(tls)
+    roots = grpc_roots() if ca is None else ca
+    return grpc.ssl_channel_credentials(root_certificates=roots, private_key=key, certificate_chain=certificate)

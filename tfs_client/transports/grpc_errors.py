@@ -8,7 +8,7 @@ from typing import Any
 
 from tfs_client.errors import CallError, ClosedError, StatusCode, TFServingError, UnavailableError, call_error
 from tfs_client.options import Connection, Deadline
-from tfs_client.transports.proxies import grpc_proxy_note
+from tfs_client.transports.proxies import grpc_route
 
 PUSHBACK = "grpc-retry-pushback-ms"
 NEVER = float("inf")  # seconds, before an attempt that the server does not want
@@ -68,7 +68,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"HTTP proxy|[Pp]roxy (handshake|returned)",
         "A proxy is in the way: the environment variables https_proxy and http_proxy set it, no_proxy lists the "
-        "hosts that are reached without.",
+        "hosts that are reached without, and proxy= overrides them.",
     ),
     (
         r"http2 header with status: (502|503|504)",
@@ -97,6 +97,7 @@ class GrpcErrors:
         self._tls = connection.tls
         self._retries = connection.retry is not None
         self._arguments = arguments
+        self._route = grpc_route(connection)
 
     def closed(self, method: str = "") -> ClosedError:
         """For a call on a client that was closed, before or, with ``method``, during the call."""
@@ -212,7 +213,7 @@ class GrpcErrors:
         )
 
     def _proxy_note(self) -> str:
-        return grpc_proxy_note(self._target.addresses[0])
+        return self._route.note
 
     def _size_hint(self, details: str) -> str:
         """Which side refused a message for its size. gRPC says so in words alone, and newer versions name the side."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-import httpx
+from tfs_client.transports.http_client import AsyncClient, Client
 
 
 class Lanes:
@@ -25,17 +25,17 @@ class Lanes:
     """
 
     def __init__(
-        self, opened: Callable[[], httpx.Client], expiry: float, clock: Callable[[], float] = time.monotonic
+        self, opened: Callable[[], Client], expiry: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._opened = opened
         self._expiry = expiry
         self._clock = clock
-        self._spare: deque[tuple[float, httpx.Client]] = deque()  # its methods are atomic
+        self._spare: deque[tuple[float, Client]] = deque()  # its methods are atomic
         self._closed = False
         self._give_back(opened())  # what is wrong with the options is said now
 
     @contextmanager
-    def taken(self) -> Iterator[httpx.Client]:
+    def taken(self) -> Iterator[Client]:
         """A client that nobody else uses until the block ends."""
         try:
             _, client = self._spare.pop()
@@ -46,7 +46,7 @@ class Lanes:
         finally:
             self._give_back(client)
 
-    def _give_back(self, client: httpx.Client) -> None:
+    def _give_back(self, client: Client) -> None:
         self._spare.append((self._clock(), client))
         if self._closed:
             self._drain()
@@ -61,7 +61,7 @@ class Lanes:
         else:  # another one than before
             self._spare.appendleft(oldest)
 
-    def _long_ago(self, spare: tuple[float, httpx.Client]) -> bool:
+    def _long_ago(self, spare: tuple[float, Client]) -> bool:
         return spare[0] < self._clock() - self._expiry
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class AsyncLanes:
     """The same for the tasks of one event loop. Closing it also breaks off what is under way."""
 
     def __init__(
-        self, opened: Callable[[], httpx.AsyncClient], expiry: float, clock: Callable[[], float] = time.monotonic
+        self, opened: Callable[[], AsyncClient], expiry: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._opened = opened
         self._expiry = expiry
@@ -92,7 +92,7 @@ class AsyncLanes:
         self._spare = deque([(clock(), first)])
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def taken(self) -> AsyncIterator[AsyncClient]:
         """A client that no other task uses until the block ends."""
         client = self._spare.pop()[1] if self._spare else self._opened()
         self._all.add(client)

@@ -1,42 +1,175 @@
-"""Proxies that the environment sets, for error texts: whoever meets one seldom thinks of it."""
+"""Proxies: which one the calls to a server go by, from the client's option or from the environment.
+
+Settled once, here, for both protocols; httpx and gRPC get the result and do not read the environment themselves. So
+what the environment says of other hosts is never an error, and what error texts say of proxies is what happens.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tfs_client.targets import without_password
+from tfs_client.options import Connection, Unset
+from tfs_client.proxy_urls import GRPC_SCHEMES, REST_SCHEMES, ProxyUrl, proxy_url
 
 
-def proxy_note(url: str) -> str:
-    """A sentence on the proxy that HTTP calls to a URL go by; empty when they go by none."""
-    from urllib.request import getproxies  # brings half of the standard library's network modules along
+@dataclass(frozen=True)
+class Route:
+    """How calls get to a server.
+
+    Attributes:
+        proxy: the proxy they go by; None for none.
+        variable: what of the environment names the proxy; "" where the client's option does.
+        exceptions: the variable that lists the hosts that are reached without one.
+        problem: why the proxy that the environment names cannot be used; "" when it can.
+    """
+
+    proxy: ProxyUrl | None = None
+    variable: str = ""
+    exceptions: str = ""
+    problem: str = ""
+
+    @property
+    def note(self) -> str:
+        """A sentence on the proxy, for error texts; empty when there is none."""
+        if self.proxy is None:
+            return ""
+        if not self.variable:
+            return f" Such calls go by the proxy {self.proxy}, as proxy= says."
+        return (
+            f" The environment sends such calls by the proxy {self.proxy}; {self.exceptions} lists the hosts that "
+            "are reached without one."
+        )
+
+
+DIRECT = Route()
+
+# What of channel_options settles the way already.
+CHANNEL_OPTIONS = ("grpc.enable_http_proxy", "grpc.http_proxy", "grpc.http_connect_server", "grpc.address_http_proxy")
+
+
+def rest_route(connection: Connection) -> Route:
+    """The way to a REST server. The variables are those that Python's urllib reads, and the system's settings."""
+    if not isinstance(connection.proxy, Unset):
+        return _chosen(connection.proxy, REST_SCHEMES)
+    from urllib.request import getproxies  # imports half of the standard library's network modules; httpx does too
 
     proxies = getproxies()
-    parts = urlsplit(url)
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return _note(proxy, parts.netloc.rpartition("@")[2], "NO_PROXY")
+    parts = urlsplit(connection.target.addresses[0])
+    kind = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(kind)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if not proxy or excepted(host, port, proxies.get("no", ""), parts.scheme) or _excepted_by_system(host):
+        return DIRECT
+    variable = f"{kind.upper()}_PROXY"
+    try:
+        return Route(proxy_url(proxy if "://" in proxy else f"http://{proxy}", REST_SCHEMES), variable, "NO_PROXY")
+    except ValueError as error:
+        return Route(None, variable, "NO_PROXY", str(error))
 
 
-def grpc_proxy_note(address: str) -> str:
-    """A sentence on the proxy that gRPC calls to an address go by; empty when they go by none.
+def grpc_route(connection: Connection) -> Route:
+    """The way to gRPC servers. The variables are gRPC's own; of several servers, the proxy is for all or for none.
 
+    A proxy that gRPC cannot use is passed over, as gRPC itself does.
     https://github.com/grpc/grpc/blob/master/doc/environment_variables.md
     """
-    if address.startswith(("unix:", "unix-abstract:", "vsock:")):
-        return ""
-    proxy = next(filter(None, map(os.environ.get, ("grpc_proxy", "https_proxy", "http_proxy"))), None)
-    return _note(proxy, address.rpartition("/")[2], "no_proxy")
+    if not isinstance(connection.proxy, Unset):
+        return _chosen(connection.proxy, GRPC_SCHEMES)
+    if not connection.target.takes_proxy or any(name in connection.channel_options for name in CHANNEL_OPTIONS):
+        return DIRECT
+    variable, proxy = _first("grpc_proxy", "https_proxy", "http_proxy")
+    name, exceptions = _first("no_grpc_proxy", "no_proxy", "NO_PROXY")
+    if not proxy or all(_grpc_excepted(host, port, exceptions) for host, port in connection.target.hosts):
+        return DIRECT
+    try:
+        return Route(proxy_url(proxy, GRPC_SCHEMES), variable, name or "no_proxy")
+    except ValueError:
+        return DIRECT
 
 
-def _note(proxy: str | None, host: str, exceptions: str) -> str:
-    if not proxy:
-        return ""
-    from urllib.request import proxy_bypass
+def environment_names_grpc_proxy() -> bool:
+    """Whether gRPC, left to itself, would look for a proxy."""
+    return bool(_first("grpc_proxy", "https_proxy", "http_proxy")[1])
 
-    if proxy_bypass(host):
-        return ""
-    return (
-        f" The environment sends such calls by the proxy {without_password(proxy)}; {exceptions} lists the hosts that "
-        "are reached without one."
-    )
+
+def _chosen(proxy: str | None, schemes: Iterable[str]) -> Route:
+    return DIRECT if proxy is None else Route(proxy_url(proxy, tuple(schemes)))
+
+
+def _first(*names: str) -> tuple[str, str]:
+    """The first variable that is there, though it be empty, which to gRPC means none."""
+    return next(((name, os.environ[name]) for name in names if name in os.environ), ("", ""))
+
+
+def excepted(host: str, port: int, exceptions: str, scheme: str = "") -> bool:
+    """Whether a list such as NO_PROXY names a host.
+
+    It holds names, which stand for their subdomains too (with a dot before them, for these alone), IP addresses, and
+    networks as in 10.0.0.0/8 and fd00::/8; each with brackets, a port or a scheme where that matters. "*" is all.
+    """
+    return any(_names(entry.strip().lower(), host.lower().strip("[]"), port, scheme) for entry in exceptions.split(","))
+
+
+def _names(entry: str, host: str, port: int, scheme: str) -> bool:
+    if not entry:
+        return False
+    if entry == "*":
+        return True
+    if "://" in entry:
+        own, _, entry = entry.partition("://")
+        if own not in ("all", scheme):
+            return False
+        entry = entry.rstrip("/")
+    entry, own_port = _without_port(entry)
+    if own_port and own_port != str(port):
+        return False
+    if (network := _network(entry)) is not None:
+        address = _address(host)
+        return address is not None and address.version == network.version and address in network
+    if entry.startswith(("*.", ".")):
+        return host.endswith(entry.removeprefix("*"))
+    return host == entry or (host.endswith(f".{entry}") and _address(host) is None)
+
+
+def _without_port(entry: str) -> tuple[str, str]:
+    """An entry without its brackets and its port, and the port."""
+    if entry.startswith("["):
+        inner, _, rest = entry[1:].partition("]")
+        return (f"{inner}{rest}", "") if rest.startswith("/") else (inner, rest.removeprefix(":"))
+    name, colon, port = entry.rpartition(":")
+    return (name, port) if colon and port.isdigit() and ":" not in name else (entry, "")
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _grpc_excepted(host: str, port: int, exceptions: str) -> bool:
+    """By the rules above, or by gRPC's own: a name that ends in an entry, whatever comes before."""
+    endings = tuple(filter(None, (entry.strip().lower() for entry in exceptions.split(","))))
+    return host.lower().endswith(endings) or excepted(host, port, exceptions)
+
+
+def _excepted_by_system(host: str) -> bool:
+    """Whether the settings of Windows or macOS except a host; they count where the environment names no proxy."""
+    if sys.platform not in ("win32", "darwin"):
+        return False
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    return not getproxies_environment() and bool(proxy_bypass(host))

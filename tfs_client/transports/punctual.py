@@ -16,9 +16,9 @@ from typing import Any
 from weakref import WeakSet
 
 import httpcore
-import httpx
 
 from tfs_client.options import Deadline
+from tfs_client.transports.http_client import Client, pools
 
 PIECE = 1 << 18  # bytes that are written under one limit; httpcore grants it anew for each part the system accepts
 
@@ -31,13 +31,10 @@ class Punctual:
         self._streams: WeakSet[_Stream] = WeakSet()
         self._closed = False
 
-    def watched(self, client: httpx.Client) -> httpx.Client:
+    def watched(self, client: Client) -> Client:
         """The client, whose connections will keep deadlines."""
-        # httpx has no public place for a network backend, unlike httpcore. Proxies have transports of their own.
-        for transport in (client._transport, *client._mounts.values()):
-            pool = getattr(transport, "_pool", None)
-            if pool is not None:
-                pool._network_backend = Backend(pool._network_backend, self)
+        for pool in pools(client):
+            pool._network_backend = Backend(pool._network_backend, self)
         return client
 
     @contextlib.contextmanager
@@ -142,7 +139,11 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = self._punctual.left(httpcore.ConnectTimeout, timeout)
+        try:
+            left = self._punctual.left(httpcore.ConnectTimeout, timeout)
+        except httpcore.ConnectTimeout:
+            self.close()  # as the handshake itself would; nobody else has the connection
+            raise
         return self._punctual.opened(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:

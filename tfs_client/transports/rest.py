@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
-
 from tfs_client.options import Connection
 from tfs_client.steps import Send
+from tfs_client.transports.http_client import open_blocking
 from tfs_client.transports.lanes import Lanes
 from tfs_client.transports.punctual import Punctual
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
@@ -18,7 +17,7 @@ class RestTransport:
         self._http = RestHttp(connection)
         self._closed = False
         self._punctual = Punctual()
-        opened = opener(httpx.Client, connection, httpx.HTTPTransport)
+        opened = opener(open_blocking, connection, self._http.route)
         self._lanes = Lanes(lambda: self._punctual.watched(opened()), KEEPALIVE_EXPIRY)
 
     def call(self, send: Send) -> bytes:

@@ -8,12 +8,21 @@ import ssl
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
-import httpx
-
 from tfs_client.errors import CallError, ClosedError, ConfigError, DecodeError, StatusCode, TFServingError, call_error
 from tfs_client.options import Connection, Deadline
 from tfs_client.targets import without_password
-from tfs_client.transports.proxies import proxy_note
+from tfs_client.transports.http_client import (
+    ConnectError,
+    ConnectTimeout,
+    DecodingError,
+    InvalidURL,
+    LocalProtocolError,
+    ProxyError,
+    RemoteProtocolError,
+    TimeoutException,
+    UnsupportedProtocol,
+)
+from tfs_client.transports.proxies import Route
 
 # What the words of ssl and h11 mean, first match first. {target} is filled in.
 _MEANINGS: tuple[tuple[str, str], ...] = (
@@ -50,7 +59,10 @@ _TRY_AGAIN = "retry=RetryPolicy() tries such calls again"  # for clients that do
 # With TLS 1.3 a server refuses a client's certificate after the handshake, and may be gone before its reason is read.
 _IN_THE_CLEAR = " If it always breaks: does the server want https://?"
 _SECURE = " If it always breaks: does the server ask for a client's certificate (TLS(certificate=FILE, key=FILE))?"
-_PROXY = "A proxy is in the way: HTTP_PROXY and HTTPS_PROXY in the environment set it, NO_PROXY excepts hosts."
+_PROXY = (
+    "A proxy is in the way: HTTP_PROXY and HTTPS_PROXY in the environment set it, NO_PROXY excepts hosts, and proxy= "
+    "overrides them."
+)
 
 # What statuses mean that TensorFlow Serving does not send, or not without the JSON of its errors.
 _STATUSES: Mapping[int, str] = {
@@ -77,29 +89,27 @@ _STRANGER = (
 class RestErrors:
     """Makes our errors for a connection, with its target and limits in their hints."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, route: Route) -> None:
         self._url = connection.target.addresses[0]
         self.target = without_password(self._url)
         self._secure = connection.tls is not None
         self._retries = connection.retry is not None
-        self._direct = connection.keepalive is not None  # those connections are made without proxies
+        self._route = route
 
     def failure(self, error: Exception, deadline: Deadline, method: str, *, unsent: bool) -> TFServingError:
         """For what httpx, or something below it, raised; ``unsent`` says that it was still making a connection."""
         text = _text(error)
-        if isinstance(error, httpx.TimeoutException):
-            return self.late(deadline, method, unsent=unsent or isinstance(error, httpx.ConnectTimeout))
-        if isinstance(error, httpx.DecodingError):
+        if isinstance(error, TimeoutException):
+            return self.late(deadline, method, unsent=unsent or isinstance(error, ConnectTimeout))
+        if isinstance(error, DecodingError):
             return DecodeError(f"the reply of {method} has another content encoding than it says: {text}")
-        if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+        if isinstance(error, (InvalidURL, UnsupportedProtocol)):
             return ConfigError(f"expected http://host:port, got {self.target!r}: {text}")
-        if isinstance(error, httpx.LocalProtocolError):
+        if isinstance(error, LocalProtocolError):
             return ConfigError(f"a header that HTTP cannot carry: {text}")
         found = call_error(StatusCode.UNAVAILABLE, text, method, self._hint(error, text))
         # httpcore lets some of ssl's own errors pass; a handshake that failed has not brought the call to the server.
-        found.unreached = unsent or isinstance(
-            error, (httpx.ConnectError, httpx.ProxyError, ssl.SSLError, UnicodeError)
-        )
+        found.unreached = unsent or isinstance(error, (ConnectError, ProxyError, ssl.SSLError, UnicodeError))
         return found
 
     def late(self, deadline: Deadline, method: str, *, unsent: bool) -> CallError:
@@ -133,16 +143,16 @@ class RestErrors:
         return hint.format(target=self.target) + later + ("" if status == 407 else self._proxy_note())
 
     def _hint(self, error: Exception, text: str) -> str:
-        if isinstance(error, httpx.ProxyError):
+        if isinstance(error, ProxyError):
             return _PROXY
         for pattern, meaning in _MEANINGS:
             if re.search(pattern, text):
                 return meaning.format(target=self.target)
         if isinstance(error, UnicodeError) or any(isinstance(cause, socket.gaierror) for cause in _causes(error)):
             hint = _NAME
-        elif isinstance(error, httpx.ConnectError):
+        elif isinstance(error, ConnectError):
             hint = _NOBODY
-        elif isinstance(error, httpx.RemoteProtocolError) and re.search("illegal|malformed|[Ii]nvalid", text):
+        elif isinstance(error, RemoteProtocolError) and re.search("illegal|malformed|[Ii]nvalid", text):
             return _FOREIGN.format(target=self.target)  # h11's words for what is no HTTP/1.1
         else:
             hint = _BROKEN + ("." if self._retries else f"; {_TRY_AGAIN}.")
@@ -150,7 +160,7 @@ class RestErrors:
         return hint.format(target=self.target) + self._proxy_note()
 
     def _proxy_note(self) -> str:
-        return "" if self._direct else proxy_note(self._url)
+        return self._route.note
 
 
 def _text(error: Exception) -> str:

@@ -13,11 +13,10 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
-
-import httpx
 
 from tfs_client._version import __version__
 from tfs_client.errors import (
@@ -31,10 +30,22 @@ from tfs_client.errors import (
 )
 from tfs_client.options import LONGEST, TLS, UNSET, Connection, Keepalive
 from tfs_client.steps import Send
+from tfs_client.transports.http_client import (
+    AsyncClient,
+    Client,
+    ClientOptions,
+    HTTPError,
+    InvalidURL,
+    Request,
+    Response,
+    proxy_problem,
+)
+from tfs_client.transports.proxies import Route, rest_route
 from tfs_client.transports.rest_errors import RestErrors
 from tfs_client.transports.tls import load_own, no_authorities
+from tfs_client.transports.trust import rest_context
 
-Client = TypeVar("Client", httpx.Client, httpx.AsyncClient)
+Opened = TypeVar("Opened", Client, AsyncClient)
 
 KEEPALIVE_EXPIRY = 30.0  # seconds
 MAX_INFLATED = 100 << 20  # bytes; a larger request, once inflated, reaches the server's handler as an empty one
@@ -70,39 +81,41 @@ def method_of(address: str) -> str:
 
 
 # What httpx raises, and what it lets pass: errors of ssl, lost connections under asyncio, names that are no names.
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ConnectionError, UnicodeError)
+FAILURES = (HTTPError, InvalidURL, ssl.SSLError, ConnectionError, UnicodeError)
 
 
-def opener(kind: Callable[..., Client], connection: Connection, transport: Callable[..., Any]) -> Callable[[], Client]:
-    """What opens httpx clients, httpx.Client or httpx.AsyncClient; ``transport`` is the class of their transports.
+def opener(kind: Callable[[ClientOptions], Opened], connection: Connection, route: Route) -> Callable[[], Opened]:
+    """What opens HTTP clients, blocking ones or those for asyncio, that go by a route.
 
-    Their own limits are off: the call's deadline is the limit. Raises ConfigError for certificates that cannot be
-    used; opening a client raises it for a proxy in the environment that httpx cannot use.
+    Raises ConfigError for certificates that cannot be used.
     """
-    of_connections: dict[str, Any] = {
-        "verify": httpx.create_ssl_context(verify=False) if connection.tls is None else ssl_context(connection.tls),
-        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=KEEPALIVE_EXPIRY),
-    }
+    proxy = route.proxy
+    options = ClientOptions(
+        context=None if connection.tls is None else ssl_context(connection.tls),
+        proxy="" if proxy is None else proxy.with_password,
+        proxy_context=rest_context(shared=True) if proxy is not None and proxy.scheme == "https" else None,
+        socket_options=() if connection.keepalive is None else _socket_options(connection.keepalive),
+        expiry=KEEPALIVE_EXPIRY,
+        hooks=connection.interceptors,
+        agent=f"tfs-client/{__version__}",
+    )
+    return lambda: kind(options)
 
-    def opened() -> Client:
-        options = of_connections
-        if connection.keepalive is not None:  # only a transport of one's own takes these; it knows no proxies
-            sockets = _socket_options(connection.keepalive)
-            options = {"transport": transport(**of_connections, socket_options=sockets)}
-        try:
-            return kind(
-                timeout=None,
-                follow_redirects=False,
-                headers={"user-agent": f"tfs-client/{__version__}"},
-                event_hooks={"request": list(connection.interceptors)},
-                **options,
-            )
-        except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise ConfigError(
-                f"the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY): {error}"
-            ) from error
 
-    return opened
+def route_of(connection: Connection) -> Route:
+    """The way to the server. Raises ConfigError for a proxy of the user's that cannot be used.
+
+    What the environment names may be meant for other programs, so only calls fail for it.
+    """
+    route = rest_route(connection)
+    problem = proxy_problem(route.proxy.with_password) if route.proxy is not None else ""
+    if route.proxy is not None and connection.tls is not None and connection.tls.authority is not None:
+        problem = "httpx checks a certificate behind a proxy by the host alone, not by TLS(authority=...)"
+    if not problem:
+        return route
+    if not route.variable:
+        raise ConfigError(f"proxy= cannot be used: {problem}")
+    return replace(route, proxy=None, problem=problem)
 
 
 def _socket_options(keepalive: Keepalive) -> list[tuple[int, int, int]]:
@@ -117,7 +130,7 @@ def ssl_context(tls: TLS) -> ssl.SSLContext:
     """TLS as Python's ssl takes it. Raises ConfigError for certificates that cannot be used."""
     ca = tls.pem("ca")
     if ca is None:
-        context: ssl.SSLContext = httpx.create_ssl_context()
+        context = rest_context(shared=tls.certificate is None)
     else:
         try:
             context = ssl.create_default_context(cadata=ca.decode("ascii", "replace"))
@@ -154,19 +167,25 @@ class RestHttp:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._errors = RestErrors(connection)
+        self.route = route_of(connection)
+        self._errors = RestErrors(connection, self.route)
         self._url = connection.target.addresses[0]
         self._extensions = (
             {"sni_hostname": connection.tls.authority} if connection.tls and connection.tls.authority else {}
         )
 
     def request(
-        self, client: httpx.Client | httpx.AsyncClient, send: Send, trace: Callable[..., Any], *, patience: bool
-    ) -> httpx.Request:
+        self, client: Client | AsyncClient, send: Send, trace: Callable[..., Any], *, patience: bool
+    ) -> Request:
         """The request; with ``patience`` httpx itself ends waits that last beyond the deadline.
 
         ``trace`` is a ``Progress.note``, or for an AsyncClient a ``Progress.note_aio``.
         """
+        if self.route.problem:
+            raise ConfigError(
+                f"the environment names a proxy that cannot be used ({self.route.variable}): {self.route.problem}; "
+                f"{self.route.exceptions} lists the hosts that are reached without one, as proxy=None reaches all"
+            )
         method, _, path = send.address.partition(" ")
         headers = [(key, _header(value)) for key, value in send.metadata]
         body = send.body
@@ -187,7 +206,7 @@ class RestHttp:
             extensions={**self._extensions, "trace": trace},
         )
 
-    def reply(self, response: httpx.Response, body: bytes, send: Send) -> bytes:
+    def reply(self, response: Response, body: bytes, send: Send) -> bytes:
         """The reply's body. Raises CallError for a status other than 200, DecodeError for a page in place of JSON."""
         if response.status_code != HTTPStatus.OK:
             raise self._refusal(response, body, method_of(send.address))
@@ -200,7 +219,7 @@ class RestHttp:
             raise page
         return body
 
-    def _refusal(self, response: httpx.Response, body: bytes, method: str) -> CallError:
+    def _refusal(self, response: Response, body: bytes, method: str) -> CallError:
         status = response.status_code
         details = _error_text(body)
         stranger = details is None  # TensorFlow Serving's own errors are JSON
