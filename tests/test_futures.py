@@ -410,7 +410,7 @@ def test_futures_pause_between_attempts_all_on_one_thread(retrying):
 
 def test_cancelling_in_a_pause_ends_it_and_frees_what_it_held(retrying):
     client, refusing = retrying(9, 60)
-    future = client.predict_future({"x": [1.0]})
+    future = client.predict_future({"x": np.float32([1.0])})
     pauses, there = client._performer._pauses, weakref.ref(future)
     assert eventually(lambda: pauses._under_way)
     assert future.cancel()
@@ -425,7 +425,7 @@ def test_cancelling_in_a_pause_ends_it_and_frees_what_it_held(retrying):
 def test_cancelling_around_the_end_of_a_pause_leaves_every_future_in_one_state(retrying):
     client, _ = retrying(1, 0.01)
     for n in range(60):
-        future = client.predict_future({"x": [1.0]}, metadata={"x-call": str(n)})
+        future = client.predict_future({"x": np.float32([1.0])}, metadata={"x-call": str(n)})
         time.sleep(0.0005 * (n % 40))
         if future.cancel():
             with pytest.raises(concurrent.futures.CancelledError):
@@ -437,7 +437,7 @@ def test_cancelling_around_the_end_of_a_pause_leaves_every_future_in_one_state(r
 
 def test_closing_the_client_ends_pauses_at_once(retrying):
     client, refusing = retrying(9, 60)
-    futures = [client.predict_future({"x": [1.0]}, metadata={"x-call": str(n)}) for n in range(5)]
+    futures = [client.predict_future({"x": np.float32([1.0])}, metadata={"x-call": str(n)}) for n in range(5)]
     assert eventually(lambda: len(client._performer._pauses._under_way) == 5)
     client.close()
     for future in futures:
@@ -455,9 +455,9 @@ def test_a_callback_that_takes_its_time_does_not_hold_up_the_pauses_of_others(re
         entered.set()
         assert going_on.wait(20)
 
-    slow = client.predict_future({"x": [1.0]}, timeout=0.3)
+    slow = client.predict_future({"x": np.float32([1.0])}, timeout=0.3)
     slow.add_done_callback(linger)
-    quick = client.predict_future({"x": [1.0]}, timeout=0.5)
+    quick = client.predict_future({"x": np.float32([1.0])}, timeout=0.5)
     assert entered.wait(20)
     assert isinstance(quick.exception(20), DeadlineExceededError)
     going_on.set()
@@ -470,7 +470,7 @@ import threading, time
 from tfs_client import PredictClient, RetryPolicy
 
 client = PredictClient("127.0.0.1:1", model="m", timeout=None, retry=RetryPolicy())
-future = client.predict_future({"x": [1.0]})
+future = client.predict_future({"x": np.float32([1.0])})
 while not any(thread.name == "tfs-client-timers" for thread in threading.enumerate()):
     time.sleep(0.01)
 """

@@ -211,7 +211,7 @@ def test_a_file_whose_numbers_would_not_survive_is_refused(run: Any, double: Fak
     ran = run("--server", double.target, "--model", "double", "--input", f"x=@{tmp_path}/x.npy")
     assert ran.code != 0
     assert "1e+300 at [1] does not survive a cast to float32" in ran.err
-    assert [call.method for call in double.calls] == ["GetModelMetadata"]
+    assert [call.method for call in double.lookups] == ["GetModelMetadata"]
 
 
 def test_a_file_of_float64_fits_a_float32_input(run: Any, double: FakeServer, tmp_path: Path) -> None:

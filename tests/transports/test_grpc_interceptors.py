@@ -7,6 +7,7 @@ import gc
 
 import grpc
 import grpc.aio
+import numpy as np
 import pytest
 from calling import GRPC, calling
 from scripted import MODEL, Refusal, serving, target_of
@@ -15,7 +16,7 @@ from tfs_client import AsyncPredictClient, ConfigError, NotFoundError, PredictCl
 from tfs_client.errors import InternalError, UnknownError
 from tfs_client.transports.grpc_messages import Message
 
-X = {"x": [1.0]}
+X = {"x": np.float32([1.0])}
 BLOCKING = ("grpc", "grpc-futures")
 
 
