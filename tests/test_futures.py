@@ -470,7 +470,7 @@ import threading, time
 from tfs_client import PredictClient, RetryPolicy
 
 client = PredictClient("127.0.0.1:1", model="m", timeout=None, retry=RetryPolicy())
-future = client.predict_future({"x": np.float32([1.0])})
+future = client.predict_future({"x": [1.0]})
 while not any(thread.name == "tfs-client-timers" for thread in threading.enumerate()):
     time.sleep(0.01)
 """

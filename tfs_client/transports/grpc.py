@@ -101,6 +101,7 @@ class GrpcTransport:
             try:
                 reply = ended.result() if hasattr(ended, "result") else ended
             except (grpc.RpcError, grpc.FutureCancelledError) as error:
+                error.__traceback__ = None  # mostly it is the call itself: it would hold this frame, and the future
                 done(None, self._translated(error if hasattr(error, "code") else ended, send, down))
             except Exception as error:  # an interceptor's own
                 done(None, error)
