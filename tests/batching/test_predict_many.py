@@ -239,7 +239,7 @@ def test_rows_may_know_their_columns(any_client):
         (({"x": [1]},), ConfigError, "expected an iterable of examples, got dict; one mapping of whole arrays is for"),
         ((Table(),), EncodeError, r"got the table Table, which can be read in several ways; .*df\.to_numpy\(dtype\)"),
         (({1.0, 2.0},), ConfigError, "expected examples in an order, got {1.0, 2.0}; give a list"),
-        ((np.float32(1.0).reshape(()),), ConfigError, "expected examples in an order"),
+        ((np.array(1.0),), ConfigError, "expected examples in an order"),
         (("abc",), ConfigError, "expected an iterable of examples, got str"),
         ((3,), ConfigError, "expected an iterable of examples, got int"),
         (([], {"on_error": "ignore"}), ConfigError, "expected on_error='raise' or 'return', got 'ignore'"),
