@@ -20,6 +20,7 @@ Rows = Sequence[Any] | Array
 
 # Of pandas, Polars, Arrow, Spark, and frames that are yet to be computed.
 _OF_TABLES = ("itertuples", "iter_rows", "to_pandas", "toPandas", "collect")
+_NO_TABLES = frozenset({dict, list, tuple, np.ndarray})  # as nearly all values are
 _OF_COLUMNS = ("to_pylist", "to_list", "isna")  # Arrow; Polars; pandas
 _OF_ARRAYS = ("__array__", "__dlpack__", "__array_interface__")
 _ONE_VALUE = (str, bytes, bytearray, int, float, complex, Mapping)
@@ -34,6 +35,8 @@ _XARRAY = "dict(ds)", "ds.to_dataframe().to_dict('records')", "ds.to_dataframe()
 def is_table(value: Any) -> bool:
     """Whether this is a table: columns with names, such as a frame of pandas or Polars, an Arrow table, a Dataset."""
     kind = type(value)
+    if kind in _NO_TABLES:
+        return False
     if hasattr(kind, "columns"):
         return any(hasattr(kind, name) for name in _OF_TABLES)
     return hasattr(kind, "data_vars")

@@ -221,9 +221,9 @@ def _packed(number: int, data: bytes) -> bytes:
 def _of_list(values: Sequence[Any], where: Where) -> Sequence[bytes]:
     """Features of a list without missing rows: at once where they make one array, else one by one."""
     kinds = set(map(type, values))
-    if kinds <= {str, bytes}:
-        return [_of_text(value) if isinstance(value, str) else _of_bytes(value) for value in values]  # type: ignore[misc]
     with suppress(EncodeError):  # for rows of different lengths, or a row that is at fault
+        if kinds <= {str, bytes}:
+            return [_of_texts((value,)) for value in values]
         array = _array(read(values))
         if array.size and array.dtype.kind in "biuf":
             return _of_rows(array)
