@@ -41,6 +41,7 @@ SMALLEST_GAP = 0.06
 LARGEST_GAP = 0.1
 GAP_FACTOR = 2.0  # for each refusal; as many answers as follow take it back
 GAP_ANSWERS = 20
+DOUBT_ANSWERS = 10  # so many must lie between two refusals that only widen the gap
 
 # The pause of a client that has nothing under way.
 PAUSE_FACTOR = 1.6  # for each refusal; as many answers as follow take it back
@@ -74,13 +75,13 @@ class CongestionWindow:
         self._most = most
         self._chance = chance
         self._window = float(most)
-        self._held = 0  # so many were answered since the window has that size
+        self._held = 0  # so many were under way at once, and answered, since the window last opened or fell
         self._opened = float("-inf")  # when it last opened by a whole request
         self._closed_until = float("-inf")  # it opens no further before
         self._calm = 0  # answers since the last refusal
         self._rest_limit, self._rest_until = most, float("-inf")
         self._gap = 0.0
-        self._doubted = False  # whether the last refusal was put down to a server that had not tidied up
+        self._doubted = -1  # answers since a refusal was last put down to a server that had not tidied up; -1: never
         self._pause = 0.0
         self._resume = float("-inf")  # nothing is sent before
         self._waiting: float | None = None  # since when nothing that was sent was taken
@@ -108,10 +109,11 @@ class CongestionWindow:
         seconds = now - began
         self.usual = seconds if self.usual is None else 0.9 * self.usual + 0.1 * seconds
         self._calm += 1
-        self._doubted, self._waiting = False, None
+        self._waiting = None
+        self._doubted += self._doubted >= 0
         self._pause *= PAUSE_FACTOR ** (-1 / PAUSE_ANSWERS)
         if began >= self._opened:
-            self._held = self.limit
+            self._held = max(self._held, min(self.limit, under_way + 1))
         if self._window < self._most and now >= self._closed_until:
             self._open(now)
         if self._gap:
@@ -123,10 +125,10 @@ class CongestionWindow:
         ``seconds`` is what the server asks to wait; None when it does not say.
         """
         usual = self._seconds
-        if under_way < self._held and not self._doubted:
+        if under_way < self._held and not 0 <= self._doubted < DOUBT_ANSWERS:
             self._gap = min(LARGEST_GAP * usual, max(SMALLEST_GAP * usual, GAP_FACTOR * self._gap))
             if seconds is None:
-                self._doubted = True
+                self._doubted = 0
                 self._rest(under_way, now + self._gap * (1 + 0.5 * self._chance()))
                 return
         if under_way:
