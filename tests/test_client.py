@@ -82,7 +82,7 @@ def test_a_bare_value_is_cast_when_nothing_is_lost(client, values):
 
 
 def test_a_lossy_cast_is_refused_and_the_error_says_how_to_ask_for_it(client):
-    with pytest.raises(SignatureError, match=r"input 'x' takes float32 \(\?,\), got float64 \(2,\)") as caught:
+    with pytest.raises(SignatureError, match=r"input 'x' expects float32 \(\?,\), got float64 \(2,\)") as caught:
         client.predict(np.array([0.1, 0.2]))
     assert "array.astype('float32')" in str(caught.value)
 
@@ -603,13 +603,13 @@ def test_the_servers_limits_are_named(option, what):
     assert f"--grpc_channel_arguments={option}=-1" in caught.value.hint
 
 
-def test_an_exhausted_server_that_does_not_speak_of_sizes_gets_no_hint(raw_server):
+def test_an_exhausted_server_that_does_not_speak_of_sizes_is_busy(raw_server):
     def abort(request, context):
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The batch scheduling queue is full")
 
     with PredictClient(raw_server(Predict=abort), model="m") as client, pytest.raises(ResourceExhaustedError) as caught:
         client.predict({"x": [1.0]})
-    assert caught.value.hint == ""
+    assert caught.value.hint == "The server is busy; retry=RetryPolicy() tries such calls again."
 
 
 # --- closing ---------------------------------------------------------------------------------------------------------
@@ -963,7 +963,7 @@ def test_a_call_from_a_thread_that_ends_leaves_nothing_behind(client):
         (
             {"x": np.int32([1])},
             {},
-            "By its signature, 'x' takes float32 (?,), and got int32 (1,): another dtype, which cast=True mends.",
+            "By its signature, 'x' takes float32 (?,), and got int32 (1,): another dtype; pass cast=True to cast it.",
         ),
         (
             {"x": np.float64([1e300])},

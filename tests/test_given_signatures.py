@@ -170,7 +170,7 @@ def test_folders_without_a_model_for_serving_are_refused(tmp_path):
 
 
 def test_they_are_those_of_the_clients_model():
-    with pytest.raises(ConfigError, match="give model= too"):
+    with pytest.raises(ConfigError, match="expected model= together with signatures="):
         PredictClient("localhost:1", signatures=GIVEN)
 
 

@@ -224,7 +224,7 @@ def test_a_gateway_that_passes_predictions_alone_is_enough(refusal):
         assert server.count("/metadata") == 1
         with pytest.raises(NotFoundError, match=r"Predict: NOT_FOUND: Servable not found for request: Latest\(ghost\)"):
             client.predict({"x": X}, model="ghost")
-        with pytest.raises((CallError, DecodeError), match="signatures= gives the client the signatures of a model"):
+        with pytest.raises((CallError, DecodeError), match="pass the model's signatures with signatures="):
             client.signatures()
         with pytest.raises(SignatureError, match="the server has no metadata of model 'm'; leave out validate=True"):
             client.predict({"x": X}, validate=True)

@@ -101,7 +101,7 @@ def error_of(function, *arguments):
     try:
         return str(function(*arguments))
     except Exception as error:
-        return f"{{type(error).__name__}} {{'forked' in str(error)}}"
+        return f"{{type(error).__name__}} {{'before the fork' in str(error)}}"
 
 def calls():
     by_future = client.predict_future({{"x": np.float32([1])}}, model="quick").result()
@@ -142,14 +142,16 @@ calls()
 futures = [client.predict_future(many, model="quick"), *[client.predict_future(many) for _ in range(3)]]
 completed = as_completed(futures)
 next(completed)
-futures[1].add_done_callback(lambda _: print("callback"))
+called = threading.Event()
+futures[1].add_done_callback(lambda _: called.set())
 def child():
     print([error_of(future.result) for future in completed])
-    print(len(wait(futures).done), calls())
+    print(len(wait(futures).done), calls(), called.is_set())
 forked(child)
 answer()
+print(called.wait(20))
 print([future.result().array.tolist() for future in completed])""",
-        [*[str([FORKED] * 3), f"4 {CALLS}", ENDED] * 2, "callback", "[[{number}.0], [{number}.0], [{number}.0]]"],
+        [*[str([FORKED] * 3), f"4 {CALLS} False", ENDED] * 2, "True", "[[{number}.0], [{number}.0], [{number}.0]]"],
     ),
     "calls under way at the child's end": (
         """

@@ -236,7 +236,7 @@ def test_without_metadata_numbers_have_tensorflows_widths(raw_server, style):
         for values, dtype in ((1, "int32"), ([1.5], "float32"), ([2**40], "int64"), (np.float64([1]), "float64")):
             assert client.predict({"x": values})["x"].dtype == np.dtype(dtype)
         with pytest.raises(
-            SignatureError, match="expected inputs by name, for the server has no metadata of model 'm'"
+            SignatureError, match="expected inputs by name, got a single value; the server has no metadata of model 'm'"
         ):
             client.predict([1.0])
         with pytest.raises(EncodeError, match="input 'x': expected integers of at most 64 bits"):

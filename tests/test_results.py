@@ -72,7 +72,7 @@ def test_a_prediction_cannot_be_changed(predict):
         lambda: prediction.setdefault("z", 1),
         lambda: prediction.__ior__({"z": 1}),
     ):
-        with pytest.raises(TypeError, match=r"a Prediction cannot be changed; dict\(prediction\)"):
+        with pytest.raises(TypeError, match=r"a Prediction is read-only; dict\(prediction\)"):
             change()
     own = dict(prediction)
     own["z"] = 1

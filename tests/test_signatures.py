@@ -210,11 +210,11 @@ def test_arrays_are_cast_where_nothing_can_be_lost(have, want):
     ],
 )
 def test_lossy_casts_are_refused_and_the_error_says_how_to_ask(have, want):
-    with pytest.raises(SignatureError, match="the cast may lose values") as caught:
+    with pytest.raises(SignatureError, match="casting could lose values") as caught:
         bound(want, np.ones((2, 2), have), (None, 2))
-    text = f"input 'x' takes {want} (?, 2), got {have} (2, 2); the cast may lose values: "
+    text = f"input 'x' expects {want} (?, 2), got {have} (2, 2); casting could lose values: "
     option = "" if (have, want) in (("complex64", "float32"), ("float32", "bool")) else ", or with cast=True"
-    assert str(caught.value) == f"{text}ask for it with array.astype({want!r}){option}"
+    assert str(caught.value) == f"{text}cast explicitly with array.astype({want!r}){option}"
 
 
 def test_a_numpy_scalar_is_an_array_too():

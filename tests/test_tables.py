@@ -77,7 +77,7 @@ def refusals(client: Any, table: Any) -> set[str]:
 def test_every_call_refuses_a_table_with_one_text(server: FakeServer, style: str) -> None:
     with calling(style, server, timeout=20) as client:
         (text,) = refusals(client, Frame())
-    assert text.startswith("expected inputs or examples, got the table Frame, which can be read in several ways")
+    assert text.startswith("expected inputs or examples, got the table Frame, which is ambiguous")
     assert "dict(df)" in text
     assert server.calls == []
 

@@ -118,7 +118,7 @@ class AsyncPredictClient(AsyncBatchedCalls):
     ) -> Prediction:
         """The asyncio version of ``PredictClient.predict``.
 
-        Inputs may be changed once the coroutine has first run, as a task does soon: what is sent is what they were.
+        The inputs are copied when the coroutine first runs; the caller may change them after that.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
         if not self._direct or not are_arrays(inputs) or asked.validate or asked.cast:

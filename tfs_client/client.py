@@ -207,7 +207,7 @@ class PredictClient(BatchedCalls):
         that brings all answers: they should be short, and wait for no other future. ``predict`` works in them, while
         the batch calls raise ConfigError. Over REST a few threads make the calls, and one under way cannot be
         cancelled. What keeps the first message from being sent raises here; what happens later is raised by
-        ``result()``. Inputs may be changed as soon as this has returned: what is sent is what they were.
+        ``result()``. The inputs are copied, so you may change them as soon as this returns.
         """
         asked = self._asked(model, version, label, signature, timeout, metadata, compression, validate, cast)
         inputs = self._performer.flows.handed_over(inputs, asked)
@@ -295,7 +295,7 @@ class PredictClient(BatchedCalls):
     ) -> Signatures:
         """The model's signatures by name; ``print`` shows them as a table.
 
-        They are asked from the server, or are those that the client was given with ``signatures=``.
+        They come from the server, or from ``signatures=`` if the client has that option.
         """
         return self._performer.run(
             self._performer.flows.signatures(self._asked(model, version, label, None, timeout, metadata))

@@ -43,7 +43,7 @@ def check_settings(connection: Connection, defaults: Defaults, token: Token | No
     _check_channel_options(connection)
     settled = dict(REST_KEYS if connection.target.rest else GRPC_KEYS)
     if connection.target.user:
-        settled[AUTHORIZATION] = "the target's URL holds a user's name, which is sent as authorization"
+        settled[AUTHORIZATION] = "the user in the target's URL already sets the authorization"
         if token is not None:
             raise _contradiction("token=", "the user's name in the target's URL", "both are sent as authorization")
     check_settled(defaults.metadata, settled)

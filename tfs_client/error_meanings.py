@@ -1,4 +1,4 @@
-"""Error meanings: what a failed request says about itself, whatever status and text it failed with.
+"""Error meanings: the cause of a failed request, read from its status and text.
 
 One table for all who decide what to do next: the batch calls, the retries of single calls, and ``tfs-predict``.
 A server that is *busy* wants the same request later; one that finds it *too large* wants fewer rows at a time. Both

@@ -48,8 +48,8 @@ def watch_future(future: Future[Any]) -> None:
 def carried_over(what: str) -> ClosedError:
     """For what was begun before a fork and is used in the child."""
     return ClosedError(
-        f"{what} was begun before this process was forked, so its answers go to the parent process: "
-        "begin it after the fork, in the process that needs the answers"
+        f"{what} was started before the fork and belongs to the parent process; "
+        "start it after the fork, in the process that needs the result"
     )
 
 

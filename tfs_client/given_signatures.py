@@ -29,7 +29,7 @@ def stated(given: GivenSignatures, model: str) -> Signatures:
     Raises ConfigError for what cannot be read.
     """
     if not model:
-        raise ConfigError("signatures= are those of the client's model: give model= too")
+        raise ConfigError("expected model= together with signatures=, got no model; add model=")
     if isinstance(given, Signatures):
         return given
     if isinstance(given, Mapping):

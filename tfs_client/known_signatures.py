@@ -14,6 +14,7 @@ from tfs_client.calls.predict import Predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.values import Untyped
 from tfs_client.defaults import Asked, described
+from tfs_client.error_meanings import Meaning, meaning_of
 from tfs_client.errors import (
     CallError,
     DecodeError,
@@ -34,7 +35,7 @@ BLAME_TIMEOUT = 2.0  # seconds for asking what a refused request should have loo
 ABSENCE_AGE = 60.0  # seconds after which a server that had no metadata is asked for them again
 REFUSED = (InvalidArgumentError, FailedPreconditionError)  # how a server refuses inputs, or a signature
 
-_STATE_THEM = "signatures= gives the client the signatures of a model whose server has no metadata."
+_STATE_THEM = "If the server has no metadata, pass the model's signatures with signatures=."
 
 
 class StatedSignatures(NamedTuple):
@@ -118,6 +119,8 @@ class KnownSignatures:
 
     def doubt(self, error: CallError, asked: Asked) -> None:
         """A prediction failed: perhaps the model changed, so ask anew next time."""
+        if meaning_of(error) in (Meaning.BUSY, Meaning.TOO_LARGE):  # neither says anything about the model
+            return
         key = _key(asked.spec)
         if self._seen_at(asked) < asked.deadline.started:
             self._seen.pop(key, None)
@@ -217,7 +220,7 @@ class KnownSignatures:
 
             return {UNNAMED: values}
         raise _of_all_rows(
-            f"expected inputs by name, for the server has no metadata of {described(asked.spec)} that would say it; "
+            f"expected inputs by name, got a single value; the server has no metadata of {described(asked.spec)}: "
             "give a mapping from alias to array, or state the signatures with signatures="
         )
 

@@ -169,7 +169,7 @@ class RetryPolicy:
         initial_backoff: seconds before the second attempt, 0.005 or more; each pause is drawn at random around it.
         multiplier: what each further pause is longer by.
         max_backoff: seconds that a pause takes at most.
-        codes: the status codes that are worth another attempt, and no others; None stands for every error that says
+        codes: the only status codes to retry; None means every error that says
             that the server is busy (its threads, its queue or a quota are exhausted) or gone (UNAVAILABLE). A request
             that is too large is never tried again, whatever its code. DEADLINE_EXCEEDED cannot be among them: the time
             is over.
@@ -215,7 +215,7 @@ def _retryable(codes: Iterable[StatusCode]) -> frozenset[StatusCode]:
     never = {StatusCode.OK, StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED}
     if not found or found & never:
         wrong = ", ".join(sorted(code.name for code in found & never)) or "none"
-        raise ConfigError(f"expected codes that another attempt may heal, got {wrong}")
+        raise ConfigError(f"expected status codes that a retry can fix, got {wrong}; remove it from codes=")
     return found
 
 

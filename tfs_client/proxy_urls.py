@@ -52,7 +52,7 @@ def proxy_url(text: str, schemes: Collection[str]) -> ProxyUrl:
     scheme, colon, _ = text.partition("://")
     scheme = scheme.lower()
     if not colon:
-        raise ValueError("it has no scheme, as in http://host:3128")
+        raise ValueError("the URL has no scheme")
     if scheme not in schemes:
         raise ValueError(f"its scheme is {scheme}://" if scheme.isalnum() else "it has another scheme")
     try:
@@ -84,4 +84,4 @@ def checked_proxy(proxy: Any, target: Target) -> None:
             f"{error}"
         ) from None
     if not target.takes_proxy:
-        raise ConfigError(f"proxy= and the target {target} contradict each other: no proxy leads to it")
+        raise ConfigError(f"proxy= and the target {target} contradict each other: no proxy can be used for this target")

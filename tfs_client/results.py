@@ -54,7 +54,7 @@ class Timing:
 
 
 class Prediction(dict[str, Array]):
-    """The outputs of one call, by alias: a dict that cannot be changed.
+    """The outputs of one call, by alias: a read-only dict.
 
     The arrays are read-only, and most are views of the reply that keep all of it alive; ``numpy.array(p["y"])`` makes
     a copy of its own. Two predictions are equal when their outputs are: the same aliases, shapes and values, whatever
@@ -129,7 +129,7 @@ class Prediction(dict[str, Array]):
         return _prediction, (dict(self), self._answered, self._asked, self._clock, self._example, self._row)
 
     def _refuse(self, *args: Any, **options: Any) -> Any:
-        raise TypeError("a Prediction cannot be changed; dict(prediction) is a dict of your own")
+        raise TypeError("a Prediction is read-only; dict(prediction) makes a copy that you can change")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse

@@ -15,7 +15,7 @@ from tfs_client.options import RetryPolicy
 from tfs_client.steps import Flow, Send, Sleep
 
 JITTER = 0.2  # of a pause, up or down
-WAITS = "Calls wait for a server that cannot be reached; with RetryPolicy(wait_for_ready=False) they do not."
+WAITS = "Calls wait for an unreachable server; use RetryPolicy(wait_for_ready=False) to fail at once."
 LOOK = 0.25  # seconds between two looks for a server that cannot be reached, at the most
 
 
@@ -168,7 +168,7 @@ def _late(send: Send, last: CallError, cause: str, hints: list[str], by_policy: 
         if by_policy:
             hint = f"{hint} {WAITS}".strip()
     else:
-        text = f"the time was over before another attempt; the last one: {cause}"
+        text = f"the deadline passed before another attempt; the last attempt: {cause}"
     late = DeadlineExceededError(text, last.method, hint=hint)
     late.unreached, late.retry_after, late.attempts = last.unreached, last.retry_after, last.attempts
     return late

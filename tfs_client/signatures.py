@@ -74,8 +74,8 @@ class TensorSpec:
             return self.cast_lossless(array, alias)
         hint = f"array.astype({self.dtype_name!r})" if self.row.spec is not None else "an explicit cast"
         raise SignatureError(
-            f"input {alias!r} takes {self}, got {array.dtype} {array.shape}; the cast may lose values: "
-            f"ask for it with {hint}{', or with cast=True' if survives(array, self.row) else ''}"
+            f"input {alias!r} expects {self}, got {array.dtype} {array.shape}; casting could lose values: "
+            f"cast explicitly with {hint}{', or with cast=True' if survives(array, self.row) else ''}"
         )
 
     def cast_lossless(self, array: np.ndarray[Any, Any], alias: str) -> np.ndarray[Any, Any]:
@@ -88,7 +88,7 @@ class TensorSpec:
         try:
             return surviving_cast(array, self.row)
         except EncodeError as error:
-            raise SignatureError(f"input {alias!r} takes {self}, got {array.dtype} {array.shape}: {error}") from None
+            raise SignatureError(f"input {alias!r} expects {self}, got {array.dtype} {array.shape}: {error}") from None
 
     def _typed(self, values: Any, alias: str, lossless: bool) -> np.ndarray[Any, Any]:
         """Python values, which have no dtype, in this one."""
@@ -101,10 +101,8 @@ class TensorSpec:
             if found is not None and lossless and survives(found, self.row):
                 return surviving_cast(found, self.row)
             hint = ""
-            if self.row.spec and self.row is not STRING:  # numpy knows no other numbers
-                hint = f"; ask for a cast with numpy.array(values, {self.dtype_name!r})"
-                if found is not None and not lossless and survives(found, self.row):
-                    hint += ", or with cast=True"
+            if found is not None and not lossless and survives(found, self.row):
+                hint = "; pass cast=True to cast it"
             raise SignatureError(f"input {alias!r} takes {self}: {error}{hint}") from None
 
     @staticmethod
@@ -208,7 +206,7 @@ class Signature:
                 if spec.row is own:
                     what = shape_difference(spec.shape, array.shape)
                 else:
-                    what = "another dtype" + (", which cast=True mends" if survives(array, spec.row) else "")
+                    what = "another dtype" + ("; pass cast=True to cast it" if survives(array, spec.row) else "")
                 lines.append(f"{alias!r} takes {spec}, and got {name} {shape_text(array.shape)}: {what}")
         return "; ".join(lines)
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from tfs_client.errors import ConfigError
 
 _EXPECTED = "expected host:port, dns:///name:port, unix:path, http://host:port or a list of host:port"
-_NO_USER = f"{_EXPECTED}, got a user's name before the host; over gRPC token= or metadata= say who calls"
+_NO_USER = f"{_EXPECTED}, got user@host; over gRPC, pass credentials with token= or metadata="
 _SCHEMES = ("unix:", "unix-abstract:", "ipv4:", "ipv6:", "vsock:", "xds:")  # gRPC's own; their syntax is gRPC's matter
 _HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:/\[\]\s]+):(?P<port>[0-9]+)")
 _API = re.compile(r"/v1(/|$)", re.IGNORECASE)

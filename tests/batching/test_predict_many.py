@@ -237,9 +237,9 @@ def test_rows_may_know_their_columns(any_client):
     ("arguments", "error", "text"),
     [
         (({"x": [1]},), ConfigError, "expected an iterable of examples, got dict; one mapping of whole arrays is for"),
-        ((Table(),), EncodeError, r"got the table Table, which can be read in several ways; .*df\.to_numpy\(dtype\)"),
-        (({1.0, 2.0},), ConfigError, "expected examples in an order, got {1.0, 2.0}; give a list"),
-        ((np.array(1.0),), ConfigError, "expected examples in an order"),
+        ((Table(),), EncodeError, r"got the table Table, which is ambiguous; .*df\.to_numpy\(dtype\)"),
+        (({1.0, 2.0},), ConfigError, "expected ordered examples, got {1.0, 2.0}; pass a list"),
+        ((np.array(1.0),), ConfigError, "expected ordered examples"),
         (("abc",), ConfigError, "expected an iterable of examples, got str"),
         ((3,), ConfigError, "expected an iterable of examples, got int"),
         (([], {"on_error": "ignore"}), ConfigError, "expected on_error='raise' or 'return', got 'ignore'"),

@@ -64,8 +64,8 @@ def test_nan_among_numbers_is_a_value():
         (None, "got NoneType"),
         (np.array(3.0), "got an array without axes"),
         (np.float32(3), "got an array without axes"),
-        (np.ma.array([1, 2], mask=[True, False]), "fill it"),
-        (np.array(["2020-01-01"], "datetime64[D]"), "dates and times are neither numbers nor text"),
+        (np.ma.array([1, 2], mask=[True, False]), "got a masked array; pass array.filled"),
+        (np.array(["2020-01-01"], "datetime64[D]"), "expected numbers or text, got dates or times"),
     ],
 )
 def test_what_has_no_rows_or_no_order_is_refused(values, text):
@@ -200,7 +200,7 @@ def test_dates_of_packages_are_refused():
         pl.Series([datetime.date(2020, 1, 1)]),
         pa.array([datetime.datetime(2020, 1, 1)]),
     ):
-        with pytest.raises(EncodeError, match="dates and times are neither numbers nor text"):
+        with pytest.raises(EncodeError, match="expected numbers or text, got dates or times"):
             containers.rows(values)
 
 

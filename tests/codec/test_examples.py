@@ -182,7 +182,7 @@ def test_several_contexts_make_a_string_for_each_query():
 @pytest.mark.parametrize(
     ("rows", "context", "text"),
     [
-        ([[{"x": 1.0}]], [{"q": 1}, {"q": 2}], "expected a context for each query, got 1 queries and 2 contexts"),
+        ([[{"x": 1.0}]], [{"q": 1}, {"q": 2}], "expected one context per query, got 2 for 1"),
         ({"x": [1.0]}, [{"q": 1}], "several contexts need a list with the examples of each query"),
         ([{"x": [1.0, 2.0]}], [{"q": 1}], "query 0: expected a list or table of its examples, got a mapping"),
         ([[{"x": 1j}]], [{"q": 1}], "query 0: example 0: feature 'x': an example holds int64, float32 and bytes"),
@@ -279,7 +279,7 @@ def test_what_no_sequence_holds_is_named(rows, context, text):
         ({"x": {1.0, 2.0}}, "feature 'x': a set has no order"),
         ({"x": {"a": 1}}, r"feature 'x': a column has a value for each example .*got dict"),
         ({"x": "abc"}, r"feature 'x': a column has a value for each example .*got str"),
-        ({"x": np.array(["2020"], "M8[Y]")}, "feature 'x': dates and times are neither numbers nor text"),
+        ({"x": np.array(["2020"], "M8[Y]")}, "feature 'x': expected numbers or text, got dates or times"),
         ({5: [1.0]}, "expected a feature's name of type str, got int"),
         ({"x": iter([1.0]), "y": [1.0, 2.0]}, "expected columns of one length, got {'x': 1, 'y': 2}"),
     ],
@@ -290,7 +290,9 @@ def test_columns_that_no_example_holds_are_named(columns, text):
 
 
 def test_dates_are_refused_with_the_way_out():
-    with pytest.raises(EncodeError, match=r"example 0: feature 'x': dates and times .*astype\(str\)"):
+    with pytest.raises(
+        EncodeError, match=r"example 0: feature 'x': expected numbers or text, got dates .*astype\(str\)"
+    ):
         serialized_examples([{"x": np.datetime64("2020-01-01")}])
 
 

@@ -117,7 +117,7 @@ def test_replicas_are_reached_by_the_proxy_each(style, proxy):
 @pytest.mark.parametrize(
     ("proxy", "words"),
     [
-        ("proxy:3128", "no scheme, as in http://host:3128"),
+        ("proxy:3128", "the URL has no scheme"),
         ("ftp://proxy", "its scheme is ftp://"),
         ("http://", "no host"),
         ("http://me:secret@proxy:port", "no host and port"),
@@ -156,7 +156,7 @@ def test_passwords_of_proxies_and_targets_are_shown_nowhere(style):
         secret = f"http://me:secret@127.0.0.1:{port}"
         with calling(style, target_of(style, 9), model=MODEL, timeout=20, proxy=secret) as client:
             with pytest.raises(
-                TFServingError, match=rf"go by the proxy http://127.0.0.1:{port}, as proxy= says"
+                TFServingError, match=rf"goes through the proxy http://127.0.0.1:{port} \(set by proxy=\)"
             ) as caught:
                 client.predict(X)
             client = client.client if hasattr(client, "client") else client

@@ -292,6 +292,6 @@ def checked_iterable(examples: Any, kinds: tuple[type, ...]) -> Any:
             + ("; one mapping of whole arrays is for predict_batched" if isinstance(examples, Mapping) else "")
         )
     if isinstance(examples, (set, frozenset)) or getattr(examples, "shape", None) == ():
-        raise ConfigError(f"expected examples in an order, got {examples!r}; give a list")
+        raise ConfigError(f"expected ordered examples, got {examples!r}; pass a list")
     # A column of Arrow gives its own scalars when iterated over.
     return rows(examples) if hasattr(type(examples), "to_pylist") else examples

@@ -139,7 +139,9 @@ class Pipeline(Generic[Rows]):
         at = self.pace.earliest(self._under_way)
         if max(now, now if at is None else at) - since > self._patience():
             if isinstance(error, CallError):
-                error.hint = f"{error.hint}\nThe server was busy, and answered nothing for {now - since:.0f} s.".strip()
+                error.hint = (
+                    f"{error.hint}\nThe server was busy and answered no request for {now - since:.0f} s.".strip()
+                )
             return False
         later = (at for at, other in enumerate(self._waiting) if other.refused is None or other.refused > job.refused)
         self._waiting.insert(next(later, len(self._waiting)), job)  # who was refused first goes first

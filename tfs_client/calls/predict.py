@@ -144,7 +144,7 @@ class Predict:
         if missing := [alias for alias in self._outputs if alias not in outputs]:
             raise SignatureError(
                 f"expected the outputs {', '.join(self._outputs)}, got {', '.join(outputs)}; without metadata from the "
-                f"server nothing says which is {missing[0]!r}: leave out outputs=, or state the signatures with "
+                f"server, {missing[0]!r} cannot be identified: leave out outputs=, or pass the signatures with "
                 "signatures="
             )
         return self._answered(outputs, arrived)
@@ -187,7 +187,7 @@ class Predict:
         alias = takes_strings(signature)
         if not alias or any(name in signature.inputs for name in self._inputs):
             return ""
-        return f" If {alias!r} is for tf.Examples: {{{alias!r}: serialized_examples(...)}} makes them of features."
+        return f" If {alias!r} is for tf.Examples: pass {{{alias!r}: serialized_examples(...)}}."
 
     def _unreadable(self, error: DecodeError) -> DecodeError:
         return DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}")

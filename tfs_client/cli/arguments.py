@@ -192,7 +192,7 @@ def is_bulk(options: argparse.Namespace) -> bool:
 def check(options: argparse.Namespace) -> None:
     """Raise ConfigError for arguments that contradict each other."""
     if options.embedded:
-        _check_apart(options, "--embedded", credentials.FLAGS, "nobody is called outside of this process")
+        _check_apart(options, "--embedded", credentials.FLAGS, "--embedded makes no connection to a server")
     if options.encoded:
         _check_apart(options, "--encoded", ("size", "scale", "layout", "dtype"), "the file's own bytes are sent")
     names = [argument.partition("=")[0] for argument in options.input]

@@ -18,10 +18,10 @@ WORDS = (
     ("model= names", "--model names"),
     ("token= sends one with every call", "--token sends one"),
     ("token= and", "--token (TFS_TOKEN) and"),
-    ("token= or metadata= say", "--token or --metadata say"),
+    ("token= or metadata=", "--token or --metadata"),
     ("in metadata=", "in --metadata"),
     (", and proxy= overrides them", ""),
-    (", as proxy=None reaches all", ""),
+    (", or pass proxy=None", ""),
     ("retry=RetryPolicy() tries such calls again", "try again"),
     (f" {WAITS}", ""),
 )

@@ -40,7 +40,7 @@ def surviving_cast(array: Array, row: DType) -> Array:
     if not survives.all():
         at = tuple(map(int, np.unravel_index(int(np.argmin(survives)), array.shape)))
         where = f" at {list(at)}" if at else ""
-        raise EncodeError(f"{plain[at].item()!r}{where} does not survive a cast to {base.name}")
+        raise EncodeError(f"{plain[at].item()!r}{where} cannot be cast to {base.name} without loss")
     return cast.view(row.dtype) if row.dtype.fields is not None else cast
 
 

@@ -50,7 +50,7 @@ def refuse_table(value: Any) -> None:
     if is_table(value):
         columns, rows, array = _ways(type(value))
         raise EncodeError(
-            f"expected inputs or examples, got the table {type(value).__name__}, which can be read in several ways; "
+            f"expected inputs or examples, got the table {type(value).__name__}, which is ambiguous; "
             f"give its columns by name, {columns}; its rows by name, {rows}; or one array of rows and columns, {array}"
         )
 
@@ -142,7 +142,7 @@ def _ways(kind: type) -> tuple[str, str, str]:
 
 def _of_array(array: Array, want: str) -> Rows:
     if isinstance(array, np.ma.MaskedArray):
-        raise EncodeError("a masked array does not say what its masked values are; fill it: array.filled(value)")
+        raise EncodeError("expected an array without a mask, got a masked array; pass array.filled(value)")
     if not array.ndim:
         raise EncodeError(f"{want}, got an array without axes")
     if array.dtype.kind in "Mm":
@@ -201,6 +201,6 @@ def _unmarked(values: Sequence[Any]) -> Sequence[Any]:
 
 
 DATES = (
-    "dates and times are neither numbers nor text; say which is meant: numbers, such as "
+    "expected numbers or text, got dates or times; convert them to numbers, such as "
     "column.astype('datetime64[s]').astype('int64'), or text, such as column.astype(str)"
 )

@@ -58,7 +58,7 @@ def serialized_examples(rows_or_columns: Any, context: Any = None) -> Array:
         raise EncodeError("several contexts need a list with the examples of each query, got one set of columns")
     queries = _listed(rows_or_columns)
     if len(queries) != len(context):
-        raise EncodeError(f"expected a context for each query, got {len(queries)} queries and {len(context)} contexts")
+        raise EncodeError(f"expected one context per query, got {len(context)} for {len(queries)}")
     found = []
     for index, (examples, own) in enumerate(zip(queries, context, strict=True)):
         if isinstance(examples, Mapping):  # one example of many values, or many of one value

@@ -25,7 +25,7 @@ from tfs_client.codec.rest_json import read_tensor
 from tfs_client.errors import DecodeError
 
 UNNAMED = "predictions"
-WAY_OUT = "signatures= gives the client the model's signature, by which such replies are read"
+WAY_OUT = "pass the model's signature with signatures= so that the client can read the reply"
 
 
 def read_reply(body: bytes) -> dict[str, Array]:

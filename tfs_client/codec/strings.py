@@ -79,7 +79,7 @@ def from_base64(value: Mapping[str, Any], index: tuple[int, ...] = ()) -> bytes:
         raw = text.encode("ascii") if isinstance(text, str) else bytes(memoryview(text))
         return b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
     except (ValueError, TypeError) as error:
-        raise EncodeError(f"expected base64 in {{'b64': ...}}{at(index)}, got something else: {error}") from error
+        raise EncodeError(f"expected base64 in {{'b64': ...}}{at(index)}, got invalid data: {error}") from error
 
 
 def _all_plain(values: list[Any]) -> bool:

@@ -110,7 +110,7 @@ class _Link:
     def __init__(self, connection: Connection, arguments: dict[str, Any], way: GrpcWay) -> None:
         if _forks.spoilt:
             raise ClosedError(
-                "this process was forked while gRPC's asyncio side was in use, and there it cannot be used any more: "
+                "gRPC's asyncio API cannot be used in this process, which was forked while that API was in use: "
                 "start processes with 'spawn' or 'forkserver', close every AsyncPredictClient before the fork, or use "
                 "REST"
             )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tfs_client.error_meanings import Meaning, meaning_of
 from tfs_client.errors import CallError, ClosedError, StatusCode, TFServingError, UnavailableError, call_error
 from tfs_client.options import Connection, Deadline
 from tfs_client.transports.proxies import grpc_route
@@ -67,8 +68,8 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"HTTP proxy|[Pp]roxy (handshake|returned)",
-        "A proxy is in the way: the environment variables https_proxy and http_proxy set it, no_proxy lists the "
-        "hosts that are reached without, and proxy= overrides them.",
+        "A proxy is used: the environment variables https_proxy and http_proxy set it; to bypass it, add the host to "
+        "no_proxy, or pass proxy=None.",
     ),
     (
         r"http2 header with status: (502|503|504)",
@@ -171,14 +172,19 @@ class GrpcErrors:
                 "server behind it running?"
             )
         if code is StatusCode.UNAVAILABLE:
-            return self._lost_hint(details)
+            return self._lost_hint(details) or self._busy_hint(code, details)
         if code is StatusCode.DEADLINE_EXCEEDED:
             return self._late_hint(deadline)
         if code is StatusCode.UNAUTHENTICATED:
             return "The server, or a gateway before it, wants a token that it knows: token= sends one with every call."
         if code is StatusCode.RESOURCE_EXHAUSTED:
-            return self._metadata_hint() if "metadata size exceeds" in details else self._size_hint(details)
+            hint = self._metadata_hint() if "metadata size exceeds" in details else self._size_hint(details)
+            return hint or self._busy_hint(code, details)
         return ""
+
+    def _busy_hint(self, code: StatusCode, details: str) -> str:
+        busy = meaning_of(call_error(code, details)) is Meaning.BUSY
+        return f"The server is busy{_TRY_AGAIN}." if busy and not self._retries else ""
 
     def _metadata_hint(self) -> str:
         return (

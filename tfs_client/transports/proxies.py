@@ -39,10 +39,10 @@ class Route:
         if self.proxy is None:
             return ""
         if not self.variable:
-            return f" Such calls go by the proxy {self.proxy}, as proxy= says."
+            return f" The call goes through the proxy {self.proxy} (set by proxy=): is the proxy running?"
         return (
-            f" The environment sends such calls by the proxy {self.proxy}; {self.exceptions} lists the hosts that "
-            "are reached without one."
+            f" The call goes through the proxy {self.proxy} (set by the environment); to bypass it, add the host to "
+            f"{self.exceptions}."
         )
 
 

@@ -60,7 +60,7 @@ _TRY_AGAIN = "retry=RetryPolicy() tries such calls again"  # for clients that do
 _IN_THE_CLEAR = " If it always breaks: does the server want https://?"
 _SECURE = " If it always breaks: does the server ask for a client's certificate (TLS(certificate=FILE, key=FILE))?"
 _PROXY = (
-    "A proxy is in the way: HTTP_PROXY and HTTPS_PROXY in the environment set it, NO_PROXY excepts hosts, and proxy= "
+    "A proxy is used: HTTP_PROXY and HTTPS_PROXY in the environment set it, NO_PROXY excepts hosts, and proxy= "
     "overrides them."
 )
 

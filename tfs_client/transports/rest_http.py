@@ -184,7 +184,7 @@ class RestHttp:
         if self.route.problem:
             raise ConfigError(
                 f"the environment names a proxy that cannot be used ({self.route.variable}): {self.route.problem}; "
-                f"{self.route.exceptions} lists the hosts that are reached without one, as proxy=None reaches all"
+                f"add the host to {self.route.exceptions} to bypass the proxy, or pass proxy=None"
             )
         method, _, path = send.address.partition(" ")
         headers = [(key, _header(value)) for key, value in send.metadata]

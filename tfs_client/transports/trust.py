@@ -149,8 +149,8 @@ def _fallen_back(whose: str) -> None:
     """Say once that another list is used."""
     paths = ssl.get_default_verify_paths()
     log.warning(
-        "this system has no certificate authorities (%s, %s): the list that comes with %s is used; SSL_CERT_FILE names "
-        "another",
+        "no certificate authorities found on this system (%s, %s); using the list bundled with %s; set SSL_CERT_FILE "
+        "to use others",
         paths.openssl_cafile,
         paths.openssl_capath,
         whose,
