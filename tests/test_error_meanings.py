@@ -64,6 +64,8 @@ BUSY = [
     (S.UNAVAILABLE, "Received http2 header with status: 429"),
     (S.UNAVAILABLE, "upstream connect error or disconnect/reset before headers. reset reason: overflow"),
     (S.UNAVAILABLE, "HTTP 503 Service Unavailable: pending request queue full"),
+    (S.UNAVAILABLE, "HTTP 503 Service Unavailable: 503 Service Temporarily Unavailable"),
+    (S.INTERNAL, "Server Threadpool Exhausted"),
     (S.CANCELLED, "CANCELLED"),
 ]
 GONE = [
@@ -78,7 +80,6 @@ GONE = [
     (S.UNAVAILABLE, "Received http2 header with status: 503"),
     (S.UNAVAILABLE, "Received http2 header with status: 504"),
     (S.UNAVAILABLE, "HTTP 502 Bad Gateway: 502 Bad Gateway"),
-    (S.UNAVAILABLE, "HTTP 503 Service Unavailable"),
     (S.DEADLINE_EXCEEDED, "HTTP 504 Gateway Time-out: 504 Gateway Time-out"),
     (S.UNAVAILABLE, ""),
     (S.UNKNOWN, "Stream removed"),

@@ -320,3 +320,25 @@ def test_numbers_arrive_as_what_tensorflows_builder_makes_of_them(server, style,
             expected = make_ndarray(make_tensor_proto(values, dtype))
             assert got.dtype == expected.dtype
             np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("style", REST, indirect=True)
+@pytest.mark.parametrize(
+    "inputs",
+    [{"x": [0.123456789012345]}, [0.123456789012345], np.array([0.123456789012345])],
+    ids=["named", "bare", "array"],
+)
+def test_over_rest_digits_that_a_new_version_wants_are_not_rounded_off(server, style, inputs):
+    """JSON has no widths: a server that serves float64 now would take digits rounded to float32 without a word."""
+    narrow, wide = (TensorSpec(dtype, (None,)) for dtype in ("float32", "float64"))
+    server.add_model("grown", lambda x: x, inputs={"x": narrow}, outputs={"y": narrow})
+    try:
+        with calling(style, server, model="grown", timeout=20, cast=True) as client:
+            client.predict({"x": [0.5]})
+            server.add_model("grown", lambda x: x, inputs={"x": wide}, outputs={"y": wide}, version=2)
+            server.remove_model("grown", 1)
+            server.clear_calls()
+            client.predict(inputs)
+            assert server.calls[-1].inputs["x"].tolist() == [0.123456789012345]
+    finally:
+        server.remove_model("grown", 2)

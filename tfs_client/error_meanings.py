@@ -171,7 +171,7 @@ TABLE: tuple[Row, ...] = (
     ),
     _row(
         Meaning.BUSY,
-        _S.RESOURCE_EXHAUSTED,
+        _ANY,
         r"Server Threadpool Exhausted",
         "gRPC's thread quota, --grpc_max_threads: src/cpp/server/server_cc.cc",
     ),
@@ -223,12 +223,13 @@ TABLE: tuple[Row, ...] = (
         "",
         "any other limit: HTTP 429, `Concurrent RPC limit exceeded!` of Python servers, quotas of gateways",
     ),
+    _row(Meaning.BUSY, _S.UNAVAILABLE, r"^HTTP 503\b", "a proxy over its limits: RFC 9110, 15.6.4; nginx limit_req"),
     # --- gone ---
     _row(
         Meaning.GONE,
         _S.UNAVAILABLE,
         "",
-        "no connection, or one that broke; a server that stops, or that has not begun; HTTP 502 and 503 of proxies",
+        "no connection, or one that broke; a server that stops, or that has not begun; HTTP 502 of proxies",
     ),
     _row(
         Meaning.GONE,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from tfs_client.calls import BlamableCall, RestCall
 from tfs_client.calls.health import CheckHealth
 from tfs_client.calls.metadata import GetModelMetadata
@@ -13,7 +15,7 @@ from tfs_client.calls.status import GetModelStatus
 from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.snapshots import snapshot
-from tfs_client.codec.values import are_arrays, converted, read, read_single
+from tfs_client.codec.values import Array, Untyped, are_arrays, converted, read, read_single
 from tfs_client.defaults import Asked, described
 from tfs_client.errors import (
     CallError,
@@ -100,7 +102,7 @@ class Flows:
         known = self._known.known(asked)
         bound = yield from self._bound(values, asked)
         try:
-            return (yield from self._predict(Predict(asked.spec, bound, outputs), asked))
+            return (yield from self._predict(self._bound_call(asked, values, bound, outputs), asked))
         except REFUSED:
             fresh = self._known.known(asked)  # what the refusal was compared with
             if known is None or fresh is None or fresh == known:
@@ -108,7 +110,7 @@ class Flows:
             again = yield from self._bound(values, asked)
             if is_untyped(again) or _dtypes(again) == _dtypes(bound):  # it would be refused again
                 raise
-        return (yield from self._predict(Predict(asked.spec, again, outputs), asked))
+        return (yield from self._predict(self._bound_call(asked, values, again, outputs), asked))
 
     def _predict(self, call: Predict, asked: Asked) -> Flow[Prediction]:
         """Run a model on inputs that are as they are to be sent."""
@@ -121,6 +123,14 @@ class Flows:
             raise
         self.follow(prediction)
         return prediction
+
+    def _bound_call(self, asked: Asked, values: Any, bound: dict[str, Any], outputs: Sequence[str]) -> Predict:
+        """A call on inputs that got their dtypes from a signature.
+
+        Over REST that may be an old one, and nobody would notice: JSON has no widths, so a server that wants float64
+        takes digits that were rounded to float32. There floats are written as they were given.
+        """
+        return Predict(asked.spec, bound, outputs, _unrounded(values, bound) if self.exchange.rest else None)
 
     def _bound(self, values: Any, asked: Asked) -> Flow[dict[str, Any]]:
         try:
@@ -270,6 +280,19 @@ class Flows:
                 ReloadConfig.method,
             )
         return pending(config, statuses)
+
+
+def _unrounded(values: Any, bound: Mapping[str, Any]) -> dict[str, Array]:
+    """Of the inputs that became narrower floats, what they were before."""
+    given = values if isinstance(values, Mapping) else dict.fromkeys(bound, values)
+    found = {}
+    for alias, array in bound.items():
+        value = given[alias]
+        before = value.array if isinstance(value, Untyped) else value
+        narrow = isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.dtype.itemsize < 8
+        if narrow and (before.dtype.kind == "O" or before.dtype.itemsize == 8):
+            found[alias] = before.astype(np.float64)
+    return found
 
 
 def _dtypes(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def test_an_error_after_patience_says_how_long_the_server_was_busy():
     error = UnavailableError(FULL)
     while not pipeline.failed(pipeline.next(now), error, now):
         now += pipeline.wait(now)
-    assert error.hint == f"The server was busy, and answered nothing for {now:.0f} s."
+    assert error.hint == f"The server was busy and answered no request for {now:.0f} s."
 
 
 def test_patience_is_longer_where_an_answer_takes_long():

@@ -343,3 +343,9 @@ def test_mappings_are_no_strings_and_the_refusal_names_what_makes_them():
 
 def test_the_calls_and_the_function_share_one_codec():
     assert serialized_examples([{"b": 1, "a": 2.0}])[0] == codec.write({"a": 2.0, "b": 1})
+
+
+def test_bytearrays_and_memoryviews_are_bytes_among_features():
+    for value in (bytearray(b"xy"), memoryview(b"xy")):
+        assert list(serialized_examples([{"a": value}])) == list(serialized_examples([{"a": b"xy"}]))
+        assert list(serialized_examples([{"a": [value, b"z"]}])) == list(serialized_examples([{"a": [b"xy", b"z"]}]))

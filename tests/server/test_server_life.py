@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import subprocess
 import sys
 import threading
 import time
@@ -208,3 +209,10 @@ def test_a_server_that_never_started_does_not_warn():
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ConfigError, match="expected"):
         ServerConfig(**options)
+
+
+@pytest.mark.parametrize("rest", ["", "server.rest_url"])
+def test_a_program_that_forgets_its_server_ends(rest):
+    program = f"from tfs_client.testing import FakeServer\nserver = FakeServer().start()\n{rest}"
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")

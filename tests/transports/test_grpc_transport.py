@@ -153,7 +153,7 @@ BROKE = "The connection to localhost:1 broke"
         ("GOAWAY received; Error code: 11; Debug Text: too_many_pings", "The server hangs up on clients"),
         ("Too many pings", "The server hangs up on clients"),
         ("Model labels does not init yet.stable", ""),
-        ("The batch scheduling queue to which this task was submitted is full", ""),
+        ("The batch scheduling queue to which this task was submitted is full", "The server is busy"),
         ("the server cannot connect to its database: connection refused", ""),
         ("the proxy model is loading", ""),
         ("", ""),

@@ -24,15 +24,22 @@ from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures, take
 class Predict:
     """One Predict call (tensorflow_serving/apis/prediction_service.proto)."""
 
-    __slots__ = ("_inputs", "_outputs", "_started", "_written", "spec")
+    __slots__ = ("_inputs", "_outputs", "_started", "_unrounded", "_written", "spec")
 
     path = "/tensorflow.serving.PredictionService/Predict"
     method = "Predict"
 
-    def __init__(self, spec: ModelSpec, inputs: Mapping[str, Any], outputs: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[str] = (),
+        unrounded: Mapping[str, Array] | None = None,
+    ) -> None:
         self.spec = spec
         self._inputs = inputs
         self._outputs = outputs
+        self._unrounded = unrounded  # floats as they were before they got their dtype; JSON has no widths
         self._started = self._written = 0.0
 
     def arrays(self) -> dict[str, Array]:
@@ -96,7 +103,9 @@ class Predict:
         if row and not fits:
             raise _no_rows(arrays)
         body = rest_json.write_request(
-            arrays, self.spec.signature, row=fits and _gives_rows(signature) if row is None else row
+            arrays | dict(self._unrounded or {}),
+            self.spec.signature,
+            row=fits and _gives_rows(signature) if row is None else row,
         )
         self._written = perf_counter()
         return f"POST {rest_messages.path(self.spec, ':predict')}", body

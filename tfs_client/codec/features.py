@@ -164,6 +164,7 @@ def _of_short_list(values: Sequence[Any]) -> bytes | None:
 
 
 _SHORT = 64  # elements
+_BYTES_LIKE = (bytearray, memoryview)
 
 _SIMPLE: Mapping[type, Callable[[Any], bytes | None]] = {
     float: _of_float,
@@ -178,6 +179,10 @@ _SIMPLE: Mapping[type, Callable[[Any], bytes | None]] = {
 
 def _read(value: Any) -> Array | Untyped:
     value = plain(value)
+    if isinstance(value, _BYTES_LIKE):  # among the features of an example they are bytes, not numbers
+        value = bytes(value)
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, _BYTES_LIKE) for item in value):
+        value = [bytes(item) if isinstance(item, _BYTES_LIKE) else item for item in value]
     dtype = getattr(value, "dtype", None)
     if getattr(dtype, "kind", "") in ("M", "m") or hasattr(value, "isoformat") or hasattr(value, "total_seconds"):
         raise EncodeError(DATES)
@@ -221,6 +226,8 @@ def _packed(number: int, data: bytes) -> bytes:
 def _of_list(values: Sequence[Any], where: Where) -> Sequence[bytes]:
     """Features of a list without missing rows: at once where they make one array, else one by one."""
     kinds = set(map(type, values))
+    if not kinds.isdisjoint(_BYTES_LIKE):
+        return _one_by_one(values, where)
     with suppress(EncodeError):  # for rows of different lengths, or a row that is at fault
         if kinds <= {str, bytes}:
             return [_of_texts((value,)) for value in values]

@@ -50,11 +50,16 @@ _FILL_NULLS = "fill them first, e.g. with fill_null(0), or '' for text"
 
 
 def _polars(values: Any) -> Array:
+    if type(values).__name__ == "LazyFrame":
+        raise EncodeError("expected an array, got a LazyFrame, which has no values yet; collect it first: df.collect()")
     if hasattr(values, "columns"):
         _no_gaps(int(np.asarray(values.null_count()).sum()))
+        for name in values.columns:
+            _no_struct(values[name])
         return np.asarray(values)
     if not hasattr(values, "null_count"):
         return np.asarray(values)
+    _no_struct(values)
     if count := int(values.null_count()):
         raise missing(count, int(np.asarray(values.is_null()).argmax()), _FILL_NULLS)
     if type(values.dtype).__name__ == "List":
@@ -64,6 +69,12 @@ def _polars(values: Any) -> Array:
         inside = inside.explode()
         _no_gaps(int(inside.null_count()))
     return np.asarray(values.to_numpy())
+
+
+def _no_struct(values: Any) -> None:
+    """Raise EncodeError for a polars column of structs, of which numpy would make one more axis without names."""
+    if type(values.dtype).__name__ == "Struct":
+        raise EncodeError("expected numbers or text, got a column of structs; send its fields as inputs of their own")
 
 
 def _no_gaps(count: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -248,8 +249,8 @@ class Server:
     ) -> None:
         self.stop()
 
-    def __del__(self, _warn: Any = warnings.warn) -> None:
-        if getattr(self, "_server", None) is not None:
+    def __del__(self, _warn: Any = warnings.warn, _program_ends: Any = sys.is_finalizing) -> None:
+        if getattr(self, "_server", None) is not None and not _program_ends():  # then no thread could stop it any more
             _warn(f"unclosed server at port {self._port or 'none'}: call stop()", ResourceWarning, source=self)
             self.stop(0)
 
