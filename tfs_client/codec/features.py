@@ -178,10 +178,10 @@ _SIMPLE: Mapping[type, Callable[[Any], bytes | None]] = {
 
 
 def _read(value: Any) -> Array | Untyped:
-    value = plain(value)
     if isinstance(value, _BYTES_LIKE):  # among the features of an example they are bytes, not numbers
-        value = bytes(value)
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, _BYTES_LIKE) for item in value):
+        return read(bytes(value))
+    value = plain(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(item, _BYTES_LIKE) for item in value):
         value = [bytes(item) if isinstance(item, _BYTES_LIKE) else item for item in value]
     dtype = getattr(value, "dtype", None)
     if getattr(dtype, "kind", "") in ("M", "m") or hasattr(value, "isoformat") or hasattr(value, "total_seconds"):
