@@ -950,7 +950,7 @@ def test_two_clients_of_one_target_do_not_share_a_connection(double):
 def test_a_call_from_a_thread_that_ends_leaves_nothing_behind(client):
     before = threading.active_count()
     for _ in range(3):
-        thread = threading.Thread(target=client.predict, args=([1.0],))
+        thread = threading.Thread(target=client.predict, args=({"x": np.float32([1.0])},))
         thread.start()
         thread.join(10)
     assert threading.active_count() <= before + 2  # gRPC's own, of the server

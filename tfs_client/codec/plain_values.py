@@ -71,7 +71,9 @@ def _json(array: Array, alias: str) -> str:
     if kind == "O":
         texts = [_base64(value) for value in array.reshape(-1).tolist()]
     elif kind == "f":
-        texts = [_NOT_FINITE.get(text, text) for text in array.reshape(-1).astype(str).tolist()]
+        with np.errstate(invalid="ignore"):  # numpy before 1.25 warns of NaN
+            digits = array.reshape(-1).astype(str).tolist()
+        texts = [_NOT_FINITE.get(text, text) for text in digits]
     else:
         texts = [str(value) for value in array.reshape(-1).tolist()]
         if kind == "b":
