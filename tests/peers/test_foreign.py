@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
+from tfs_client import serialized_examples
 from tfs_client.codec import tensors
 from tfs_client.codec.values import as_array
 from tfs_client.errors import EncodeError
@@ -122,6 +123,12 @@ def test_polars():
     refused(pl.Series([[1, None]]), "got 1 missing")
     refused(pl.DataFrame({"a": [1, None]}), "got 1 missing")
     refused(pl.Series([[1, 2], [3]]), "lists of one length")
+    for structs in (pl.Series([{"z": 1}]), pl.Series([[{"z": 1}]]), pl.DataFrame({"a": [{"z": 1}]})):
+        refused(structs, "got a column of structs")
+    for rows in (pl.DataFrame({"a": [{"z": 1}]}), {"a": pl.Series([{"z": 1}])}, [{"a": pl.Series([{"z": 1}])}]):
+        with pytest.raises(EncodeError, match="got a column of structs"):
+            serialized_examples(rows)
+    refused(pl.LazyFrame({"a": [1]}), "collect it first")
 
 
 def test_torch():

@@ -535,7 +535,7 @@ def test_a_call_that_takes_too_long_is_a_504(connect, gate):
         assert (call.code, call.details) == (StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification")
         gate.open.set()
         assert http.get("/v1/models/slow").status_code == 200
-    assert (len(server.calls), len(server.lookups)) == (1, 1)  # what became of the first one later is not told again
+    assert (len(server.calls), len(server.lookups)) == (1, 1)  # the end of the first one is not recorded twice
 
 
 @pytest.mark.parametrize("limit", [0, -1, float("inf")])

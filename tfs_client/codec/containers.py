@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec.nullable import refuse_structs
 from tfs_client.codec.values import read
 from tfs_client.errors import EncodeError
 
@@ -166,6 +167,7 @@ def _of_column(values: Any, want: str) -> Rows:
     kind = type(values)
     complete = not hasattr(kind, "to_list")
     if hasattr(kind, "null_count"):  # Arrow's attribute, a method of Polars
+        refuse_structs(values)
         count = values.null_count
         complete = (count() if callable(count) else count) == 0
     elif hasattr(kind, "isna"):

@@ -55,11 +55,11 @@ def _polars(values: Any) -> Array:
     if hasattr(values, "columns"):
         _no_gaps(int(np.asarray(values.null_count()).sum()))
         for name in values.columns:
-            _no_struct(values[name])
+            refuse_structs(values[name])
         return np.asarray(values)
     if not hasattr(values, "null_count"):
         return np.asarray(values)
-    _no_struct(values)
+    refuse_structs(values)
     if count := int(values.null_count()):
         raise missing(count, int(np.asarray(values.is_null()).argmax()), _FILL_NULLS)
     if type(values.dtype).__name__ == "List":
@@ -71,9 +71,12 @@ def _polars(values: Any) -> Array:
     return np.asarray(values.to_numpy())
 
 
-def _no_struct(values: Any) -> None:
-    """Raise EncodeError for a polars column of structs, of which numpy would make one more axis without names."""
-    if type(values.dtype).__name__ == "Struct":
+def refuse_structs(values: Any) -> None:
+    """Raise EncodeError for a polars column of structs, also in lists: numpy would make an axis of their fields."""
+    dtype: Any = getattr(values, "dtype", None)
+    while hasattr(dtype, "inner"):
+        dtype = dtype.inner
+    if type(dtype).__name__ == "Struct":
         raise EncodeError("expected numbers or text, got a column of structs; send its fields as inputs of their own")
 
 
