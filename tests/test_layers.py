@@ -34,6 +34,7 @@ LAYERS = (
         "within",
         "version_policy",
         "errors",
+        "shown",
     },
     {"model_config", "error_meanings"},
     {"calls", "transports", "defaults", "retries", "futures", "rest_futures"},
@@ -56,19 +57,20 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # Within the layers of plain values and of flows: who may import which sibling.
 SIBLINGS = {
-    "errors": set(),
-    "codec": {"errors"},
-    "targets": {"errors"},
-    "proxy_urls": {"errors", "targets"},
-    "options": {"errors", "targets", "proxy_urls"},
+    "shown": set(),
+    "errors": {"shown"},
+    "codec": {"errors", "shown"},
+    "targets": {"errors", "shown"},
+    "proxy_urls": {"errors", "shown", "targets"},
+    "options": {"errors", "shown", "targets", "proxy_urls"},
     "steps": {"options"},
     "daemons": set(),
-    "forks": {"errors"},
+    "forks": {"errors", "shown"},
     "timers": {"daemons", "forks"},
     "within": set(),
-    "version_policy": {"errors"},
-    "results": {"errors", "codec"},
-    "signatures": {"errors", "codec"},
+    "version_policy": {"errors", "shown"},
+    "results": {"errors", "shown", "codec"},
+    "signatures": {"errors", "shown", "codec"},
     "exchanges": set(),
     "known_signatures": {"exchanges"},
     "given_signatures": set(),
@@ -86,6 +88,7 @@ SERVER_MAY = {
     "results",
     "options",
     "errors",
+    "shown",
     "model_config",
     "version_policy",
 }
@@ -184,7 +187,8 @@ def test_one_module_imports_the_http_library():
 
 
 def test_errors_import_the_standard_library_only():
-    assert external("tfs_client.errors") <= {"__future__", "enum", "typing"}
+    assert external("tfs_client.errors") <= {"__future__", "enum", "typing", "tfs_client"}
+    assert external("tfs_client.shown") <= {"__future__", "re", "reprlib", "typing"}
 
 
 def test_the_package_itself_imports_nothing_when_imported():

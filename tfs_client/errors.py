@@ -17,6 +17,9 @@
     ├── ConfigError                   options that contradict each other or make no sense
     └── ClosedError                   a client or server was used after it was closed
 
+Messages have at most 4 KB and no control characters but newlines and tabs, whatever a server or a file put into
+them; ``CallError.details`` is the server's text as it came.
+
 The codes are gRPC's (https://grpc.io/docs/guides/status-codes/); TensorFlow uses the same numbers.
 """
 
@@ -24,6 +27,8 @@ from __future__ import annotations
 
 import enum
 from typing import Any
+
+from tfs_client.shown import bounded
 
 
 class StatusCode(enum.IntEnum):
@@ -60,6 +65,16 @@ class TFServingError(Exception):
     mismatch: bool = False
     example: int | None = None
 
+    def __str__(self) -> str:
+        return bounded(self._text())
+
+    def __repr__(self) -> str:
+        return bounded(super().__repr__())
+
+    def _text(self) -> str:
+        """The message, of any length; texts of servers, files and callers may be part of it."""
+        return super().__str__()
+
 
 class CallError(TFServingError):
     """A call that did not bring a reply.
@@ -90,7 +105,7 @@ class CallError(TFServingError):
         self.request_id = ""
         self.http_status: int | None = None
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         where = f"{self.method}: " if self.method else ""
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
         which = f" (request {self.request_id})" if self.request_id else ""
@@ -236,6 +251,15 @@ class ConfigError(TFServingError, ValueError):
 
 class ClosedError(TFServingError):
     """A client or server was used after ``close()``."""
+
+
+def unreadable(what: str, error: BaseException) -> DecodeError:
+    """The error for bytes at which a reader failed in a way that it does not foresee; raise it ``from`` the original.
+
+    Args:
+        what: what was read, e.g. "the reply of Predict" or "the file 'x.npy'".
+    """
+    return DecodeError(f"{what} cannot be read: {type(error).__name__}: {bounded(str(error), 500)}")
 
 
 BY_CODE: dict[StatusCode, type[_Coded]] = {cls.CODE: cls for cls in _Coded.__subclasses__()}
