@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfs_client.errors import DecodeError
+from tfs_client.codec import messages
 
 
 def parse(message: Any, data: bytes) -> Any:
     """Read a message of this class. Raises DecodeError."""
-    from google.protobuf.message import DecodeError as ProtobufError
-
-    try:
-        return message.FromString(data)
-    except ProtobufError as error:
-        raise DecodeError(str(error)) from None
+    return messages.parse(message, data, "the request")

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from tfs_client.errors import InvalidArgumentError
+from tfs_client.errors import CallError, InvalidArgumentError
 from tfs_client.server.file_errors import file_error
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def _parse(path: Path, proto: Message, name: str, **options: object) -> None:
 
     try:
         text_format.Parse(read(path), proto, **options)  # type: ignore[arg-type]
-    except text_format.ParseError as error:
+    except CallError:
+        raise
+    except Exception as error:  # a ParseError, or what else protobuf raises for text that is nested too deep, say
         log.error("Error parsing text-format %s: %s", name, error)
         raise _invalid(path) from None
 

@@ -40,7 +40,7 @@ def meta_graph(file: str, tags: frozenset[str]) -> Any:
 
 
 def _saved_model(file: str) -> Any:
-    from google.protobuf import message, text_format
+    from google.protobuf import text_format
 
     saved_model = import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
     with open(file, "rb") as opened:
@@ -51,7 +51,7 @@ def _saved_model(file: str) -> Any:
             text_format.Parse(data.decode(), saved_model)
         else:
             saved_model.ParseFromString(data)
-    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+    except Exception as error:  # protobuf's own errors, and what else it raises for text that is nested too deep, say
         raise DataLossError(f"Can't parse {file} as {kind} proto") from error
     return saved_model
 
