@@ -13,6 +13,7 @@ from tfs_client.codec import tensors
 from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.values import as_array
 from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.shown import shown
 
 if TYPE_CHECKING:
     from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -41,7 +42,7 @@ def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None) -> Tens
     try:
         shape = tuple(operator.index(size) for size in shape)
     except TypeError:
-        raise EncodeError(f"expected a shape as a tuple of sizes, got {shape!r}") from None
+        raise EncodeError(f"expected a shape as a tuple of sizes, got {shown(shape)}") from None
     if any(size < 0 for size in shape):
         raise EncodeError(f"expected a shape without negative sizes, got {shape}")
     room = math.prod(shape)

@@ -12,6 +12,7 @@ from tfs_client.codec import foreign, strings
 from tfs_client.codec.dtypes import BY_DTYPE, STRING, DType, Field, find, row_of
 from tfs_client.codec.refusals import refused, short, unreadable
 from tfs_client.errors import EncodeError, TFServingError
+from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 
@@ -126,7 +127,7 @@ def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any], what: st
     for alias, values in inputs.items():
         try:
             if not isinstance(alias, str):
-                raise EncodeError(f"expected the name of an input as text, got {alias!r}")
+                raise EncodeError(f"expected the name of an input as text, got {shown(alias)}")
             found[alias] = convert(values)
         except EncodeError as error:
             raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__

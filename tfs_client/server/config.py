@@ -13,6 +13,7 @@ from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
 from tfs_client.server.loader import Retries
 from tfs_client.server.security import ServerTLS, checked_secret
+from tfs_client.shown import shown
 
 # Arguments of gRPC that it reads as integers only. Of a text it would tell its own log, which is off, and pass it over.
 _INTEGERS = re.compile(
@@ -102,12 +103,12 @@ class ServerConfig:
     def __post_init__(self) -> None:
         self._check_addresses()
         if not isinstance(self.threads, int) or self.threads < 1:
-            raise ConfigError(f"expected at least one thread, got {self.threads!r}")
+            raise ConfigError(f"expected at least one thread, got {shown(self.threads)}")
         for name in ("shutdown_grace", "drain_seconds", "start_wait", "reload_wait"):
             _check_seconds(name, getattr(self, name), least=0.0)
         for name, value in checked_channel_options(self.channel_arguments).items():
             if _INTEGERS.match(name) and not isinstance(value, int):
-                raise ConfigError(f"expected {name} as an integer of 32 bits, got {value!r}")
+                raise ConfigError(f"expected {name} as an integer of 32 bits, got {shown(value)}")
         self._check_rest()
         self._check_callers()
         self._check_models()
@@ -127,20 +128,20 @@ class ServerConfig:
         _check_seconds("rest_timeout", self.rest_timeout)
         _check_flag("rest_cors", self.rest_cors)
         if self.metrics_path is not None and not str(self.metrics_path).startswith("/"):
-            raise ConfigError(f"expected metrics_path as a path from / on, got {self.metrics_path!r}")
+            raise ConfigError(f"expected metrics_path as a path from / on, got {shown(self.metrics_path)}")
         if isinstance(self.rest_max_body, bool) or not isinstance(self.rest_max_body, int) or self.rest_max_body < 1:
-            raise ConfigError(f"expected rest_max_body in bytes, 1 or more, got {self.rest_max_body!r}")
+            raise ConfigError(f"expected rest_max_body in bytes, 1 or more, got {shown(self.rest_max_body)}")
 
     def _check_callers(self) -> None:
         if self.tls is not None and not isinstance(self.tls, ServerTLS):
-            raise ConfigError(f"expected tls=ServerTLS(...) or None, got {self.tls!r}")
+            raise ConfigError(f"expected tls=ServerTLS(...) or None, got {shown(self.tls)}")
         if self.token is not None:
             checked_secret(self.token)
         _check_flag("enable_grpc_healthcheck_service", self.enable_grpc_healthcheck_service)
 
     def _check_models(self) -> None:
         if self.model_config is not None and not isinstance(self.model_config, ModelServerConfig):
-            raise ConfigError(f"expected a ModelServerConfig as model_config, got {self.model_config!r}")
+            raise ConfigError(f"expected a ModelServerConfig as model_config, got {shown(self.model_config)}")
         if self.model_config is not None and self.model_config_file is not None:
             raise ConfigError("expected model_config or model_config_file, got both")
         _check_path("model_config_file", self.model_config_file)
@@ -160,24 +161,24 @@ class ServerConfig:
 
 def _check_seconds(name: str, value: object, least: float = -math.inf) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-        raise ConfigError(f"expected {name} in seconds{', 0 or more' if least == 0 else ''}, got {value!r}")
+        raise ConfigError(f"expected {name} in seconds{', 0 or more' if least == 0 else ''}, got {shown(value)}")
 
 
 def _check_threads(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigError(f"expected {name} as a number of threads, 0 for one of each model, got {value!r}")
+        raise ConfigError(f"expected {name} as a number of threads, 0 for one of each model, got {shown(value)}")
 
 
 def _check_path(name: str, value: object) -> None:
     if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
-        raise ConfigError(f"expected {name} as a path, got {value!r}")
+        raise ConfigError(f"expected {name} as a path, got {shown(value)}")
 
 
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise ConfigError(f"expected {name} to be True or False, got {value!r}")
+        raise ConfigError(f"expected {name} to be True or False, got {shown(value)}")
 
 
 def _check_port(port: object) -> None:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
-        raise ConfigError(f"expected a port from 0 to 65535, got {port!r}")
+        raise ConfigError(f"expected a port from 0 to 65535, got {shown(port)}")

@@ -39,6 +39,7 @@ from typing import Any
 
 from tfs_client.errors import CallError, InvalidArgumentError, NotFoundError
 from tfs_client.server.backends.functions import CODES, FunctionServable, FunctionSignature
+from tfs_client.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ def _signatures(package: _Package, path: str) -> Mapping[str, FunctionSignature]
     found = function(path)
     if not isinstance(found, Mapping) or not all(isinstance(each, FunctionSignature) for each in found.values()):
         raise InvalidArgumentError(
-            f"{path}: {FUNCTION}(path) of {FILE} gave no mapping from signature names to FunctionSignature: {found!r}"
+            f"{path}: {FUNCTION}(path) of {FILE} gave no mapping from signature names to FunctionSignature: "
+            f"{shown(found)}"
         )
     return found
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfs_client.codec.config_text import fill
 from tfs_client.errors import ConfigError, InvalidArgumentError
 from tfs_client.server.file_errors import file_error
+from tfs_client.shown import shown
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -175,7 +176,7 @@ _WRAPPED = (
 
 def _check(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"expected {name} of type {kind.__name__}, got {value!r}")
+        raise ConfigError(f"expected {name} of type {kind.__name__}, got {shown(value)}")
 
 
 def _parsed(text: str) -> Message:
