@@ -168,13 +168,17 @@ class MultiInference(GrpcOnly):
 
         response = parse(MultiInferenceResponse, reply, f"the reply of {self.method}")
         results: list[Classification | Regression] = []
-        for result in response.results:
-            if result.WhichOneof("result") == "classification_result":
+        if len(response.results) != len(self.tasks):
+            raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(response.results)}")
+        for (signature, task), result in zip(self.tasks.items(), response.results, strict=True):
+            kind = result.WhichOneof("result")
+            if task == "classify" and kind == "classification_result":
                 results.append(_classification(result.classification_result, result.model_spec, self.spec))
-            else:
+            elif task == "regress" and kind == "regression_result":
                 results.append(_regression(result.regression_result, result.model_spec, self.spec))
-        if len(results) != len(self.tasks):
-            raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(results)}")
+            else:
+                wanted = "classification" if task == "classify" else "regression"
+                raise DecodeError(f"expected a {wanted} for the task {shown(signature)}, got {kind or 'no result'}")
         return tuple(results)
 
 

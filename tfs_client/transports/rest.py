@@ -32,9 +32,10 @@ class RestTransport:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
             raise self._http.failure(error, send, progress) from error
-        except RuntimeError as error:  # what httpx says of a client that was closed meanwhile
-            if self._closed:
+        except Exception as error:
+            if self._closed and isinstance(error, RuntimeError):  # httpx, of a client that was closed meanwhile
                 raise self._http.closed(method_of(send.address)) from error
+            self._http.check_unforeseen(error, send)
             raise
         return self._http.reply(response, response.content, send)
 

@@ -47,12 +47,15 @@ class RestAioTransport:
                 response = await within(client.send(request), send.deadline.remaining())
         except TimeoutError as error:
             raise self._http.late(send, progress) from error
-        except (*FAILURES, RuntimeError) as error:
+        except FAILURES as error:
             if self._closed:
                 raise self._http.closed(method_of(send.address)) from error
-            if isinstance(error, RuntimeError):
-                raise
             raise self._http.failure(error, send, progress) from error
+        except Exception as error:
+            if self._closed and isinstance(error, RuntimeError):  # httpx, of a client that was closed meanwhile
+                raise self._http.closed(method_of(send.address)) from error
+            self._http.check_unforeseen(error, send)
+            raise
         return self._http.reply(response, response.content, send)
 
     async def close(self) -> None:

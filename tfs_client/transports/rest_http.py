@@ -27,6 +27,7 @@ from tfs_client.errors import (
     StatusCode,
     TFServingError,
     call_error,
+    unreadable,
 )
 from tfs_client.options import LONGEST, TLS, UNSET, Connection, Keepalive
 from tfs_client.steps import Send
@@ -236,6 +237,14 @@ class RestHttp:
     def failure(self, error: Exception, send: Send, progress: Progress) -> TFServingError:
         """Our error for one of httpx's, or for one that httpx let pass."""
         return self._errors.failure(error, send.deadline, method_of(send.address), unsent=progress.connecting)
+
+    def check_unforeseen(self, error: Exception, send: Send) -> None:
+        """Raise our error for a reply at which httpx fails in another way than it says.
+
+        Our own errors pass, and so do those of interceptors, which are the user's.
+        """
+        if not isinstance(error, TFServingError) and not self._connection.interceptors:
+            raise unreadable(f"the reply of {method_of(send.address)}", error) from error
 
     def late(self, send: Send, progress: Progress) -> CallError:
         """For a call whose time is over."""
