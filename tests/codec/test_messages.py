@@ -105,6 +105,15 @@ def test_a_task_of_multi_inference_gets_no_result_of_another_kind() -> None:
         CALLS["multi_inference"].read(reply.SerializeToString())
 
 
+def test_every_example_that_was_sent_has_a_result() -> None:
+    for call in (Classify(SPEC, [{"a": 1}]), Regress(SPEC, [{"a": 1}])):
+        call.write()
+        with pytest.raises(DecodeError, match="each of the 1 examples, got 0"):
+            call.read(b"")
+        with pytest.raises(DecodeError, match="each of the 1 examples, got 0"):
+            call.read_rest(b'{"results": []}')
+
+
 def test_the_best_class_of_an_example_without_classes() -> None:
     found = Classification(((ClassScore("a", 0.5),), ()), ModelVersion("m", 1, "s"))
     with pytest.raises(DecodeError, match="none for example 1"):

@@ -35,16 +35,20 @@ class _OnExamples:
         self.spec = spec
         self._examples = examples
         self._context = context
+        self._count: int | None = None  # of the examples, once they are written
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
-        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, _input(self._examples, self._context))
+        examples, context = _serialized(self._examples, self._context)
+        self._count = len(examples)
+        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, codec.write_input(examples, context))
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request. Raises EncodeError, as ``write`` does."""
         from tfs_client.codec import rest_messages  # here and below: few call over REST
 
         examples, context = _serialized(self._examples, self._context)
+        self._count = len(examples)
         body = rest_messages.write_examples(examples, context, self.spec.signature)
         return f"POST {rest_messages.path(self.spec, self._verb)}", body
 
@@ -72,6 +76,7 @@ class Classify(_OnExamples):
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
         response = parse(ClassificationResponse, reply, f"the reply of {self.method}")
+        _check_count(len(response.result.classifications), self._count)
         return _classification(response.result, response.model_spec, self.spec)
 
     @reads("the reply of Classify")
@@ -81,11 +86,12 @@ class Classify(_OnExamples):
 
         try:
             rows = tuple(
-                tuple(ClassScore(_text(label), _float(score)) for label, score in row)
+                tuple(ClassScore(_text(label), _float(score)) for label, score in map(_list, _list(row)))
                 for row in rest_messages.read_results(reply)
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Classify has other results than labels and scores: {error}") from None
+        _check_count(len(rows), self._count)
         return Classification(rows, _asked(self.spec))
 
 
@@ -102,6 +108,7 @@ class Regress(_OnExamples):
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
         response = parse(RegressionResponse, reply, f"the reply of {self.method}")
+        _check_count(len(response.result.regressions), self._count)
         return _regression(response.result, response.model_spec, self.spec)
 
     @reads("the reply of Regress")
@@ -113,6 +120,7 @@ class Regress(_OnExamples):
             values = tuple(map(_float, rest_messages.read_results(reply)))
         except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Regress has other results than numbers: {error}") from None
+        _check_count(len(values), self._count)
         return Regression(values, _asked(self.spec))
 
 
@@ -140,6 +148,7 @@ class MultiInference(GrpcOnly):
         self._examples = examples
         self._context = context
         self.tasks = dict(tasks)
+        self._count: int | None = None  # of the examples, once they are written
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
@@ -151,7 +160,9 @@ class MultiInference(GrpcOnly):
             )
             for signature, method in self.tasks.items()
         )
-        return tasks + wire.delimited(2, _input(self._examples, self._context))
+        examples, context = _serialized(self._examples, self._context)
+        self._count = len(examples)
+        return tasks + wire.delimited(2, codec.write_input(examples, context))
 
     def blame(self, signatures: Signatures) -> str:
         """What the model's signatures say to a refused call."""
@@ -173,8 +184,10 @@ class MultiInference(GrpcOnly):
         for (signature, task), result in zip(self.tasks.items(), response.results, strict=True):
             kind = result.WhichOneof("result")
             if task == "classify" and kind == "classification_result":
+                _check_count(len(result.classification_result.classifications), self._count)
                 results.append(_classification(result.classification_result, result.model_spec, self.spec))
             elif task == "regress" and kind == "regression_result":
+                _check_count(len(result.regression_result.regressions), self._count)
                 results.append(_regression(result.regression_result, result.model_spec, self.spec))
             else:
                 wanted = "classification" if task == "classify" else "regression"
@@ -193,10 +206,6 @@ def _of_tensors(name: str, signatures: Signatures) -> str:
     )
 
 
-def _input(examples: Any, context: Any) -> bytes:
-    return codec.write_input(*_serialized(examples, context))
-
-
 def _serialized(examples: Any, context: Any) -> tuple[list[bytes], bytes | None]:
     return codec.serialized(examples), None if context is None else codec.one(context)
 
@@ -208,6 +217,18 @@ def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classificat
 
 def _regression(result: Any, answered: Any, asked: ModelSpec) -> Regression:
     return Regression(tuple(row.value for row in result.regressions), _model(answered, asked))
+
+
+def _check_count(found: int, sent: int | None) -> None:
+    """Raise DecodeError unless every example that was sent has its result."""
+    if sent not in (None, found):
+        raise DecodeError(f"expected a result for each of the {sent} examples, got {found}")
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {shown(value)}")
+    return value
 
 
 def _float(value: Any) -> float:
