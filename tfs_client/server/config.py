@@ -43,8 +43,8 @@ class ServerConfig:
         shutdown_grace: seconds that running calls may take to finish when the server stops.
         version_labels: for each model, the version that a label stands for. A model config replaces them all.
         channel_arguments: gRPC arguments of the listening side; messages may be of any size unless these limit them.
-        max_connections: how many connections each port takes; never more than half of the files that the process may
-            open. Beyond that REST closes a connection without a request, or answers 503 with Retry-After; gRPC closes
+        max_connections: how many connections each port takes; never more than a third of the files that the process
+            may open. Beyond that REST closes a connection that is idle, or answers 503 with Retry-After; gRPC closes
             the new connection, which is UNAVAILABLE to its client.
         max_waiting_calls: how many calls may wait for a thread over gRPC. More are RESOURCE_EXHAUSTED, "Server
             Threadpool Exhausted", which clients take for a reason to try again later.
@@ -56,9 +56,9 @@ class ServerConfig:
         rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
         rest_max_body: bytes that the body of a REST request may have, also once inflated
             (``--rest_api_max_body_bytes``).
-        rest_header_timeout: seconds that the head of a request may take to arrive; over gRPC, a handshake.
-        rest_body_timeout: the same for the body of a request, plus a second for every 16 KiB of it.
-        rest_write_timeout: the same for an answer, while the client reads.
+        rest_header_timeout: seconds that the head of a request may take to arrive.
+        rest_body_timeout: seconds that the body of a request may take to arrive, and one more for every 16 KiB of it.
+        rest_write_timeout: seconds that the client may take to read an answer, and one more for every 16 KiB of it.
         metrics_path: where the REST port has the page of metrics; None: nowhere (``--monitoring_config_file``).
 
     Models from the file system:

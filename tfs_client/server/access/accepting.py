@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from tfs_client.server.access.connections import Connections, LogLimit
+from tfs_client.server.access.connections import Connections
+from tfs_client.server.access.log_limit import OncePerSecond
+
+log = logging.getLogger(__name__)
+log.addFilter(OncePerSecond())
 
 AT_ONCE = 64  # connections accepted in one turn of the event loop
 NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -52,7 +57,6 @@ class Acceptor:
         self._protocol = protocol
         self._refusal = refusal
         self._loop = loop
-        self._log = LogLimit(loop)
         self._making: set[asyncio.Task[None]] = set()
         self._lingering: set[socket.socket] = set()
         self._reserve: int | None = None
@@ -91,13 +95,13 @@ class Acceptor:
                 if error.errno in NO_FILES:
                     self._out_of_files(error)
                 elif error.errno not in (errno.EAGAIN, errno.EINTR, errno.ECONNABORTED):
-                    self._log.warning("REST cannot accept a connection: %s", error)
+                    log.warning("REST cannot accept a connection: %s", error)
                 return
             accepted.setblocking(False)
             if self._count() + len(self._making) < self._connections.limit or self._connections.make_room():
                 self._make(accepted)
             else:
-                self._log.warning("REST has %d connections, its maximum; more get 503", self._connections.limit)
+                log.warning("REST has %d connections, its maximum; more get 503", self._connections.limit)
                 self._refuse(accepted)
 
     def _make(self, accepted: socket.socket) -> None:
@@ -127,7 +131,7 @@ class Acceptor:
 
     def _out_of_files(self, error: OSError) -> None:
         """Close idle connections, whose files are free in the next turn; if there are none, refuse one connection."""
-        self._log.warning("REST cannot accept a connection: %s. It closes idle ones, or answers 503", error.strerror)
+        log.warning("REST cannot accept a connection: %s. It closes idle ones, or answers 503", error.strerror)
         if self._connections.make_room():
             return
         refused = self._in_reserve()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tfs_client.errors import ConfigError
@@ -15,6 +15,8 @@ MAX_STREAMS = 10_000
 # gRPC holds calls back until the server asks for them, and ends those above this number as CANCELLED, which does not
 # tell the client that a later attempt may pass. The server asks at once, and refuses what is too much itself.
 MAX_PENDING = 1 << 20
+HANDSHAKE_MILLISECONDS = 5_000  # for TLS and HTTP/2's first frames; connections that never send them hold a place
+ENOUGH_FILES = 1 << 16
 _MAX_MILLISECONDS = (1 << 31) - 1  # for gRPC, no limit
 
 
@@ -47,16 +49,16 @@ class Bounds:
             "grpc.max_concurrent_streams": MAX_STREAMS,
             "grpc.max_allowed_incoming_connections": self.connections,
             "grpc.max_connection_idle_ms": _milliseconds(self.idle_timeout),
-            "grpc.server_handshake_timeout_ms": _milliseconds(self.rest_header_timeout),
+            "grpc.server_handshake_timeout_ms": HANDSHAKE_MILLISECONDS,
         }
 
     @property
     def connections(self) -> int:
-        """How many connections a port takes: at most half of the files that the process may open.
+        """How many connections a port takes: at most a third of the files that the process may open.
 
-        The other half is for the other port, models, and whatever else the process does.
+        A third is for the other port, and one for models and whatever else the process does.
         """
-        return max(1, min(self.max_connections, _open_files() // 2))
+        return max(1, min(self.max_connections, _open_files() // 3))
 
 
 def _milliseconds(seconds: float) -> int:
@@ -70,4 +72,17 @@ def _open_files() -> int:
     import resource
 
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 1 << 31 if soft in (resource.RLIM_INFINITY, math.inf) else soft
+    return 1 << 31 if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as it may allow itself; for programs that are nothing but a server."""
+    if os.name != "posix":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

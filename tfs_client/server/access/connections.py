@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import Protocol
 
 from tfs_client.server.access.bounds import Bounds
 from tfs_client.server.access.timeouts import Phase, Timeouts, interval
-
-log = logging.getLogger("tfs_client.server")
 
 LEAST_IDLE = 0.5  # seconds; whoever connects to make a call has begun to send it by then
 SEARCH_PAUSE = 0.1  # seconds between two searches for idle connections, of which the first found none
@@ -84,22 +81,3 @@ class Connections:
         for connection in leaving:
             connection.leave()
         return len(leaving)
-
-
-class LogLimit:
-    """Writes a warning at most once a second, however often it is due.
-
-    Args:
-        loop: its clock counts.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._last: dict[str, float] = {}
-
-    def warning(self, text: str, *values: object) -> None:
-        """Write it, unless the same text was written within the last second."""
-        now = self._loop.time()
-        if now >= self._last.get(text, now - 1) + 1:
-            self._last[text] = now
-            log.warning(text, *values)

@@ -15,12 +15,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from tfs_client.server.access.bounds import Bounds
+from tfs_client.server.access.log_limit import OncePerSecond
 from tfs_client.server.access.timeouts import Phase, Timeouts
 from tfs_client.server.rest.pages import HEADERS, page_text
 
 log = logging.getLogger(__name__)
+log.addFilter(OncePerSecond())
 
-MAX_HEADERS = 1 << 20  # bytes; the model server knows no limit
+MAX_HEADERS = 1 << 18  # bytes, which are read in a tenth of a second; the model server knows no limit
 MAX_PIPELINED = 1 << 16  # bytes of later requests that are kept while a call runs; the others wait in the network
 FIRST_PAUSE, LAST_PAUSE = 0.002, 1.0  # seconds between looks for a client that sends no more; they grow
 PHRASES = {429: b"Client Error", 499: b"Client Error", 504: b"Gateway Time-out"}
