@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import h11
 import uvicorn
@@ -86,7 +89,7 @@ class RestConnection(H11Protocol):
         """See whether the first byte was refused, now and again; asyncio does not look at such connections."""
         if self.transport.is_closing() or self.cycle.response_complete:
             return
-        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        if self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.transport.abort()
         else:
             self.loop.call_later(pause, self._look_for_client, min(2 * pause, LAST_PAUSE))
@@ -119,7 +122,7 @@ class RestConnection(H11Protocol):
         """End a connection that has taken too long: whoever has not sent all of a request is told."""
         phase = self.timeouts.phase
         if phase is Phase.ANSWER:
-            self.transport.abort()
+            self._reset()
         elif phase in (Phase.HEAD, Phase.BODY):
             if self.cycle is not None:
                 self.cycle.disconnected = True
@@ -127,6 +130,15 @@ class RestConnection(H11Protocol):
             self._send_page(b"408 Request Timeout", 408)
         else:
             self.transport.close()
+
+    def _reset(self) -> None:
+        """End the connection at once; neither we nor the system keep what the client does not read."""
+        with suppress(OSError):
+            self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _socket(self) -> Any:
+        return self.transport.get_extra_info("socket")
 
     def leave(self) -> None:
         """End a connection without a request."""
