@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import sys
@@ -414,6 +415,12 @@ def test_what_the_server_is_told():
         "--rest_api_timeout_in_ms=1500",
         "--rest_api_enable_cors_support",
         "--rest_api_max_body_bytes=5000000000",
+        "--max_connections=7",
+        "--max_waiting_calls=8",
+        "--idle_timeout_seconds=inf",
+        "--rest_api_header_timeout_seconds=0.5",
+        "--rest_api_body_timeout_seconds=1.5",
+        "--rest_api_write_timeout_seconds=2.5",
         "--num_load_threads=2",
         "--num_unload_threads=3",
         "--max_num_load_retries=0",
@@ -432,6 +439,8 @@ def test_what_the_server_is_told():
     ).config
     assert (config.port, config.grpc_socket_path, config.host) == (None, "rel.sock", "::1")
     assert (config.rest_timeout, config.rest_cors, config.rest_max_body) == (1.5, True, 5_000_000_000)
+    assert (config.max_connections, config.max_waiting_calls, config.idle_timeout) == (7, 8, math.inf)
+    assert (config.rest_header_timeout, config.rest_body_timeout, config.rest_write_timeout) == (0.5, 1.5, 2.5)
     assert (config.num_load_threads, config.num_unload_threads) == (2, 3)
     assert (config.max_num_load_retries, config.load_retry_interval) == (0, 0.0005)
     assert config.file_system_poll_wait_seconds == -1

@@ -6,11 +6,12 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from tfs_client.errors import ConfigError
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
+from tfs_client.server.access.bounds import Bounds
 from tfs_client.server.loader import Retries
 from tfs_client.server.security import ServerTLS, checked_secret
 from tfs_client.shown import shown
@@ -43,6 +44,12 @@ class ServerConfig:
         shutdown_grace: seconds that running calls may take to finish when the server stops.
         version_labels: for each model, the version that a label stands for. A model config replaces them all.
         channel_arguments: gRPC arguments of the listening side; messages may be of any size unless these limit them.
+        max_connections: how many connections each port takes; never more than a third of the files that the process
+            may open. Beyond that REST closes a connection that is idle, or answers 503 with Retry-After; gRPC closes
+            the new connection, which is UNAVAILABLE to its client.
+        max_waiting_calls: how many calls may wait for a thread over gRPC. More are RESOURCE_EXHAUSTED, "Server
+            Threadpool Exhausted", which clients take for a reason to try again later.
+        idle_timeout: seconds that a connection may go without a call.
         rest_port: the REST port; 0 picks a free one, which ``Server.rest_url`` tells. None: no REST, which needs the
             packages of the extra ``server``.
         rest_timeout: seconds that a call over REST may take from when its body is there, the time included in which it
@@ -50,6 +57,9 @@ class ServerConfig:
         rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
         rest_max_body: bytes that the body of a REST request may have, also once inflated
             (``--rest_api_max_body_bytes``).
+        rest_header_timeout: seconds that the head of a request may take to arrive.
+        rest_body_timeout: seconds that the body of a request may take to arrive, and one more for every 16 KiB of it.
+        rest_write_timeout: seconds that the client may take to read an answer, and one more for every 16 KiB of it.
         metrics_path: where the REST port has the page of metrics; None: nowhere (``--monitoring_config_file``).
 
     Models from the file system:
@@ -66,7 +76,8 @@ class ServerConfig:
         allow_python_reload: let reloads bring models of platform "python" from any base path, whose code the server
             then runs. Otherwise only from those that model_config or model_config_file has.
 
-    Seconds may be ``math.inf``, for no limit. A stop takes any more than 30 days for 30 days.
+    Seconds may be ``math.inf``, for no limit. The gRPC arguments that ``channel_arguments`` states replace those that
+    come of these bounds. A stop takes any more than 30 days for 30 days.
     """
 
     host: str = "127.0.0.1"
@@ -99,6 +110,12 @@ class ServerConfig:
     start_wait: float = math.inf
     reload_wait: float = 60.0
     allow_python_reload: bool = False
+    max_connections: int = 10_000
+    max_waiting_calls: int = 10_000
+    idle_timeout: float = 300.0
+    rest_header_timeout: float = 20.0
+    rest_body_timeout: float = 30.0
+    rest_write_timeout: float = 60.0
 
     def __post_init__(self) -> None:
         self._check_addresses()
@@ -110,6 +127,7 @@ class ServerConfig:
             if _INTEGERS.match(name) and not isinstance(value, int):
                 raise ConfigError(f"expected {name} as an integer of 32 bits, got {shown(value)}")
         self._check_rest()
+        self.bounds  # noqa: B018  raises
         self._check_callers()
         self._check_models()
 
@@ -157,6 +175,11 @@ class ServerConfig:
     def load_retries(self) -> Retries:
         """How often a load that failed is tried again."""
         return Retries(self.max_num_load_retries, self.load_retry_interval)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the server takes in at most, and how long it waits for whoever sends, reads, or does nothing."""
+        return Bounds(**{bound.name: getattr(self, bound.name) for bound in fields(Bounds)})
 
 
 def _check_seconds(name: str, value: object, least: float = -math.inf) -> None:
