@@ -68,6 +68,7 @@ OURS = {
     "rest_api_max_body_bytes": ("int64", 1 << 30),
     "embedded": ("bool", False),
     "allow_python_reload": ("bool", False),
+    "model_roots": ("string", ""),
     "reload_wait_seconds": ("float", 60),
     "drain_seconds": ("float", 0),
     "shutdown_grace_seconds": ("float", 10),

@@ -59,6 +59,11 @@ def token(path: str) -> str:
         raise InvalidArgumentError(f"{path}: {error}") from None
 
 
+def names(text: str) -> list[str]:
+    """``a,b``: a list, whose items may have blanks around them."""
+    return [name for item in text.split(",") if (name := item.strip())]
+
+
 def channel_arguments(text: str) -> dict[str, int | str]:
     """``k=v,k=v``: values are integers where they look like some of 32 bits, and else texts."""
     arguments: dict[str, int | str] = {}

@@ -147,6 +147,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("rest_api_max_body_bytes", "int64", 1 << 30, "how large a REST body may be, also once inflated", Use.OWN),
     Flag("embedded", "bool", False, "serve the models that come with the package", Use.OWN),
     Flag("allow_python_reload", "bool", False, "let reloads bring code: python models from any base path", Use.OWN),
+    Flag(
+        "model_roots",
+        "string",
+        "",
+        "directories that reloads may bring models from, separated by commas; empty: any, "
+        "or on an open port those beside the configured models",
+        Use.OWN,
+    ),
     Flag("reload_wait_seconds", "float", 60.0, "how long a reload waits for versions of new models", Use.OWN),
     Flag("drain_seconds", "float", 0.0, "how long to serve on, unhealthy, once told to stop", Use.OWN),
     Flag("shutdown_grace_seconds", "float", 10.0, "how long running calls may take once told to stop", Use.OWN),

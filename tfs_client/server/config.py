@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tfs_client.errors import ConfigError
@@ -13,6 +13,7 @@ from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
 from tfs_client.server.loader import Retries
 from tfs_client.server.security import ServerTLS, checked_secret
+from tfs_client.shown import shown
 
 # Arguments of gRPC that it reads as integers only. Of a text it would tell its own log, which is off, and pass it over.
 _INTEGERS = re.compile(
@@ -64,6 +65,9 @@ class ServerConfig:
         reload_wait: the same for a reload that brings models.
         allow_python_reload: let reloads bring models of platform "python" from any base path, whose code the server
             then runs. Otherwise only from those that model_config or model_config_file has.
+        model_roots: directories; a reload may bring models from below these, and from base paths that model_config or
+            model_config_file has. None: from anywhere, unless the gRPC port is open to other machines without a token
+            or client certificates; then from below the parents of the configured base paths.
 
     Seconds may be ``math.inf``, for no limit. A stop takes any more than 30 days for 30 days.
     """
@@ -98,6 +102,7 @@ class ServerConfig:
     start_wait: float = math.inf
     reload_wait: float = 60.0
     allow_python_reload: bool = False
+    model_roots: Sequence[str | os.PathLike[str]] | None = None
 
     def __post_init__(self) -> None:
         self._check_addresses()
@@ -150,6 +155,8 @@ class ServerConfig:
             _check_threads(name, getattr(self, name))
         _check_flag("allow_version_labels_for_unavailable_models", self.allow_version_labels_for_unavailable_models)
         _check_flag("allow_python_reload", self.allow_python_reload)
+        if self.model_roots is not None:
+            object.__setattr__(self, "model_roots", _roots(self.model_roots))
         self.load_retries  # noqa: B018  raises
 
     @property
@@ -171,6 +178,19 @@ def _check_threads(name: str, value: object) -> None:
 def _check_path(name: str, value: object) -> None:
     if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
         raise ConfigError(f"expected {name} as a path, got {value!r}")
+
+
+def _roots(value: object) -> tuple[str, ...]:
+    """Directories, as absolute paths: the working directory may be another one when they are needed."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise ConfigError(f"expected model_roots as a list of directories, got {shown(value)}")
+    roots = []
+    for root in value:
+        path = os.fspath(root) if isinstance(root, (str, os.PathLike)) else None
+        if not isinstance(path, str) or not path or "\0" in path or "://" in path:
+            raise ConfigError(f"expected model_roots as local directories, got {shown(root)}")
+        roots.append(os.path.abspath(path))
+    return tuple(roots)
 
 
 def _check_flag(name: str, value: object) -> None:

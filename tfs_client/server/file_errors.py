@@ -5,7 +5,14 @@ from __future__ import annotations
 import errno
 import os
 
-from tfs_client.errors import CallError, FailedPreconditionError, StatusCode, TFServingError, call_error
+from tfs_client.errors import (
+    CallError,
+    FailedPreconditionError,
+    PermissionDeniedError,
+    StatusCode,
+    TFServingError,
+    call_error,
+)
 
 # TensorFlow's table of system errors (tensorflow/core/platform/errors.cc), as far as files know them.
 BY_ERRNO = {
@@ -23,6 +30,13 @@ BY_ERRNO = {
 
 class MissingPackageError(FailedPreconditionError):
     """A load that needs a package which is not installed, so that trying again is of no use."""
+
+
+class ForbiddenPathError(PermissionDeniedError):
+    """A directory that this model may not be loaded from, so that trying again is of no use."""
+
+
+FINAL = (MissingPackageError, ForbiddenPathError)
 
 
 def file_error(error: OSError, path: str) -> CallError:

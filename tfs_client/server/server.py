@@ -145,6 +145,7 @@ class Server:
             server.add_generic_rpc_handlers((self._health.handlers(health),))
         self._port = listen(server, self.config)
         server.start()
+        self.core.warn_if_exposed()
         self._health.set(True)
         self._server = server
 

@@ -163,6 +163,14 @@ def children_of(model: Watched) -> list[str]:
     raise NotFoundError(text)
 
 
+def wanted_now(model: Watched) -> list[VersionPath]:
+    """The versions that a poll would find just now; none where the base path cannot be read."""
+    try:
+        return _paths(model, find(model, children_of(model)))
+    except CallError:
+        return []
+
+
 class Source:
     """Polls the file system for models.
 
