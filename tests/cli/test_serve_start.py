@@ -99,6 +99,17 @@ def taken_port():
         (["--embedded", "--port=70000"], "INVALID_ARGUMENT: expected a port from 0 to 65535, got 70000"),
         (["--embedded", "--shutdown_grace_seconds=-1"], "INVALID_ARGUMENT: expected shutdown_grace in seconds"),
         (["--embedded", "--grpc_max_threads=0"], "INVALID_ARGUMENT: expected at least one thread, got 0"),
+        (
+            ["--embedded", "--grpc_max_threads=1000000000"],
+            "INVALID_ARGUMENT: expected threads (--grpc_max_threads) as a number of threads from 1 to 4096, got 10000",
+        ),
+        (["--embedded", "--num_load_threads=99999"], "INVALID_ARGUMENT: expected num_load_threads as a number of"),
+        (["--embedded", "--num_unload_threads=99999"], "INVALID_ARGUMENT: expected num_unload_threads as a number of"),
+        (
+            ["--embedded", "--tensorflow_intra_op_parallelism=99999999999"],
+            "INVALID_ARGUMENT: expected intra_op (--tensorflow_intra_op_parallelism) as a number of threads from 0 to",
+        ),
+        (["--embedded", "--tensorflow_session_parallelism=99999"], "INVALID_ARGUMENT: expected intra_op (--tensorflow"),
     ],
 )
 def test_flags_that_do_not_go_together(failure, arguments, status):
@@ -235,10 +246,18 @@ def test_arguments_of_grpc_that_are_no_numbers(failure):
     assert status == "INVALID_ARGUMENT: expected grpc.max_receive_message_length as an integer of 32 bits, got 'abc'"
 
 
-def test_batching_parameters_that_are_not_good(failure, tmp_path):
-    (tmp_path / "batching").write_text("num_batch_threads { value: 0 }")
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("num_batch_threads { value: 0 }", "num_batch_threads must be positive; was 0"),
+        ("num_batch_threads { value: 100000000 }", "num_batch_threads must be at most 4096; was 100000000"),
+        ("max_batch_size { value: 9000000000 }", "max_batch_size must be at most 2147483647; was 9000000000"),
+    ],
+)
+def test_batching_parameters_that_are_not_good(failure, tmp_path, text, fault):
+    (tmp_path / "batching").write_text(text)
     status = failure("--embedded", "--enable_batching", "--batching_parameters_file={}/batching")
-    assert status == "INVALID_ARGUMENT: num_batch_threads must be positive; was 0"
+    assert status == f"INVALID_ARGUMENT: {fault}"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
 from tfs_client.server.loader import Retries
 from tfs_client.server.security import ServerTLS, checked_secret
+from tfs_client.server.threads import checked_threads
 from tfs_client.shown import shown
 
 # Arguments of gRPC that it reads as integers only. Of a text it would tell its own log, which is off, and pass it over.
@@ -107,7 +108,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         self._check_addresses()
         if not isinstance(self.threads, int) or self.threads < 1:
-            raise ConfigError(f"expected at least one thread, got {self.threads!r}")
+            raise ConfigError(f"expected at least one thread, got {shown(self.threads)}")
+        checked_threads("threads (--grpc_max_threads)", self.threads, 1)
         for name in ("shutdown_grace", "drain_seconds", "start_wait", "reload_wait"):
             _check_seconds(name, getattr(self, name), least=0.0)
         for name, value in checked_channel_options(self.channel_arguments).items():
@@ -149,10 +151,12 @@ class ServerConfig:
         if self.model_config is not None and self.model_config_file is not None:
             raise ConfigError("expected model_config or model_config_file, got both")
         _check_path("model_config_file", self.model_config_file)
+        if self.model_config_file is not None:  # it is read again when a model may have changed the working directory
+            object.__setattr__(self, "model_config_file", os.path.abspath(self.model_config_file))
         for name in ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"):
             _check_seconds(name, getattr(self, name))
         for name in ("num_load_threads", "num_unload_threads"):
-            _check_threads(name, getattr(self, name))
+            checked_threads(name, getattr(self, name), 0, ", 0 for one of each model")
         _check_flag("allow_version_labels_for_unavailable_models", self.allow_version_labels_for_unavailable_models)
         _check_flag("allow_python_reload", self.allow_python_reload)
         if self.model_roots is not None:
@@ -170,14 +174,11 @@ def _check_seconds(name: str, value: object, least: float = -math.inf) -> None:
         raise ConfigError(f"expected {name} in seconds{', 0 or more' if least == 0 else ''}, got {value!r}")
 
 
-def _check_threads(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigError(f"expected {name} as a number of threads, 0 for one of each model, got {value!r}")
-
-
 def _check_path(name: str, value: object) -> None:
     if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
         raise ConfigError(f"expected {name} as a path, got {value!r}")
+    if value is not None and "\0" in str(os.fspath(value)):
+        raise ConfigError(f"expected {name} as a path without NUL characters, got {shown(value)}")
 
 
 def _roots(value: object) -> tuple[str, ...]:

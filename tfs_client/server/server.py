@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
 from tfs_client.server.grpc_service import GrpcService
 from tfs_client.server.health import HealthService
-from tfs_client.server.listening import bracketed, listen
+from tfs_client.server.listening import absolute_socket_path, bracketed, listen
 from tfs_client.server.loader import Load, Warmup
 from tfs_client.server.manager import Manager
 from tfs_client.server.measures import Measures
@@ -101,6 +100,7 @@ class Server:
         self._server: grpc.Server | None = None
         self._address = bracketed(self.config.host)
         self._port: int | None = None
+        self._socket_path = absolute_socket_path(self.config)
         self._own_threads: list[ThreadPoolExecutor] = []
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
@@ -143,7 +143,7 @@ class Server:
         server.add_generic_rpc_handlers(self._service.handlers(reloads=reloads, lookups=lookups))
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(health),))
-        self._port = listen(server, self.config)
+        self._port = listen(server, self.config, self._socket_path)
         server.start()
         self.core.warn_if_exposed()
         self._health.set(True)
@@ -223,7 +223,7 @@ class Server:
         """What a client takes as its target."""
         self._started()
         if self._port is None:
-            return f"unix:{os.fspath(self.config.grpc_socket_path or '')}"
+            return f"unix:{self._socket_path}"
         return f"{self._address}:{self._port}"
 
     @property
