@@ -8,6 +8,7 @@ Source: model_servers/server_core.cc, model_servers/server.cc.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -108,9 +109,10 @@ class ServerCore:
         self._stopping.set()
         self._manager.look_again()
 
-    def stop(self, timeout: float) -> bool:
+    def stop(self, timeout: float, loads: float = math.inf) -> bool:
         """Look for no more versions, and unload all that were found; False when that takes longer than ``timeout``.
 
+        Loads under way get no more than ``loads`` seconds once all others are unloaded.
         May be called again, and ``start`` after it.
         """
         self.give_up()
@@ -128,7 +130,7 @@ class ServerCore:
         done = True
         if source is not None:
             source.stop(0)  # nothing more comes from it, though it may still be looking: a file system may hang
-            done = self._manager.unload_all(max(0.0, end - time.monotonic()))
+            done = self._manager.unload_all(max(0.0, end - time.monotonic()), loads)
             source.stop(max(0.0, end - time.monotonic()))
         if polling is not None:
             polling.stop(max(0.0, end - time.monotonic()))

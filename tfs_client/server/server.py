@@ -41,7 +41,9 @@ QUIET_SECONDS, SETTLE_SECONDS = 0.05, 0.5
 
 LONGEST = 30 * 24 * 3600.0  # seconds that a stop waits for anything; without limit is more than clocks can count
 
-LEAST_UNLOAD_SECONDS = 5.0  # loads and unloads cannot be interrupted, and stopping without grace is no reason to leak
+# Loads and unloads cannot be interrupted. Stopping without grace is no reason to leak what was loaded; but a version
+# that is still being loaded when all others are gone may take for ever.
+LEAST_UNLOAD_SECONDS, LOAD_SECONDS = 5.0, 1.0
 
 
 class Server:
@@ -123,8 +125,11 @@ class Server:
             self._start_grpc()
             if self.config.rest_port is not None:
                 self.open_rest()
-        except BaseException:
+        except Exception:
             self.stop(0)
+            raise
+        except BaseException:  # Ctrl-C, mostly, and whoever pressed it waits
+            self._stop(0, LOAD_SECONDS)
             raise
 
     def _start_grpc(self) -> None:
@@ -189,6 +194,9 @@ class Server:
         May be called again, and from several threads. The server may be started again.
         """
         grace = min(self.config.shutdown_grace if grace is None else grace, LONGEST)
+        self._stop(grace, max(grace, LEAST_UNLOAD_SECONDS))
+
+    def _stop(self, grace: float, unload: float) -> None:
         with self._rest_lock:
             server, self._server = self._server, None
             own_threads, self._own_threads = self._own_threads, []
@@ -207,7 +215,7 @@ class Server:
             stopped.wait()
         for threads in own_threads:
             threads.shutdown(wait=False)
-        if not self.core.stop(max(grace, LEAST_UNLOAD_SECONDS)):
+        if not self.core.stop(unload, LOAD_SECONDS):
             log.warning("Some models could not be unloaded in time")
 
     @property
