@@ -133,6 +133,8 @@ def test_values(argument, name, value):
         "--enable_batching=",
         "--enable_batching=yes",
         "--per_process_gpu_memory_fraction=much",
+        "--reload_wait_seconds=1_0",
+        "--reload_wait_seconds=\u0663",
     ],
 )
 def test_values_that_cannot_be_read(argument):

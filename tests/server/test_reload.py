@@ -406,6 +406,13 @@ def test_entries_are_logged(serve, caplog):
     )
 
 
+def test_an_entry_cannot_look_like_other_lines_of_the_log(serve, raw, caplog):
+    served = serve(serve.model("m", 1))
+    with caplog.at_level(logging.INFO, "tfs_client.server"):
+        assert raw(served, 'model_config_list { config { name: "a\\n2026: I x]" base_path: "/" } }')
+    assert "\tname : a\\n2026: I x]\n" in caplog.messages[0]
+
+
 def test_a_reload_that_waits_ends_when_the_server_stops(serve):
     served = serve(serve.model("m", 1))
     with ThreadPoolExecutor(1) as pool:

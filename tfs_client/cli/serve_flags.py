@@ -65,11 +65,17 @@ def _integer(text: str, bits: int) -> int:
     return number
 
 
+def _float(text: str) -> float:
+    if not text.isascii() or "_" in text:  # Python reads 1_0 and digits of other scripts
+        raise ValueError(text)
+    return float(text)
+
+
 READERS: dict[str, Any] = {
     "bool": _bool,
     "int32": lambda text: _integer(text, 32),
     "int64": lambda text: _integer(text, 64),
-    "float": float,
+    "float": _float,
     "string": str,
 }
 
