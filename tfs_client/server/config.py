@@ -35,7 +35,7 @@ class ServerConfig:
         token: what callers must bring as ``authorization: Bearer <token>``; None: everybody may call. Health checks
             need none.
         enable_grpc_healthcheck_service: offer grpc.health.v1.Health, as ModelService, PredictionService and "".
-        threads: how many calls run at the same time, over gRPC and once more over REST.
+        threads: how many calls run at the same time, over gRPC and once more over REST; at most 4096.
         tensor_content: answer with tensor content instead of typed fields, as TensorFlow Serving does with
             ``--enable_serialization_as_tensor_content``.
         method_name_check: refuse signatures made for another method (``--enable_signature_method_name_check``).

@@ -96,12 +96,18 @@ def test_a_version_that_is_a_link_out_of_the_roots_refuses_the_reload(serve, tmp
     assert "which leads out of them by a link" in refuses(served, listed(served, tmp_path / "allowed" / "evil"))
 
 
-def test_a_link_that_appears_after_the_reload_is_not_followed_out_of_the_roots(serve, tmp_path, evil):
+@pytest.mark.parametrize("what", ["version", "base path"])
+def test_a_link_that_appears_after_the_reload_is_not_followed_out_of_the_roots(serve, tmp_path, evil, what):
     served = serve(serve.model("m", 1), model_roots=[tmp_path / "allowed"], max_num_load_retries=5)
     base = tmp_path / "allowed" / "n"
     put(base, 1, "inside")
     served.reload(listed(served, base, name="n"))
-    (base / "2").symlink_to(evil / "1")
+    if what == "version":
+        (base / "2").symlink_to(evil / "1")
+    else:
+        put(evil, 2)
+        base.rename(tmp_path / "gone")
+        base.symlink_to(evil)
     served.until({1: "AVAILABLE", 2: "END"}, "n")  # at once: another attempt would be of no use
     (status, _) = served.client.status(model="n").versions
     assert (status.code.name, served.said("n")) == ("PERMISSION_DENIED", "inside")

@@ -41,7 +41,7 @@ class BatchingParameters:
             only while all threads are busy.
         max_enqueued_batches: how many batches may wait in a queue, the open one included and running ones not.
             0 counts as 1, unless large batches are split.
-        num_batch_threads: how many batches run at the same time, of all queues together.
+        num_batch_threads: how many batches run at the same time, of all queues together; at most 4096.
         thread_pool_name: what the threads' names begin with.
         allowed_batch_sizes: a batch is filled up, with copies of a row, to the first of these that is large enough.
             In increasing order, which TensorFlow Serving does not check either; the last one must be max_batch_size.
@@ -51,7 +51,7 @@ class BatchingParameters:
 
     Raises ConfigError, with TensorFlow Serving's text, for what fails a load there. Two settings with which it starts
     are refused too: negative sizes, which it takes for huge ones, and a max_execution_batch_size below 1 when
-    splitting, with which it would refuse every call.
+    splitting, with which it would refuse every call. So are sizes of more than 2**31 - 1 rows.
     """
 
     max_batch_size: int = 1000
