@@ -74,6 +74,7 @@ OURS = {
     "rest_api_write_timeout_seconds": ("float", 60),
     "embedded": ("bool", False),
     "allow_python_reload": ("bool", False),
+    "model_roots": ("string", ""),
     "reload_wait_seconds": ("float", 60),
     "drain_seconds": ("float", 0),
     "shutdown_grace_seconds": ("float", 10),
@@ -138,6 +139,8 @@ def test_values(argument, name, value):
         "--enable_batching=",
         "--enable_batching=yes",
         "--per_process_gpu_memory_fraction=much",
+        "--reload_wait_seconds=1_0",
+        "--reload_wait_seconds=\u0663",
     ],
 )
 def test_values_that_cannot_be_read(argument):

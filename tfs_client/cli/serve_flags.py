@@ -65,11 +65,17 @@ def _integer(text: str, bits: int) -> int:
     return number
 
 
+def _float(text: str) -> float:
+    if not text.isascii() or "_" in text:  # Python reads 1_0 and digits of other scripts
+        raise ValueError(text)
+    return float(text)
+
+
 READERS: dict[str, Any] = {
     "bool": _bool,
     "int32": lambda text: _integer(text, 32),
     "int64": lambda text: _integer(text, 64),
-    "float": float,
+    "float": _float,
     "string": str,
 }
 
@@ -171,6 +177,14 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("embedded", "bool", False, "serve the models that come with the package", Use.OWN),
     Flag("allow_python_reload", "bool", False, "let reloads bring code: python models from any base path", Use.OWN),
+    Flag(
+        "model_roots",
+        "string",
+        "",
+        "directories that reloads may bring models from, separated by commas; empty: any, "
+        "or on an open port those beside the configured models",
+        Use.OWN,
+    ),
     Flag("reload_wait_seconds", "float", 60.0, "how long a reload waits for versions of new models", Use.OWN),
     Flag("drain_seconds", "float", 0.0, "how long to serve on, unhealthy, once told to stop", Use.OWN),
     Flag("shutdown_grace_seconds", "float", 10.0, "how long running calls may take once told to stop", Use.OWN),

@@ -189,6 +189,7 @@ def _loading(flags: Any) -> dict[str, Any]:
         "allow_version_labels_for_unavailable_models": flags.allow_version_labels_for_unavailable_models,
         "reload_wait": flags.reload_wait_seconds,
         "allow_python_reload": flags.allow_python_reload,
+        "model_roots": files.names(flags.model_roots) or None,
     }
 
 

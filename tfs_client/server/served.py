@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tfs_client.errors import CallError, DecodeError, StatusCode
+from tfs_client.server.failures import details_of, text_of
 from tfs_client.server.servable import Array
 
 log = logging.getLogger(__name__)
@@ -118,12 +119,12 @@ def settle(call: ServedCall, work: Callable[[], T]) -> T | None:
     try:
         return work()
     except CallError as error:
-        call.code, call.details = error.code or StatusCode.INTERNAL, error.details  # OK is no error
+        call.code, call.details = error.code or StatusCode.INTERNAL, details_of(error)  # OK is no error
     except DecodeError as error:
         call.code, call.details = StatusCode.INTERNAL, f"the request is no message of {call.method}: {error}"
     except BaseException as error:  # also SystemExit and pytest's outcomes: somebody waits for an answer
         log.exception("%s failed", call.method)
-        call.code, call.details = StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+        call.code, call.details = StatusCode.INTERNAL, text_of(error)
     return None
 
 

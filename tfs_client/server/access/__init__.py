@@ -1,1 +1,1 @@
-"""Access: who and how much may come in. Connections, the calls that wait for a thread, and how long each may take."""
+"""Access: who and how much may come in, and what reloads may bring."""

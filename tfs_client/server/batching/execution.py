@@ -12,6 +12,7 @@ from tfs_client.server.batching.merging import cut, merge
 from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.tasks import LATE, Task, Tensors
 from tfs_client.server.deadlines import time_limit
+from tfs_client.server.failures import text_of
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def answer(tasks: Sequence[Task], model: Model, parameters: BatchingParameters, 
         _refuse(tasks, error)
     except BaseException as error:  # also SystemExit and pytest's outcomes: somebody waits for an answer
         log.exception("a batch failed")
-        _refuse(tasks, InternalError(f"{type(error).__name__}: {error}"))
+        _refuse(tasks, InternalError(text_of(error)))
     else:
         for task, outputs in zip(tasks, answers, strict=True):
             task.answer.put(outputs)
