@@ -45,6 +45,10 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         r"CERTIFICATE_REQUIRED|certificate required|HANDSHAKE_FAILURE|UNKNOWN_CA|BAD_CERTIFICATE",
         "The server asks for a client's certificate that it trusts: TLS(certificate=FILE, key=FILE) gives one.",
     ),
+    (
+        r"Receive buffer too long",
+        "The head of a reply from {target} is larger than 100 kB: nobody's headers need that.",
+    ),
 )
 
 _NAME = "The host of {target} has no address here: is its name spelled right, and known where this runs?"
