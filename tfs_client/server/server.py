@@ -131,6 +131,7 @@ class Server:
         options = {
             "grpc.max_send_message_length": -1,
             "grpc.max_receive_message_length": -1,
+            "grpc.per_message_decompression": 0,  # see messages.py
             "grpc.so_reuseport": 0,  # a port that another server has is an error, not half of its calls
         } | dict(self.config.channel_arguments)
         server = grpc.server(
