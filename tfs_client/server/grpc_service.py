@@ -20,7 +20,7 @@ from tfs_client.server.admission import Admission
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
 from tfs_client.server.deadlines import time_limit
-from tfs_client.server.messages import parse
+from tfs_client.server.messages import inflated_limit, parse, plain
 from tfs_client.server.methods import Methods
 from tfs_client.server.own_threads import Behavior, in_threads
 from tfs_client.server.security import check_caller
@@ -50,6 +50,7 @@ class GrpcService:
     ) -> None:
         self._methods = methods
         self._config = config
+        self._inflated_limit = inflated_limit(config.channel_arguments)
         self.admission = Admission()
         self._observer = observer
         self._began = began
@@ -137,7 +138,7 @@ class GrpcService:
         if call.timeout is not None and call.timeout <= 0:  # while it waited for a thread
             raise DeadlineExceededError(TOO_LATE)
         check_caller(self._config.token, call.metadata)
-        return method(request, call)
+        return method(plain(request, self._inflated_limit), call)
 
     def _predict(self, data: bytes, call: ServedCall) -> bytes:
         request = wire_predict.read_request(data)

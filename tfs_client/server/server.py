@@ -136,6 +136,7 @@ class Server:
         options: dict[str, int | str] = {
             "grpc.max_send_message_length": -1,
             "grpc.max_receive_message_length": -1,
+            "grpc.per_message_decompression": 0,  # see messages.py
             "grpc.so_reuseport": 0,  # a port that another server has is an error, not half of its calls
         }
         options |= self.config.bounds.grpc_arguments()
