@@ -115,6 +115,18 @@ def parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--layout", choices=("nhwc", "nchw"), type=str.lower, help="order of the picture's axes")
     what.add_argument("--dtype", metavar="DTYPE", help="numbers to send the picture as, e.g. float32")
+    what.add_argument(
+        "--formats",
+        metavar="LIST",
+        help="the formats of pictures that are decoded, as jpeg,png; or +NAME for one more, from files that you trust "
+        "(default: jpeg,png,webp,gif,bmp,tiff,ppm,avif)",
+    )
+    what.add_argument(
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        help="the most pixels of a picture; larger ones are refused before they take memory (default 120 million)",
+    )
     what.add_argument("--encoded", action="store_true", help="send the file's own bytes as a string tensor")
 
     bulk = parser.add_argument_group("in bulk: several pictures, a row of results for each")

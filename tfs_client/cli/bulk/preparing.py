@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tfs_client.cli.inputs import Picture, given_inputs, open_picture, picture_alias, picture_tensor, size_inputs
+from tfs_client.cli.inputs import (
+    Picture,
+    given_inputs,
+    limits_of,
+    open_picture,
+    picture_alias,
+    picture_tensor,
+    size_inputs,
+)
 from tfs_client.codec.values import as_array
 from tfs_client.errors import ImageError
 from tfs_client.signatures import Signature, TensorSpec
@@ -25,7 +35,7 @@ class Preparation:
         given: values of other inputs by alias, which go with every picture.
         signature: what the model takes.
 
-    Raises SignatureError and ImageError for options that fit no picture.
+    Raises SignatureError, ImageError and ConfigError for options that fit no picture.
 
     Attributes:
         together: whether pictures can share a request. Those of a model that takes one at a time cannot, nor those
@@ -37,6 +47,8 @@ class Preparation:
         from tfs_client import images
 
         self._options = options
+        self._limits = limits_of(options)
+        self._large = threading.Lock()  # of pictures that take much memory one at a time is decoded
         self._signature = signature
         self._constants: dict[str, Any] = given_inputs(given, signature)
         self._alias = picture_alias(options, signature, self._constants)
@@ -65,8 +77,10 @@ class Preparation:
 
         Raises ImageError, which names the file.
         """
-        picture = self._picture(name)
-        tensor, size = picture_tensor(self._options, picture, self._signature.inputs[self._alias])
+        with ExitStack() as turn:
+            picture = self._picture(name, lambda: turn.enter_context(self._large))
+            tensor, size = picture_tensor(self._options, picture, self._signature.inputs[self._alias])
+            del picture  # before the next one
         inputs = {**self._constants, self._alias: tensor}
         if size is not None:
             inputs |= size_inputs(self._signature, self._sizes, size)
@@ -91,14 +105,14 @@ class Preparation:
         rows = self._batch and all(array.ndim and len(array) == 1 for array in prediction.values())
         return {alias: array.reshape(array.shape[1:]) if rows else array for alias, array in prediction.items()}
 
-    def _picture(self, name: str) -> Picture:
+    def _picture(self, name: str, before_large: Callable[[], object]) -> Picture:
         if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
             raise ImageError(f"cannot read {name!r}: it is a pipe or a device, which may keep a run waiting for ever")
         if self._encoded and not self._sizes:
             from tfs_client import images
 
             return Picture(name, images.read_file(name), None)
-        return open_picture(name, needed=not self._encoded)
+        return open_picture(name, self._limits, needed=not self._encoded, before_large=before_large)
 
 
 def _has_rows(spec: TensorSpec) -> bool:
