@@ -6,9 +6,6 @@ import argparse
 import os
 import re
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from tfs_client._version import __version__
 from tfs_client.cli import credentials, exits
@@ -217,39 +214,3 @@ def check(options: argparse.Namespace) -> None:
 def _check_apart(options: argparse.Namespace, flag: str, others: tuple[str, ...], why: str) -> None:
     if found := next((name for name in others if getattr(options, name) not in (None, False, [])), ""):
         raise ConfigError(f"{flag} and --{found} contradict each other ({why}): give one of them")
-
-
-def read_input(argument: str) -> tuple[str, Any]:
-    """NAME=JSON or NAME=@file.npy as a name and its values. Raises ConfigError."""
-    name, equals, value = argument.partition("=")
-    if not name or not equals:
-        raise ConfigError(f"expected --input NAME=JSON or NAME=@file.npy, got {argument!r}")
-    if value.startswith("@"):
-        return name, _read_array(name, value[1:])
-    import json
-
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"--input {name}: {value[:40]!r} is no JSON ({error}); quote text as '\"text\"'") from None
-
-
-def _read_array(name: str, path: str) -> Any:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise ConfigError(f"--input {name}: cannot read {path!r}: {error.strerror or error}") from None
-    except (ValueError, EOFError):  # numpy's own advice, to load pickles, is not ours
-        raise ConfigError(f"--input {name}: {path!r} is no .npy file of numbers or text") from None
-    if not isinstance(array, np.ndarray):
-        raise ConfigError(f"--input {name}: {path!r} is an archive of arrays; save the one to send with numpy.save")
-    return array
-
-
-def read_labels(path: str) -> list[str]:
-    """The names of the classes. Raises ConfigError."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--labels: cannot read {path!r}: {error}") from None

@@ -54,7 +54,7 @@ def limits_of(options: Any) -> Limits:
 
 
 def open_picture(
-    path: str, limits: Limits, *, needed: bool, before_large: Callable[[], object] | None = None
+    path: str, limits: Limits, *, needed: bool, before_large: Callable[[int], object] | None = None
 ) -> Picture:
     """Read a picture file. Unless it is ``needed`` decoded, the model may know formats that Pillow does not."""
     from tfs_client import images

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from tfs_client.cli import exits, report
-from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, check, is_bulk, parser, read_input, read_labels
+from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, check, is_bulk, parser
 from tfs_client.cli.credentials import WORDS, credentials
+from tfs_client.cli.given import read_input, read_labels
 from tfs_client.cli.inputs import Picture, limits_of, make_inputs, open_picture
 from tfs_client.client import PredictClient
 from tfs_client.errors import ConfigError, ImageError

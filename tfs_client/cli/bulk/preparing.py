@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ from tfs_client.errors import ImageError
 from tfs_client.signatures import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
+
+DECODED = 8  # bytes for a pixel while it is decoded
+COPIES = 8  # of a tensor on its way to the model: array, batch, request, and what gRPC and an embedded server hold
+PARTS = 4  # pictures of this size that are held in all, prepared or under way
 
 
 class Preparation:
@@ -56,9 +61,12 @@ class Preparation:
         self._encoded = options.encoded or spec.row.name == "string"
         if self._encoded:
             batch, size = spec.shape is None or len(spec.shape) > 0, None
+            self._bytes_per_pixel = DECODED
         else:
             plan = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
             batch, size = plan.batch, plan.size
+            sent = 0 if size is not None else COPIES * plan.channels * plan.dtype.itemsize
+            self._bytes_per_pixel = DECODED + sent
         self._sizes = [name for name in ("width", "height") if name in signature.inputs and name not in self._constants]
         apart = [name for name in self._sizes if not _has_rows(signature.inputs[name])]
         any_number = spec.shape is None or not spec.shape or spec.shape[0] is None
@@ -78,13 +86,26 @@ class Preparation:
         Raises ImageError, which names the file.
         """
         with ExitStack() as turn:
-            picture = self._picture(name, lambda: turn.enter_context(self._large))
+            picture = self._picture(name, partial(self._take_turn, turn))
             tensor, size = picture_tensor(self._options, picture, self._signature.inputs[self._alias])
             del picture  # before the next one
         inputs = {**self._constants, self._alias: tensor}
         if size is not None:
             inputs |= size_inputs(self._signature, self._sizes, size)
         return {alias: array[0] for alias, array in inputs.items()} if self.together else inputs
+
+    def _take_turn(self, turn: ExitStack, pixels: int) -> None:
+        """Wait until no other large picture is being prepared. Raises ImageError for one that memory is too small for.
+
+        gRPC ends the process when it gets no memory, so it must not come to that where the address space is limited.
+        """
+        need, most = pixels * self._bytes_per_pixel, _address_space()
+        if most is not None and need > most // PARTS:
+            raise ImageError(
+                f"has {pixels} pixels, which take {need >> 20} MiB on their way to the model, expected at most "
+                f"1/{PARTS} of the {most >> 20} MiB that the process is limited to; --size WxH sends less"
+            )
+        turn.enter_context(self._large)
 
     def mismatch(self, name: str) -> str:
         """How what is sent for a picture differs from what the model takes; empty when it does not.
@@ -105,7 +126,7 @@ class Preparation:
         rows = self._batch and all(array.ndim and len(array) == 1 for array in prediction.values())
         return {alias: array.reshape(array.shape[1:]) if rows else array for alias, array in prediction.items()}
 
-    def _picture(self, name: str, before_large: Callable[[], object]) -> Picture:
+    def _picture(self, name: str, before_large: Callable[[int], object]) -> Picture:
         if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
             raise ImageError(f"cannot read {name!r}: it is a pipe or a device, which may keep a run waiting for ever")
         if self._encoded and not self._sizes:
@@ -113,6 +134,16 @@ class Preparation:
 
             return Picture(name, images.read_file(name), None)
         return open_picture(name, self._limits, needed=not self._encoded, before_large=before_large)
+
+
+def _address_space() -> int | None:
+    """The bytes of address space that the process may have; None for as many as there are."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if most == resource.RLIM_INFINITY else most
 
 
 def _has_rows(spec: TensorSpec) -> bool:
