@@ -10,6 +10,7 @@ from tfs_client.cli.bulk.best import Best
 from tfs_client.cli.bulk.damage import damaged
 from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Row
+from tfs_client.cli.json_output import dumps
 
 
 def line(row: Row, best: Best) -> str:
@@ -22,7 +23,7 @@ def line(row: Row, best: Best) -> str:
         "top": [{"label": label, "score": score} for label, score in best.of(row.outputs)],
         "outputs": report.outputs_for_machines(row.outputs),
     }
-    return json.dumps(found) + "\n"
+    return dumps(found) + "\n"
 
 
 class Printed:

@@ -218,4 +218,4 @@ class _Run:
             parts.append(f"answered by {', '.join(sorted(self._versions))}")
         if output and not ended:
             parts.append("--resume goes on")
-        print("; ".join(parts), file=sys.stderr)
+        exits.note("; ".join(parts))
