@@ -12,7 +12,10 @@ LETTERS = {logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W", logging.
 
 
 class Formatter(logging.Formatter):
-    """``2026-01-31 12:00:00.123456: I tfs_client/server/core.py:114] Adding/updating models.``"""
+    """``2026-01-31 12:00:00.123456: I tfs_client/server/core.py:114] Adding/updating models.``
+
+    Callers and files may put any text into a message: control characters are written out, and it stays in its line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a traceback where there is one."""
@@ -23,6 +26,10 @@ class Formatter(logging.Formatter):
         prefix = f"{seconds}.{micros:06d}: {letter} {place}:{record.lineno}] "
         # Names and texts of callers may hold escape sequences, which a terminal would obey.
         return prefix + printable(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The message, without what would begin a line that looks like another entry."""
+        return super().formatMessage(record).replace("\n", "\\n")
 
 
 def log_to_stderr() -> None:
