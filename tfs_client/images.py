@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from tfs_client.codec import extents
 from tfs_client.codec.dtypes import find
 from tfs_client.errors import EncodeError, ImageError
 from tfs_client.signatures import TensorSpec, shape_text
@@ -222,9 +223,13 @@ def overlay(image: Image.Image, labels: Array, *, opacity: float = 0.55) -> Imag
 
     Args:
         labels: integers (height, width); stretched to the picture without mixing labels.
+
+    Raises DecodeError for an array that declares a huge shape and holds next to nothing.
     """
-    palette = label_colours(int(labels.max(initial=0)) + 1)
-    colours = Image.fromarray(palette[np.clip(labels, 0, None)]).resize(image.size, Image.Resampling.NEAREST)
+    extents.check_copy(labels, "the map of labels")
+    known, places = np.unique(np.clip(labels, 0, None), return_inverse=True)
+    palette = _colours(known)[places.reshape(labels.shape)]
+    colours = Image.fromarray(palette).resize(image.size, Image.Resampling.NEAREST)
     shown = Image.fromarray(((labels > 0) * round(255 * opacity)).astype(np.uint8))
     mask = shown.resize(image.size, Image.Resampling.NEAREST)
     return Image.composite(colours, image.convert("RGB"), mask)
@@ -232,10 +237,15 @@ def overlay(image: Image.Image, labels: Array, *, opacity: float = 0.55) -> Imag
 
 def label_colours(count: int) -> Array:
     """A colour for each label, (count, 3) uint8: black for 0, red for 1, then hues a golden angle apart."""
-    hues = (np.arange(count) - 1) * 0.618034 % 1.0
+    return _colours(np.arange(count))
+
+
+def _colours(labels: Array) -> Array:
+    """The colour of each label, (count, 3) uint8; labels are sorted and not negative."""
+    hues = (labels - 1.0) * 0.618034 % 1.0
     distance = np.abs((hues[:, None] * 6 - np.array([0, 2, 4]) + 3) % 6 - 3)
     colours: Array = (np.clip(2 - distance, 0, 1) * 255).astype(np.uint8)
-    colours[:1] = 0
+    colours[labels == 0] = 0
     return colours
 
 

@@ -22,7 +22,7 @@ from tfs_client.errors import DecodeError, EncodeError
 
 Array = np.ndarray[Any, Any]
 
-MAX_MESSAGE = 0x7FFFFFFF  # bytes; protobuf's limit, and the server's
+MAX_MESSAGE = tensors.MAX_MESSAGE
 
 _INPUTS = 2  # fields of PredictRequest
 _OUTPUT_FILTER = 3

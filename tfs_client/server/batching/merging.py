@@ -5,15 +5,19 @@ Source of checks and texts: batching/batching_session.cc (MergeInputTensors, Spl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
 
 from tfs_client.codec.dtypes import STRING, row_of
-from tfs_client.errors import FailedPreconditionError, InternalError
-from tfs_client.server.batching.padding import largest, padded
+from tfs_client.errors import FailedPreconditionError, InternalError, ResourceExhaustedError
+from tfs_client.server.batching.padding import Shape, largest, padded
 from tfs_client.server.servable import Array
+
+MOST_PADDED = 1 << 30  # bytes of a padded input, or 8 times what came
+GROWTH = 8
 
 
 def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dict[str, Array]:
@@ -26,6 +30,8 @@ def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dic
     Raises CallError, which is every task's.
     """
     longest = largest(batch) if pad else {}
+    for name, shape in longest.items():
+        _check_padding(name, [inputs[name] for inputs in batch], shape)
     columns: dict[str, list[Array]] = {name: [] for name in batch[0]}
     for inputs in batch:
         for name, array in inputs.items():
@@ -44,6 +50,16 @@ def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dic
             # A row of a task is sure to be a valid input, which zeros are not.
             column.append(np.repeat(column[-1][:1], extra, axis=0))
     return {name: concatenated(column) for name, column in columns.items()}
+
+
+def _check_padding(name: str, arrays: Sequence[Array], longest: Shape) -> None:
+    """Refuse a batch that padding would blow up, as it does tensors that are long along different axes."""
+    padded_bytes = sum(map(len, arrays)) * math.prod(longest[1:]) * arrays[0].itemsize if longest else 0
+    if padded_bytes > max(MOST_PADDED, GROWTH * sum(array.nbytes for array in arrays)):
+        raise ResourceExhaustedError(
+            f"Tensor '{name}' would take {padded_bytes} bytes once padded to {list(longest)}; send inputs whose "
+            "lengths differ along one axis"
+        )
 
 
 def concatenated(arrays: Sequence[Array]) -> Array:
