@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from tfs_client.codec import extents
 from tfs_client.codec.dtypes import find
 from tfs_client.errors import EncodeError, ImageError
+from tfs_client.shown import shown
 from tfs_client.signatures import TensorSpec, shape_text
 
 Array = np.ndarray[Any, Any]
@@ -224,14 +225,17 @@ def overlay(image: Image.Image, labels: Array, *, opacity: float = 0.55) -> Imag
     Args:
         labels: integers (height, width); stretched to the picture without mixing labels.
 
-    Raises DecodeError for an array that declares a huge shape and holds next to nothing.
+    Raises ImageError for labels of another shape, DecodeError for an array that declares a huge shape and holds next
+    to nothing.
     """
+    if labels.ndim != 2 or not labels.size:
+        raise ImageError(f"expected labels of the shape (height, width), got {shown(labels.shape)}")
     extents.check_copy(labels, "the map of labels")
     known, places = np.unique(np.clip(labels, 0, None), return_inverse=True)
     palette = _colours(known)[places.reshape(labels.shape)]
     colours = Image.fromarray(palette).resize(image.size, Image.Resampling.NEAREST)
-    shown = Image.fromarray(((labels > 0) * round(255 * opacity)).astype(np.uint8))
-    mask = shown.resize(image.size, Image.Resampling.NEAREST)
+    strength = Image.fromarray(((labels > 0) * round(255 * opacity)).astype(np.uint8))
+    mask = strength.resize(image.size, Image.Resampling.NEAREST)
     return Image.composite(colours, image.convert("RGB"), mask)
 
 

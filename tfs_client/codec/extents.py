@@ -33,13 +33,12 @@ def is_overstated(array: Array) -> bool:
     """Whether a copy would take far more memory than the array holds: over 8 times as much, and over 16 MiB."""
     if not array.size or 0 not in array.strides:
         return False
-    return _written(array) > GROWTH * _held(array) + MOST_BYTES
+    return written(array) > GROWTH * _held(array) + MOST_BYTES
 
 
 def is_deep(array: Array) -> bool:
-    """Whether nested lists of it would be far more objects than it has values in memory."""
-    repeated = 0 in array.strides and array.size > MOST_VALUES and array.size > GROWTH * _held(array) // array.itemsize
-    return repeated or _lists(array) > LISTS_FOR_EACH * array.size + MOST_LISTS
+    """Whether nested lists of it would be far more lists than it has values."""
+    return _lists(array) > LISTS_FOR_EACH * array.size + MOST_LISTS
 
 
 def check_copy(array: Array, what: str) -> None:
@@ -54,7 +53,8 @@ def check_copy(array: Array, what: str) -> None:
 
 def check_lists(array: Array, what: str) -> None:
     """Raise DecodeError for an array of which nested lists, or text, would be too large for what it holds."""
-    if is_overstated(array) or is_deep(array):
+    many = 0 in array.strides and array.size > MOST_VALUES and array.size > GROWTH * _held(array) // array.itemsize
+    if many or is_deep(array) or is_overstated(array):
         raise DecodeError(refusal(array, what))
 
 
@@ -70,13 +70,13 @@ def refusal(array: Array, what: str) -> str:
     """Why an array is not written out, and what to do."""
     dtype = "string" if array.dtype.kind == "O" else array.dtype.name
     declared = f"{what} declares {dtype} {shown(array.shape)}"
-    if not array.size or (not is_overstated(array) and _lists(array) > MOST_LISTS):
+    if not array.size or is_deep(array):
         return (
             f"{declared}, which makes {_lists(array)} lists for {array.size} values: expected at most {MOST_LISTS}, or "
             f"{LISTS_FOR_EACH} for each value; leave the tensor out, or reshape it to fewer axes"
         )
     return (
-        f"{declared}, {_size(_written(array))}, and holds {_size(_held(array))}: expected at most {_size(MOST_BYTES)} "
+        f"{declared}, {_size(written(array))}, and holds {_size(_held(array))}: expected at most {_size(MOST_BYTES)} "
         f"and {MOST_VALUES} values beyond those that the message carries; leave the tensor out, or have it sent in full"
     )
 
@@ -115,7 +115,8 @@ def _held(array: Array) -> int:
     return int(there) * _width(array)
 
 
-def _written(array: Array) -> int:
+def written(array: Array) -> int:
+    """The bytes of all the values that the array declares."""
     return int(array.size) * _width(array)
 
 

@@ -19,6 +19,7 @@ from tfs_client.codec.dtypes import STRING, row_of
 from tfs_client.codec.layouts import Layouts
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 
@@ -64,6 +65,8 @@ def write_request(
             _add_entry(parts, _INPUTS, alias, array, typed=False)
         except EncodeError as error:
             raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+        except MemoryError as error:
+            raise EncodeError(f"input {alias!r}: {array.dtype} {shown(array.shape)} does not fit in memory") from error
     for alias in outputs:
         parts.append(wire.delimited(_OUTPUT_FILTER, wire.utf8(alias, "an output alias")))
     return join(parts, _size(parts, "request"))

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec import extents
 from tfs_client.codec.messages import is_message, message_bytes
 from tfs_client.codec.refusals import at, refused
 from tfs_client.errors import EncodeError
 
 Array = np.ndarray[Any, Any]
 
-MOST = 1 << 30  # elements; each takes two bytes at least, and no message has room for more
+MOST = 0x7FFFFFFF  # bytes of strings that are repeated; no message has room for more
 WANTED = "str or bytes in an object array"
 
 
@@ -60,8 +61,8 @@ def flat_bytes(array: Array) -> list[bytes]:
 
 
 def _values(array: Array) -> list[Any]:
-    if array.size > MOST:
-        raise EncodeError(f"expected at most {MOST} strings in a tensor, got {array.size}")
+    if 0 in array.strides and (size := extents.written(array)) > MOST:
+        raise EncodeError(f"expected strings of at most {MOST} bytes in all, got {size}")
     values: list[Any] = array.reshape(-1).tolist()
     return values
 

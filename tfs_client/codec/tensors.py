@@ -285,6 +285,8 @@ def values_field(array: Array, row: DType) -> tuple[bytes, Any]:
     if field in IN_MEMORY:
         payload = memory(array)
         return wire.prefix(field, payload.nbytes), payload
+    if array.size > MAX_MESSAGE:  # a view that repeats a value; a varint takes a byte at least
+        raise EncodeError(f"expected a tensor of at most {MAX_MESSAGE} values, got {array.size}")
     payload = varints.encode(_varint_values(array, row))
     return wire.prefix(field, len(payload)), payload
 
