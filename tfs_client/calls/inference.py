@@ -13,7 +13,7 @@ import numpy as np
 
 from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
-from tfs_client.codec import model_spec, wire
+from tfs_client.codec import field_limits, model_spec, wire
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import ConfigError, DecodeError
@@ -32,10 +32,12 @@ class _OnExamples:
         self.spec = spec
         self._examples = examples
         self._context = context
+        self._count = 0  # of the examples that were sent
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
-        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, _input(self._examples, self._context))
+        self._count, examples = _input(self._examples, self._context)
+        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, examples)
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request. Raises EncodeError, as ``write`` does."""
@@ -67,7 +69,7 @@ class Classify(_OnExamples):
         """The classes of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
-        response = _parse(ClassificationResponse, reply, self.method)
+        response = _parse(ClassificationResponse, reply, self.method, field_limits.CLASSIFICATION, self._count)
         return _classification(response.result, response.model_spec, self.spec)
 
     def read_rest(self, reply: bytes) -> Classification:
@@ -95,7 +97,7 @@ class Regress(_OnExamples):
         """The value of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
-        response = _parse(RegressionResponse, reply, self.method)
+        response = _parse(RegressionResponse, reply, self.method, field_limits.REGRESSION, self._count)
         return _regression(response.result, response.model_spec, self.spec)
 
     def read_rest(self, reply: bytes) -> Regression:
@@ -131,6 +133,7 @@ class MultiInference(GrpcOnly):
         self._examples = examples
         self._context = context
         self.tasks = dict(tasks)
+        self._count = 0  # of the examples that were sent
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
@@ -142,7 +145,8 @@ class MultiInference(GrpcOnly):
             )
             for signature, method in self.tasks.items()
         )
-        return tasks + wire.delimited(2, _input(self._examples, self._context))
+        self._count, examples = _input(self._examples, self._context)
+        return tasks + wire.delimited(2, examples)
 
     def blame(self, signatures: Signatures) -> str:
         """What the model's signatures say to a refused call."""
@@ -156,7 +160,8 @@ class MultiInference(GrpcOnly):
         """One result for each task, in their order. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import MultiInferenceResponse
 
-        response = _parse(MultiInferenceResponse, reply, self.method)
+        examples = self._count * len(self.tasks)
+        response = _parse(MultiInferenceResponse, reply, self.method, field_limits.MULTI_INFERENCE, examples)
         results: list[Classification | Regression] = []
         for result in response.results:
             if result.WhichOneof("result") == "classification_result":
@@ -179,17 +184,20 @@ def _of_tensors(name: str, signatures: Signatures) -> str:
     )
 
 
-def _input(examples: Any, context: Any) -> bytes:
-    return codec.write_input(*_serialized(examples, context))
+def _input(examples: Any, context: Any) -> tuple[int, bytes]:
+    """How many examples there are, and the Input with them."""
+    found, shared = _serialized(examples, context)
+    return len(found), codec.write_input(found, shared)
 
 
 def _serialized(examples: Any, context: Any) -> tuple[list[bytes], bytes | None]:
     return codec.serialized(examples), None if context is None else codec.one(context)
 
 
-def _parse(message: Any, reply: bytes, method: str) -> Any:
+def _parse(message: Any, reply: bytes, method: str, tree: field_limits.Tree, examples: int) -> Any:
     from google.protobuf.message import DecodeError as ProtobufError
 
+    field_limits.check(reply, tree, f"the reply of {method}", examples=examples)
     try:
         return message.FromString(reply)
     except ProtobufError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tfs_client.calls.grpc_only import GrpcOnly
+from tfs_client.codec import field_limits
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import ConfigError, DecodeError, StatusCode, call_error
@@ -52,6 +53,7 @@ class ReloadConfig(GrpcOnly):
 
         from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigResponse
 
+        field_limits.check(reply, field_limits.RELOAD, f"the reply of {self.method}")
         try:
             response = ReloadConfigResponse.FromString(reply)
         except ProtobufError as error:

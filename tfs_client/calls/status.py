@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfs_client.codec import field_limits
 from tfs_client.codec.model_spec import ModelSpec, write
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError, StatusCode
@@ -30,6 +31,7 @@ class GetModelStatus:
 
         from tfs_client.protos.tensorflow_serving.apis import get_model_status_pb2
 
+        field_limits.check(reply, field_limits.STATUS, f"the reply of {self.method}", most=field_limits.MOST_OF_STATUS)
         try:
             response = get_model_status_pb2.GetModelStatusResponse.FromString(reply)
         except ProtobufError as error:
