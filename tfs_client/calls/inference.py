@@ -14,7 +14,7 @@ import numpy as np
 
 from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
-from tfs_client.codec import model_spec, wire
+from tfs_client.codec import field_limits, model_spec, wire
 from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
@@ -39,9 +39,8 @@ class _OnExamples:
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
-        examples, context = _serialized(self._examples, self._context)
-        self._count = len(examples)
-        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, codec.write_input(examples, context))
+        self._count, examples = _input(self._examples, self._context)
+        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, examples)
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request. Raises EncodeError, as ``write`` does."""
@@ -75,7 +74,7 @@ class Classify(_OnExamples):
         """The classes of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
-        response = parse(ClassificationResponse, reply, f"the reply of {self.method}")
+        response = _parsed(ClassificationResponse, reply, self.method, field_limits.CLASSIFICATION, self._count)
         _check_count(len(response.result.classifications), self._count)
         return _classification(response.result, response.model_spec, self.spec)
 
@@ -107,7 +106,7 @@ class Regress(_OnExamples):
         """The value of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
-        response = parse(RegressionResponse, reply, f"the reply of {self.method}")
+        response = _parsed(RegressionResponse, reply, self.method, field_limits.REGRESSION, self._count)
         _check_count(len(response.result.regressions), self._count)
         return _regression(response.result, response.model_spec, self.spec)
 
@@ -160,9 +159,8 @@ class MultiInference(GrpcOnly):
             )
             for signature, method in self.tasks.items()
         )
-        examples, context = _serialized(self._examples, self._context)
-        self._count = len(examples)
-        return tasks + wire.delimited(2, codec.write_input(examples, context))
+        self._count, examples = _input(self._examples, self._context)
+        return tasks + wire.delimited(2, examples)
 
     def blame(self, signatures: Signatures) -> str:
         """What the model's signatures say to a refused call."""
@@ -177,7 +175,13 @@ class MultiInference(GrpcOnly):
         """One result for each task, in their order. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import MultiInferenceResponse
 
-        response = parse(MultiInferenceResponse, reply, f"the reply of {self.method}")
+        response = _parsed(
+            MultiInferenceResponse,
+            reply,
+            self.method,
+            field_limits.MULTI_INFERENCE,
+            (self._count or 0) * len(self.tasks),
+        )
         results: list[Classification | Regression] = []
         if len(response.results) != len(self.tasks):
             raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(response.results)}")
@@ -206,8 +210,20 @@ def _of_tensors(name: str, signatures: Signatures) -> str:
     )
 
 
+def _input(examples: Any, context: Any) -> tuple[int, bytes]:
+    """How many examples there are, and the Input with them."""
+    found, shared = _serialized(examples, context)
+    return len(found), codec.write_input(found, shared)
+
+
 def _serialized(examples: Any, context: Any) -> tuple[list[bytes], bytes | None]:
     return codec.serialized(examples), None if context is None else codec.one(context)
+
+
+def _parsed(message: Any, reply: bytes, method: str, tree: field_limits.Tree, examples: int | None) -> Any:
+    what = f"the reply of {method}"
+    field_limits.check(reply, tree, what, examples=examples or 0)
+    return parse(message, reply, what)
 
 
 def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classification:

@@ -23,7 +23,7 @@ from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 
-MAX_MESSAGE = 0x7FFFFFFF  # bytes; protobuf's limit, and the server's
+MAX_MESSAGE = tensors.MAX_MESSAGE
 
 _INPUTS = 2  # fields of PredictRequest
 _OUTPUT_FILTER = 3
@@ -65,6 +65,8 @@ def write_request(
             _add_entry(parts, _INPUTS, alias, array, typed=False)
         except EncodeError as error:
             raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+        except MemoryError as error:
+            raise EncodeError(f"input {alias!r}: {array.dtype} {shown(array.shape)} does not fit in memory") from error
     for alias in outputs:
         parts.append(wire.delimited(_OUTPUT_FILTER, wire.utf8(alias, "an output alias")))
     return join(parts, _size(parts, "request"))

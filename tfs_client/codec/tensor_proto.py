@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfs_client.codec import tensors
+from tfs_client.codec import extents, tensors
 from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.values import as_array
 from tfs_client.errors import DecodeError, EncodeError
@@ -59,12 +58,14 @@ def make_ndarray(proto: Any) -> np.ndarray[Any, Any]:
 
     Strings come as an object array of bytes. The array is the caller's own and can be written to.
 
-    Raises DecodeError when dtype, shape and values of the message contradict each other.
+    Raises DecodeError when dtype, shape and values of the message contradict each other, and for values that are to be
+    repeated until they take more than 8 times the message, and more than 16 MiB.
     """
     try:
         data = proto.SerializeToString()
     except AttributeError:
         raise DecodeError(f"expected a TensorProto message, got {type(proto).__name__}") from None
-    array = tensors.read(data, budget=sys.maxsize)  # the copy takes as much anyway
+    array = tensors.read(data, budget=max(tensors.MAX_GROWTH * len(data), extents.MOST_BYTES))
+    extents.check_copy(array, "the tensor")
     own: np.ndarray[Any, Any] = array.copy()
     return own

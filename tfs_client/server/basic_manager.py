@@ -124,7 +124,7 @@ class BasicManager:
     def _load(self, harness: Harness) -> None:
         try:
             servable = self._loaded(harness)
-        except Exception as error:
+        except BaseException as error:  # whatever it is, the version has come to its end
             failure = load_error(error, str(harness))
             level = logging.ERROR if harness.wanted else logging.INFO
             log.log(level, "Encountered an error for servable version %s: %s", harness, status_text(failure))

@@ -23,6 +23,7 @@ from tfs_client.errors import (
     UnimplementedError,
     UnknownError,
 )
+from tfs_client.server.failures import text_of
 from tfs_client.server.servable import Array
 from tfs_client.shown import shown
 from tfs_client.signatures import PREDICT, Signature, TensorSpec
@@ -93,7 +94,7 @@ class FunctionServable:
         except BaseException as error:  # pytest.fail() in a test's function is no Exception
             log.exception("the function of signature %s failed", signature)
             code = next(code for kind, code in CODES if isinstance(error, kind))
-            raise code(f"{type(error).__name__}: {error}") from error
+            raise code(text_of(error)) from error
         specs = self._signatures[signature].outputs
         if not isinstance(answer, Mapping):
             if len(specs) != 1:
