@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from tfs_client.calls.reload import ReloadConfig, failed, pending
-from tfs_client.errors import ConfigError, DecodeError, FailedPreconditionError, StatusCode, UnknownError
+from tfs_client.errors import ConfigError, DecodeError, EncodeError, FailedPreconditionError, StatusCode, UnknownError
 from tfs_client.model_config import ModelConfig, ModelServerConfig
 from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tfs_client.protos.tensorflow_serving.apis.model_service_pb2 import DESCRIPTOR as SERVICE
@@ -207,3 +207,8 @@ def test_models_without_a_status_are_not_known():
 
 def test_models_beyond_the_configuration_do_not_matter():
     assert pending(served(), {"m": status((1, AVAILABLE)), "other": None}) == {}
+
+
+def test_names_of_metrics_are_text_that_utf8_can_hold():
+    with pytest.raises(EncodeError, match="a metric name"):
+        ReloadConfig(ModelServerConfig([]), ["\ud800"])

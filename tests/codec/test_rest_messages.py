@@ -8,8 +8,8 @@ import pytest
 
 from tfs_client.codec.dtypes import BY_NAME, BY_NUMBER
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.rest_messages import read_metadata, read_status
-from tfs_client.errors import DecodeError
+from tfs_client.codec.rest_messages import path, read_metadata, read_status
+from tfs_client.errors import DecodeError, EncodeError
 
 
 def metadata(signature, spec=None):
@@ -102,3 +102,9 @@ def test_status_in_both_spellings_and_readiness(body, expected):
 def test_what_is_no_status_is_refused(body):
     with pytest.raises(DecodeError):
         read_status(body.encode())
+
+
+@pytest.mark.parametrize("spec", [ModelSpec("\ud800"), ModelSpec("m", None, "\ud800")])
+def test_names_that_no_path_can_hold_are_refused(spec):
+    with pytest.raises(EncodeError, match="that UTF-8 can hold"):
+        path(spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tfs_client.calls.grpc_only import GrpcOnly
-from tfs_client.codec import field_limits
+from tfs_client.codec import field_limits, wire
 from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
@@ -39,6 +39,8 @@ class ReloadConfig(GrpcOnly):
             raise ConfigError(f"expected a ModelServerConfig, got {type(config).__name__}")
         if isinstance(metrics, str) or not all(isinstance(name, str) for name in metrics):
             raise ConfigError(f"expected a list of metric names, got {shown(metrics)}")
+        for name in metrics:
+            wire.utf8(name, "a metric name")
         self._config = config
         self._metrics = tuple(metrics)
 

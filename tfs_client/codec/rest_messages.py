@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from tfs_client.codec import json_text
+from tfs_client.codec import json_text, wire
 from tfs_client.codec.dtypes import BY_NAME, BY_NUMBER
 from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
@@ -19,10 +19,13 @@ from tfs_client.shown import shown
 
 
 def path(spec: ModelSpec, what: str = "") -> str:
-    """The path of a model, a version of it, or the one a label stands for; ``what`` is ":predict" or "/metadata"."""
+    """The path of a model, a version of it, or the one a label stands for; ``what`` is ":predict" or "/metadata".
+
+    Raises EncodeError for names that UTF-8 cannot hold.
+    """
     version = f"/versions/{spec.version}" if spec.version is not None else ""
-    label = f"/labels/{quote(spec.label, safe='')}" if spec.label is not None else ""
-    return f"/v1/models/{quote(spec.name, safe='')}{version}{label}{what}"
+    label = f"/labels/{quote(wire.utf8(spec.label, 'a version label'), safe='')}" if spec.label is not None else ""
+    return f"/v1/models/{quote(wire.utf8(spec.name, 'a model name'), safe='')}{version}{label}{what}"
 
 
 @reads("the reply of GetModelMetadata")
