@@ -15,9 +15,13 @@ from tfs_client.signatures import Signature, TensorSpec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from tfs_client.images import Limits
+    from tfs_client.images import Limits, Preparation
 
 Size = tuple[int, int]  # width, height
+
+DECODED = 8  # bytes for a pixel while it is decoded
+COPIES = 8  # of a tensor on its way to the model: array, batch, request, and what gRPC and an embedded server hold
+ALONE = 2  # half of the address space is for what a single picture takes
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,29 @@ def picture_tensor(options: Any, picture: Picture, spec: TensorSpec) -> tuple[An
             return tensor, picture.image.size if picture.image else None
         wanted = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
         image = picture.decoded()
+        check_memory(image.width * image.height, sent_bytes(wanted), ALONE, f"{picture.name!r} ")
         return images.to_array(image, wanted), wanted.size or image.size
     except MemoryError as error:
         raise ImageError(f"{picture.name!r}: there is not enough memory for its pixels") from error
+
+
+def sent_bytes(plan: Preparation) -> int:
+    """What a pixel takes on its way to the model; nothing that counts where the picture is made smaller before."""
+    return 0 if plan.size is not None else COPIES * plan.channels * plan.dtype.itemsize
+
+
+def check_memory(pixels: int, bytes_per_pixel: int, parts: int, picture: str = "") -> None:
+    """Raise ImageError for a picture that takes more than its part of a limited address space (``ulimit -v``).
+
+    gRPC ends the process when it gets no memory, so it must not come to that. Without a limit nothing is checked.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    need, most = pixels * bytes_per_pixel, resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY and need > most // parts:
+        raise ImageError(
+            f"{picture}has {pixels} pixels, which take {need >> 20} MiB on their way to the model, expected at most "
+            f"1/{parts} of the {most >> 20} MiB that the process is limited to; --size WxH sends less"
+        )

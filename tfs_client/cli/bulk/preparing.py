@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from tfs_client.cli.inputs import (
+    DECODED,
     Picture,
+    check_memory,
     given_inputs,
     limits_of,
     open_picture,
     picture_alias,
     picture_tensor,
+    sent_bytes,
     size_inputs,
 )
 from tfs_client.codec.values import as_array
@@ -27,8 +30,6 @@ from tfs_client.signatures import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 
-DECODED = 8  # bytes for a pixel while it is decoded
-COPIES = 8  # of a tensor on its way to the model: array, batch, request, and what gRPC and an embedded server hold
 PARTS = 4  # pictures of this size that are held in all, prepared or under way
 
 
@@ -65,8 +66,7 @@ class Preparation:
         else:
             plan = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
             batch, size = plan.batch, plan.size
-            sent = 0 if size is not None else COPIES * plan.channels * plan.dtype.itemsize
-            self._bytes_per_pixel = DECODED + sent
+            self._bytes_per_pixel = DECODED + sent_bytes(plan)
         self._sizes = [name for name in ("width", "height") if name in signature.inputs and name not in self._constants]
         apart = [name for name in self._sizes if not _has_rows(signature.inputs[name])]
         any_number = spec.shape is None or not spec.shape or spec.shape[0] is None
@@ -95,16 +95,8 @@ class Preparation:
         return {alias: array[0] for alias, array in inputs.items()} if self.together else inputs
 
     def _take_turn(self, turn: ExitStack, pixels: int) -> None:
-        """Wait until no other large picture is being prepared. Raises ImageError for one that memory is too small for.
-
-        gRPC ends the process when it gets no memory, so it must not come to that where the address space is limited.
-        """
-        need, most = pixels * self._bytes_per_pixel, _address_space()
-        if most is not None and need > most // PARTS:
-            raise ImageError(
-                f"has {pixels} pixels, which take {need >> 20} MiB on their way to the model, expected at most "
-                f"1/{PARTS} of the {most >> 20} MiB that the process is limited to; --size WxH sends less"
-            )
+        """Wait until no other large picture is being prepared. Raises ImageError where memory is too small for it."""
+        check_memory(pixels, self._bytes_per_pixel, PARTS)
         turn.enter_context(self._large)
 
     def mismatch(self, name: str) -> str:
@@ -134,16 +126,6 @@ class Preparation:
 
             return Picture(name, images.read_file(name), None)
         return open_picture(name, self._limits, needed=not self._encoded, before_large=before_large)
-
-
-def _address_space() -> int | None:
-    """The bytes of address space that the process may have; None for as many as there are."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if most == resource.RLIM_INFINITY else most
 
 
 def _has_rows(spec: TensorSpec) -> bool:
