@@ -67,3 +67,17 @@ def test_padding_that_multiplies_lengths_is_refused():
     with pytest.raises(ResourceExhaustedError, match="once padded to"):
         merge([{"x": wide}, {"x": tall}], 0, pad=True)
     assert merge([{"x": wide}, {"x": wide[:, :, :3]}], 0, pad=True)["x"].shape == (2, 1, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [
+        ("ModelService/HandleReloadConfigRequest", D(1, D(1, b"\x0a\x00" * 300_000))),
+        ("PredictionService/MultiInference", b"\x0a\x00" * 300_000),
+    ],
+    ids=["reload", "multi-inference"],
+)
+def test_requests_of_countless_fields_are_refused(plain, refused, method, data):
+    code, text = refused(plain.raw, f"/tensorflow.serving.{method}", data)
+    assert code == "INTERNAL"
+    assert "too large: expected at most 262144 fields" in text
