@@ -1,4 +1,4 @@
-"""Limits of replies that become objects of Python: their bytes and their fields, counted before protobuf sees them.
+"""Limits of messages that become objects of Python: their bytes and fields, counted before protobuf sees them.
 
 A field of two bytes may become an object of a hundred. Predict's replies become arrays, whose memory grows with the
 message; those of the other methods become objects, one for each version, signature, class or value. No real reply comes
@@ -40,6 +40,9 @@ REGRESSION = _tree(_1=_VALUES, _2=_SPEC)
 MULTI_INFERENCE = _tree(_1=_tree(_1=_SPEC, _2=_CLASSES, _3=_VALUES))
 RELOAD = _tree(_1={}, _2={})
 
+RELOAD_REQUEST = _tree(_1=_tree(_1=_tree(_1=_tree(_6={}, _7={}, _8={}))))
+MULTI_INFERENCE_REQUEST = _tree(_1=_tree(_1=_SPEC))  # its examples are bytes
+
 
 def check(data: bytes, tree: Tree, what: str, *, examples: int = 0, most: int = MOST_FIELDS) -> None:
     """Raise DecodeError for a reply with more bytes or fields than a real one.
@@ -54,7 +57,11 @@ def check(data: bytes, tree: Tree, what: str, *, examples: int = 0, most: int = 
     size = MOST_BYTES + 64 * each * examples
     if len(data) > size:
         raise DecodeError(f"{what} is too large: expected at most {size} bytes, got {len(data)}")
-    most += each * examples
+    check_fields(data, tree, what, most + each * examples)
+
+
+def check_fields(data: bytes, tree: Tree, what: str, most: int = MOST_FIELDS) -> None:
+    """Raise DecodeError for a message with more fields than so many."""
     if len(data) > 2 * most and _has_more(data, tree, most):
         raise DecodeError(f"{what} is too large: expected at most {most} fields, got more in {len(data)} bytes")
 

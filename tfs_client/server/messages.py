@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfs_client.codec import messages
+from tfs_client.codec import field_limits, messages
 from tfs_client.errors import ResourceExhaustedError
 from tfs_client.inflating import COMPRESSED, TooLarge, inflated
 from tfs_client.options import MAX_INFLATED
@@ -34,7 +34,13 @@ def plain(request: bytes, limit: int | None) -> bytes:
             f"--grpc_channel_arguments={LENGTH}=BYTES sets another limit"
         ) from None
 
+_TREES: Mapping[str, field_limits.Tree] = {
+    "ReloadConfigRequest": field_limits.RELOAD_REQUEST,
+    "MultiInferenceRequest": field_limits.MULTI_INFERENCE_REQUEST,
+}
+
 
 def parse(message: Any, data: bytes) -> Any:
-    """Read a message of this class. Raises DecodeError."""
+    """Read a message of this class. Raises DecodeError, also for far more fields than a real one has."""
+    field_limits.check_fields(data, _TREES.get(message.DESCRIPTOR.name, {}), "the request")
     return messages.parse(message, data, "the request")
