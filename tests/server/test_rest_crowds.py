@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import os
 import re
 import socket
 import struct
@@ -13,7 +15,7 @@ import time
 import numpy as np
 import pytest
 
-from tfs_client import TensorSpec
+from tfs_client import ConfigError, TensorSpec
 from tfs_client.server import FunctionSignature, Server, ServerConfig
 
 VECTOR = TensorSpec("float32", (None,))
@@ -215,3 +217,45 @@ def test_the_log_has_a_line_a_second_for_what_outsiders_do(connect, caplog):
         for _ in range(20):
             assert b" 400 " in everything(connect(b"nonsense\r\n\r\n"))
     assert 1 <= len(caplog.records) <= 3
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files as Linux does")
+def test_when_files_run_out_idle_connections_end_and_the_log_stays_short(connect, caplog):
+    import resource
+
+    address = connect().getpeername()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(socket.socket()) for _ in range(40)]
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, limits[1]))
+        with caplog.at_level(logging.WARNING):
+            for each in crowd[:-1]:
+                each.connect(address)
+            time.sleep(1)
+            good = crowd[-1]
+            good.settimeout(10)
+            good.connect(address)
+            good.sendall(STATUS)
+            assert good.recv(1000).startswith((b"HTTP/1.1 200 OK", b"HTTP/1.1 503 "))
+    assert "Too many open files" in caplog.text
+    assert len(caplog.records) <= 6
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"max_connections": 0},
+        {"max_connections": True},
+        {"max_waiting_calls": 1.5},
+        {"idle_timeout": 0},
+        {"rest_header_timeout": -1},
+        {"rest_body_timeout": "30"},
+        {"rest_write_timeout": math.nan},
+    ],
+)
+def test_bounds_that_make_no_sense(bad):
+    (name,) = bad
+    with pytest.raises(ConfigError, match=f"expected {name} "):
+        ServerConfig(**bad)
