@@ -115,6 +115,7 @@ UNREADABLE = [
     (http_reply(STATUS, status="101 Switching Protocols", more="Upgrade: h2c\r\n"), UnavailableError, ""),
     (http_reply(STATUS, status="302 Found", more="Location: http://[::1\r\n"), CallError, ""),
     (http_reply(STATUS, status="302 Found", more="Location: //\xff:x\r\n"), CallError, ""),
+    (http_reply(STATUS, status="302 Found", more="Location: a: b//c\r\n"), DecodeError, "cannot be read: InvalidURL"),
     (http_reply(STATUS, status="307 Found", more="Location: x://y:99999999/\r\n"), CallError, ""),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", UnavailableError, ""),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", UnavailableError, ""),
