@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from tfs_client.codec import wire
-from tfs_client.errors import DecodeError, ResourceExhaustedError
+from tfs_client.errors import DecodeError, ResourceExhaustedError, reads
 from tfs_client.results import Health
 from tfs_client.server.messages import plain
 from tfs_client.server.own_threads import in_threads
@@ -53,6 +53,7 @@ class HealthService:
         return reply_of(Health.SERVING if self._serving.is_set() else Health.NOT_SERVING)
 
 
+@reads("the request")
 def service_of(request: bytes) -> str:
     """The service that a HealthCheckRequest is about. Raises DecodeError."""
     service = ""

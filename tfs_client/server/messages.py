@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tfs_client.errors import DecodeError, ResourceExhaustedError
+from tfs_client.codec import messages
+from tfs_client.errors import ResourceExhaustedError
 from tfs_client.inflating import COMPRESSED, TooLarge, inflated
 from tfs_client.options import MAX_INFLATED
 
@@ -36,9 +37,4 @@ def plain(request: bytes, limit: int | None) -> bytes:
 
 def parse(message: Any, data: bytes) -> Any:
     """Read a message of this class. Raises DecodeError."""
-    from google.protobuf.message import DecodeError as ProtobufError
-
-    try:
-        return message.FromString(data)
-    except ProtobufError as error:
-        raise DecodeError(str(error)) from None
+    return messages.parse(message, data, "the request")
