@@ -73,6 +73,7 @@ class Inflation:
             raise DecodeError(f"the {self._encoding} data is damaged: {error}") from error
         self._plain.write(piece)
         if self._limit is not None and self._plain.tell() > self._limit:
+            self._plain.close()  # whoever keeps the error keeps this, too
             raise TooLarge(self._limit)
         if reader.eof:
             return reader.unused_data, False

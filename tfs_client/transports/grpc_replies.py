@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Generator
 
-from tfs_client.errors import DecodeError, StatusCode
+from tfs_client.errors import DecodeError, StatusCode, unreadable
 from tfs_client.inflating import TooLarge, inflated, inflation_of
 from tfs_client.options import Connection
 from tfs_client.steps import Send
@@ -77,6 +77,8 @@ class GrpcReplies:
             raise self._errors.too_large(error.limit, method) from error
         except DecodeError as error:
             raise DecodeError(f"the reply of {method} cannot be read: {error}") from error
+        except MemoryError as error:
+            raise unreadable(f"the reply of {method}", error) from error
 
 
 def _message(reply: bytes, limit: int | None) -> Message:

@@ -52,6 +52,7 @@ class ReplyBody:
 
     def _check(self, size: int) -> None:
         if self._limit is not None and size > self._limit:
+            self._plain.close()  # whoever keeps the error keeps this, too
             raise TooLarge(self._limit)
 
 
