@@ -14,7 +14,6 @@ from transports.certificates import certificates
 from tfs_client import PredictClient
 from tfs_client.cli import serve
 from tfs_client.cli.serve_flags import read
-from tfs_client.cli.serve_log import Formatter
 from tfs_client.cli.serve_options import MAX_WAITING, setup
 from tfs_client.errors import CallError
 from tfs_client.options import TLS
@@ -341,12 +340,6 @@ def test_signals_are_left_as_they_were(failure):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     failure("--embedded", "--port=70000")
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-
-
-def test_what_callers_send_cannot_write_to_the_terminal():
-    """Nor can it look like a line of the log's own."""
-    record = logging.LogRecord("x", logging.INFO, "/a/tfs_client/b.py", 7, "model %s", ("\x1b[2J\u202e",), None)
-    assert Formatter().format(record).endswith(r": I tfs_client/b.py:7] model \x1b[2J\u202e")
 
 
 # --- what is shown instead of serving --------------------------------------------------------------------------------

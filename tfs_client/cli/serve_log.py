@@ -6,8 +6,6 @@ import logging
 import sys
 import time
 
-from tfs_client.shown import printable
-
 LETTERS = {logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "F"}
 
 
@@ -21,8 +19,7 @@ class Formatter(logging.Formatter):
         letter = LETTERS.get(record.levelno, "I")
         place = "".join(record.pathname.replace("\\", "/").rpartition("tfs_client/")[1:])
         prefix = f"{seconds}.{micros:06d}: {letter} {place}:{record.lineno}] "
-        # Names and texts of callers may hold escape sequences, which a terminal would obey.
-        return prefix + printable(super().format(record))
+        return prefix + super().format(record)
 
 
 def log_to_stderr() -> None:
