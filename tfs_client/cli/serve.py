@@ -44,7 +44,9 @@ def _serve(arguments: Arguments) -> int:
 
     with StopSignals() as signals:
         from tfs_client.cli.serve_running import run
+        from tfs_client.server.access.bounds import raise_open_files
 
+        raise_open_files()
         try:
             run(arguments, signals)
         except TFServingError as error:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from tfs_client.errors import CallError, CancelledError, ConfigError, call_error
 from tfs_client.server.file_errors import FINAL, ForbiddenPathError, file_error, load_error, status_text
 from tfs_client.server.servable import Servable
+from tfs_client.shown import shown
 
 log = logging.getLogger("tfs_client.server")
 
@@ -45,10 +46,10 @@ class Retries:
 
     def __post_init__(self) -> None:
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 0:
-            raise ConfigError(f"expected a number of load retries, 0 or more, got {self.count!r}")
+            raise ConfigError(f"expected a number of load retries, 0 or more, got {shown(self.count)}")
         number = isinstance(self.pause, (int, float)) and not isinstance(self.pause, bool)
         if not number or self.pause != self.pause:
-            raise ConfigError(f"expected the pause between load attempts in seconds, got {self.pause!r}")
+            raise ConfigError(f"expected the pause between load attempts in seconds, got {shown(self.pause)}")
 
 
 class Loader:

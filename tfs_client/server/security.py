@@ -11,6 +11,7 @@ import grpc
 
 from tfs_client.errors import ConfigError, InvalidArgumentError, UnauthenticatedError
 from tfs_client.server import regular_files
+from tfs_client.shown import shown
 
 LIMIT = 16 << 20  # bytes of a PEM file
 
@@ -38,7 +39,7 @@ class ServerTLS:
 
     def __post_init__(self) -> None:
         if not isinstance(self.client_verify, bool):
-            raise ConfigError(f"expected client_verify to be True or False, got {self.client_verify!r}")
+            raise ConfigError(f"expected client_verify to be True or False, got {shown(self.client_verify)}")
         if self.client_verify and self.ca is None:
             raise ConfigError("expected ca, the authorities of clients' certificates, along with client_verify")
         self._pems()
@@ -68,7 +69,7 @@ def _pem(name: str, value: Pem) -> bytes:
         except InvalidArgumentError as error:
             raise ConfigError(f"expected {name} as a PEM file or its bytes: {error.details}") from None
         except (OSError, TypeError, ValueError) as error:
-            raise ConfigError(f"expected {name} as a PEM file or its bytes, got {value!r}: {error}") from None
+            raise ConfigError(f"expected {name} as a PEM file or its bytes, got {shown(value)}: {error}") from None
     if b"-----BEGIN " not in data:
         raise ConfigError(f"expected {name} in PEM form, which begins with '-----BEGIN', got {where}")
     return data

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+TOO_LATE = "Timed out waiting for notification"  # TensorFlow's direct_session.cc
+GAVE_UP = "the client gave up"
+
 
 @dataclass
 class ServedCall:
@@ -65,12 +68,12 @@ class ServedCall:
 
     def late(self) -> None:
         """The call's deadline has passed; whatever the model said came to nothing."""
-        self.code, self.details = StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification"
+        self.code, self.details = StatusCode.DEADLINE_EXCEEDED, TOO_LATE
         self.run_seconds = None
 
     def gave_up(self) -> None:
         """Nobody waits for the answer any more."""
-        self.code, self.details = StatusCode.CANCELLED, "the client gave up"
+        self.code, self.details = StatusCode.CANCELLED, GAVE_UP
 
     def left(self) -> None:
         """The client has gone: its deadline has passed, or it gave up before."""

@@ -133,19 +133,24 @@ class Server:
             raise
 
     def _start_grpc(self) -> None:
-        options = {
+        options: dict[str, int | str] = {
             "grpc.max_send_message_length": -1,
             "grpc.max_receive_message_length": -1,
+            "grpc.per_message_decompression": 0,  # see messages.py
             "grpc.so_reuseport": 0,  # a port that another server has is an error, not half of its calls
-        } | dict(self.config.channel_arguments)
-        server = grpc.server(
-            ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve"), options=list(options.items())
-        )
+        }
+        options |= self.config.bounds.grpc_arguments()
+        options |= self.config.channel_arguments
+        threads = ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve")
+        server = grpc.server(threads, options=list(options.items()))
         self._service.admission.open()
-        reloads, lookups, health = self._own_threads = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"tfs-serve-{name}") for name in ("reload", "lookup", "health")
+        reloads, lookups, health, refusals = self._own_threads = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"tfs-serve-{name}")
+            for name in ("reload", "lookup", "health", "refusal")
         ]
-        server.add_generic_rpc_handlers(self._service.handlers(reloads=reloads, lookups=lookups))
+        server.add_generic_rpc_handlers(
+            self._service.handlers(threads=threads, refusals=refusals, reloads=reloads, lookups=lookups)
+        )
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(health),))
         self._port = listen(server, self.config, self._socket_path)

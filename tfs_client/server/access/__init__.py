@@ -1,1 +1,1 @@
-"""Who may come in, and what they may bring."""
+"""Access: who and how much may come in, and what reloads may bring."""

@@ -25,6 +25,7 @@ from tfs_client.errors import (
 )
 from tfs_client.server.failures import text_of
 from tfs_client.server.servable import Array
+from tfs_client.shown import shown
 from tfs_client.signatures import PREDICT, Signature, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ def _signature(name: str, signature: FunctionSignature) -> Signature:
     for specs in (signature.inputs, signature.outputs):
         for alias, spec in specs.items():
             if not isinstance(spec, TensorSpec):
-                raise ConfigError(f"{name} {alias!r} needs a TensorSpec(dtype, shape), got {spec!r}")
+                raise ConfigError(f"{name} {alias!r} needs a TensorSpec(dtype, shape), got {shown(spec)}")
     inputs, outputs = named(signature.inputs, name), named(signature.outputs, f"{name}_out")
     return Signature(inputs, outputs, signature.method_name, optional=frozenset(signature.defaults))
 
@@ -148,7 +149,7 @@ def _signature(name: str, signature: FunctionSignature) -> Signature:
 def _check_function(name: str, signature: FunctionSignature) -> None:
     """Raise ConfigError for what cannot be called with the signature's inputs as keyword arguments."""
     if not callable(signature.fn):
-        raise ConfigError(f"signature {name!r} needs a function, got {signature.fn!r}")
+        raise ConfigError(f"signature {name!r} needs a function, got {shown(signature.fn)}")
     try:
         parameters = inspect.signature(signature.fn)
     except (TypeError, ValueError):  # built in C, and it does not say

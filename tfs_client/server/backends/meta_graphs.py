@@ -61,7 +61,7 @@ def _saved_model(file: str) -> Any:
             text_format.Parse(data.decode(), saved_model)
         else:
             saved_model.ParseFromString(data)
-    except Exception as error:  # protobuf's own errors, and what else it raises for text that is nested too deep, say
+    except Exception as error:  # DecodeError, ParseError, UnicodeDecodeError, RecursionError
         raise DataLossError(f"Can't parse {file} as {kind} proto") from error
     return saved_model
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tfs_client.errors import CallError, InternalError, ResourceExhaustedError
 from tfs_client.server.batching.merging import cut, merge
 from tfs_client.server.batching.parameters import BatchingParameters
-from tfs_client.server.batching.tasks import Task, Tensors
+from tfs_client.server.batching.tasks import LATE, Task, Tensors
 from tfs_client.server.deadlines import time_limit
 from tfs_client.server.failures import text_of
 
@@ -46,7 +46,7 @@ def results(tasks: Sequence[Task], model: Model, parameters: BatchingParameters,
     """
     deadline = _deadline(tasks)
     if deadline <= now:
-        raise ResourceExhaustedError("Run() timeout exceeded while waiting in batching queue")
+        raise ResourceExhaustedError(LATE)
     sizes = [task.size for task in tasks]
     extra = parameters.executed_size(sum(sizes)) - sum(sizes)
     inputs = merge([task.inputs for task in tasks], extra, pad=parameters.pad_variable_length_inputs)

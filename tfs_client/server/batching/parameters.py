@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tfs_client.codec.config_text import fill
 from tfs_client.errors import ConfigError, InvalidArgumentError
 from tfs_client.server import regular_files
 from tfs_client.server.file_errors import file_error
@@ -202,18 +203,10 @@ def _check(name: str, value: object, kind: type) -> None:
 
 
 def _parsed(text: str) -> Message:
-    from google.protobuf import text_format
-
     from tfs_client.protos.tensorflow_serving.servables.tensorflow.session_bundle_config_pb2 import (
         BatchingParameters as Schema,
     )
 
     proto = Schema()
-    try:
-        text_format.Parse(text, proto)
-    except text_format.ParseError as error:
-        line, column = error.GetLine(), error.GetColumn()
-        where = "" if line is None else f"line {line}, column {column}: "
-        said = str(error).removeprefix(f"{line}:{column} : ")
-        raise ConfigError(f"{where}expected BatchingParameters in protobuf text: {said}") from error
+    fill(proto, text, "BatchingParameters")
     return proto
