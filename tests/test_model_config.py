@@ -350,6 +350,8 @@ def test_a_file_is_read_and_named_in_errors(tmp_path):
         ModelServerConfig.from_file(path)
     with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
         ModelServerConfig.from_file(tmp_path / "none")
+    with pytest.raises(ConfigError, match="/dev/zero: expected a file of at most 16777216 bytes, got a larger one"):
+        ModelServerConfig.from_file("/dev/zero")
 
 
 @pytest.mark.parametrize(

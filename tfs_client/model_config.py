@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tfs_client.protos.tensorflow_serving.config import model_server_config_pb2 as schema
 
 _URI = re.compile(r"[A-Za-z][0-9A-Za-z.]+://")  # io::ParseURI, tensorflow/core/platform/path.cc: no one-letter schemes
+_LONGEST_FILE = 16 << 20  # bytes of a model config file: ten thousand models take one or two megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,11 @@ class ModelServerConfig:
     def from_file(cls, path: str | os.PathLike[str]) -> ModelServerConfig:
         """Read a model config file, which holds protobuf text in UTF-8. Raises ConfigError, which names the file."""
         try:
-            with open(path, encoding="utf-8") as file:
-                return cls.from_text(file.read())
+            with open(path, "rb") as file:
+                data = file.read(_LONGEST_FILE + 1)  # a device may have no end
+            if len(data) > _LONGEST_FILE:
+                raise ConfigError(f"expected a file of at most {_LONGEST_FILE} bytes, got a larger one")
+            return cls.from_text(data.decode())
         except OSError as error:
             raise ConfigError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}") from None
         except UnicodeDecodeError as error:

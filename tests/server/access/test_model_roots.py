@@ -65,20 +65,19 @@ def test_code_needs_its_own_permission_inside_of_the_roots_too(serve, tmp_path):
     assert "allow_python_reload" in refuses(served, listed(served, tmp_path / "evil", "python"))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "{allowed}/../elsewhere/evil",
-        "/{allowed}/../elsewhere/evil",
-        "file://{allowed}/../elsewhere/evil",
-        "file:///{elsewhere}/evil",
-        "{allowed}-not/evil",
-        "{allowed}/out",
-        "{allowed}/out/../evil",
-        "{base}/out/../m",  # written like a configured base path, and leading elsewhere
-    ],
-)
-def test_ways_out_of_the_roots(serve, tmp_path, evil, path):
+WAYS_OUT = [
+    "{allowed}/../elsewhere/evil",
+    "/{allowed}/../elsewhere/evil",
+    "file://{allowed}/../elsewhere/evil",
+    "file:///{elsewhere}/evil",
+    "{allowed}-not/evil",
+    "{allowed}/out",
+    "{allowed}/out/../evil",
+    "{base}/out/../m",  # written like a configured base path, and leading elsewhere
+]
+
+
+def test_ways_out_of_the_roots(serve, tmp_path, evil):
     served = serve(serve.model("m", 1), model_roots=[tmp_path / "allowed"])
     put(tmp_path / "allowed-not" / "evil", 1)
     put(evil.parent / "m", 1)
@@ -86,7 +85,8 @@ def test_ways_out_of_the_roots(serve, tmp_path, evil, path):
     for folder in (tmp_path / "allowed", served.base):
         (folder / "out").symlink_to(evil)
     names = {"allowed": tmp_path / "allowed", "elsewhere": evil.parent, "base": served.base}
-    refuses(served, listed(served, path.format(**names)))
+    for path in WAYS_OUT:
+        refuses(served, listed(served, path.format(**names)))
 
 
 def test_a_version_that_is_a_link_out_of_the_roots_refuses_the_reload(serve, tmp_path, evil):

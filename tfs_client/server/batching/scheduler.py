@@ -45,8 +45,8 @@ class BatchScheduler:
             except RuntimeError as error:
                 self._work.stop()
                 raise ConfigError(
-                    f"expected a num_batch_threads that the system can give, got {threads}: after {number} threads "
-                    f"it said {error}"
+                    f"num_batch_threads is {threads}, more than the system gives: after {number} threads it says "
+                    f"{error}"
                 ) from error
 
     def submit(self, queue: BatchQueue, task: Task) -> list[Task]:
