@@ -193,7 +193,7 @@ asyncio.run(main())""",
         """
 async def main():
     async with client, AsyncMicroBatcher(client) as batcher:
-        batcher.submit({'x': np.float32(1)}).add_done_callback(asyncio.Future.exception)
+        batcher.submit({'x': np.float32(1)})
         await quick()
         1 / 0
 asyncio.run(main())""",
