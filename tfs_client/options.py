@@ -13,6 +13,7 @@ from typing import Any
 
 from tfs_client.errors import ConfigError, StatusCode
 from tfs_client.proxy_urls import checked_proxy
+from tfs_client.shown import shown
 from tfs_client.targets import Target
 
 
@@ -28,6 +29,7 @@ class Unset(enum.Enum):
 UNSET = Unset.UNSET
 
 DEFAULT_TIMEOUT = 30.0  # seconds
+MAX_INFLATED = 100 << 20  # bytes that a compressed message may become, unless somebody says otherwise
 LONGEST = 1e9  # seconds; gRPC counts nanoseconds in 64 bits, and takes a deadline beyond them for one that has passed
 
 Metadata = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
@@ -40,7 +42,7 @@ def checked_timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout > 0:
-        raise ConfigError(f"expected a timeout in seconds above 0, or None for no limit, got {timeout!r}")
+        raise ConfigError(f"expected a timeout in seconds above 0, or None for no limit, got {shown(timeout)}")
     return None if timeout > LONGEST else float(timeout)
 
 
@@ -194,15 +196,15 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or not 2 <= self.attempts <= 5:
-            raise ConfigError(f"expected 2 to 5 attempts, got {self.attempts!r}; retry=None means a single one")
+            raise ConfigError(f"expected 2 to 5 attempts, got {shown(self.attempts)}; retry=None means a single one")
         for name, least in (("initial_backoff", 0.005), ("max_backoff", 0.005), ("multiplier", 1.0), ("refill", 0.001)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < LONGEST:
-                raise ConfigError(f"expected {name} of {least} or more, got {value!r}")
+                raise ConfigError(f"expected {name} of {least} or more, got {shown(value)}")
         if self.max_backoff < self.initial_backoff:
-            raise ConfigError(f"expected max_backoff of initial_backoff or more, got {self.max_backoff!r}")
+            raise ConfigError(f"expected max_backoff of initial_backoff or more, got {shown(self.max_backoff)}")
         if not isinstance(self.budget, int) or not 1 <= self.budget <= 1000:
-            raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {self.budget!r}")
+            raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {shown(self.budget)}")
         if self.codes is not None:
             object.__setattr__(self, "codes", _retryable(self.codes))
 
@@ -241,13 +243,36 @@ class Keepalive:
         for name in ("interval", "timeout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
-                raise ConfigError(f"expected keepalive {name} of 1 second to a day, got {value!r}")
+                raise ConfigError(f"expected keepalive {name} of 1 second to a day, got {shown(value)}")
 
 
 def checked_kind(name: str, value: Any, kind: type) -> None:
     """Raise ConfigError unless an option is None or of its kind."""
     if value is not None and not isinstance(value, kind):
         raise ConfigError(f"expected {name}={kind.__name__}(...), got {value!r}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a reply is taken, in bytes; None for any number.
+
+    Attributes:
+        reply: what a reply may have, and what a compressed one may become.
+        inflated: what a compressed reply may become.
+    """
+
+    reply: int | None = None
+    inflated: int | None = MAX_INFLATED
+
+    def __post_init__(self) -> None:
+        for name, value in (("max_reply_bytes", self.reply), ("max_inflated_bytes", self.inflated)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"expected {name} in bytes, 1 or more, or None for no limit, got {value!r}")
+
+    @property
+    def inflated_reply(self) -> int | None:
+        """What a compressed reply may become, by both limits."""
+        return min((one for one in (self.reply, self.inflated) if one is not None), default=None)
 
 
 Token = str | Callable[[], Any]  # the token itself, or what gives it, anew for every call
@@ -277,6 +302,7 @@ class Connection:
         interceptors: gRPC's own interceptors, or over REST functions that get each httpx.Request before it is sent.
         channel_options: gRPC channel arguments of the user.
         proxy: the URL of a proxy; None for none, UNSET for what the environment says.
+        limits: how much of a reply is taken.
     """
 
     target: Target
@@ -287,6 +313,7 @@ class Connection:
     interceptors: Sequence[Any] = ()
     channel_options: Mapping[str, Any] = field(default_factory=dict)
     proxy: str | Unset | None = field(default=UNSET, repr=False)  # it may hold a password
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         checked_kind("retry", self.retry, RetryPolicy)

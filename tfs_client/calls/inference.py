@@ -5,6 +5,7 @@ Requests are written on the wire, for examples are bytes already; replies are sm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -13,11 +14,13 @@ import numpy as np
 
 from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
-from tfs_client.codec import model_spec, wire
+from tfs_client.codec import field_limits, model_spec, wire
+from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
-from tfs_client.errors import ConfigError, DecodeError
+from tfs_client.errors import ConfigError, DecodeError, reads
 from tfs_client.results import Classification, ClassScore, ModelVersion, Regression
+from tfs_client.shown import listed, shown
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Signatures, takes_strings
 
 Message = TypeVar("Message")
@@ -32,16 +35,19 @@ class _OnExamples:
         self.spec = spec
         self._examples = examples
         self._context = context
+        self._count: int | None = None  # of the examples, once they are written
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
-        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, _input(self._examples, self._context))
+        self._count, examples = _input(self._examples, self._context)
+        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, examples)
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request. Raises EncodeError, as ``write`` does."""
         from tfs_client.codec import rest_messages  # here and below: few call over REST
 
         examples, context = _serialized(self._examples, self._context)
+        self._count = len(examples)
         body = rest_messages.write_examples(examples, context, self.spec.signature)
         return f"POST {rest_messages.path(self.spec, self._verb)}", body
 
@@ -49,7 +55,7 @@ class _OnExamples:
         """What the model's signatures say to a refused call."""
         name = self.spec.signature or DEFAULT_SIGNATURE
         if name not in signatures:
-            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+            return f"The model has the signatures {listed(sorted(signatures))}."
         signature = signatures[name]
         if list(signature.inputs) != ["inputs"]:
             return _of_tensors(name, signatures)
@@ -63,24 +69,28 @@ class Classify(_OnExamples):
     method = "Classify"
     _verb = ":classify"
 
+    @reads("the reply of Classify")
     def read(self, reply: bytes) -> Classification:
         """The classes of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
-        response = _parse(ClassificationResponse, reply, self.method)
+        response = _parsed(ClassificationResponse, reply, self.method, field_limits.CLASSIFICATION, self._count)
+        _check_count(len(response.result.classifications), self._count)
         return _classification(response.result, response.model_spec, self.spec)
 
+    @reads("the reply of Classify")
     def read_rest(self, reply: bytes) -> Classification:
         """The classes of every example. Raises DecodeError."""
         from tfs_client.codec import rest_messages
 
         try:
             rows = tuple(
-                tuple(ClassScore(_text(label), _float(score)) for label, score in row)
+                tuple(ClassScore(_text(label), _float(score)) for label, score in map(_list, _list(row)))
                 for row in rest_messages.read_results(reply)
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Classify has other results than labels and scores: {error}") from None
+        _check_count(len(rows), self._count)
         return Classification(rows, _asked(self.spec))
 
 
@@ -91,13 +101,16 @@ class Regress(_OnExamples):
     method = "Regress"
     _verb = ":regress"
 
+    @reads("the reply of Regress")
     def read(self, reply: bytes) -> Regression:
         """The value of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
-        response = _parse(RegressionResponse, reply, self.method)
+        response = _parsed(RegressionResponse, reply, self.method, field_limits.REGRESSION, self._count)
+        _check_count(len(response.result.regressions), self._count)
         return _regression(response.result, response.model_spec, self.spec)
 
+    @reads("the reply of Regress")
     def read_rest(self, reply: bytes) -> Regression:
         """The value of every example. Raises DecodeError."""
         from tfs_client.codec import rest_messages
@@ -106,6 +119,7 @@ class Regress(_OnExamples):
             values = tuple(map(_float, rest_messages.read_results(reply)))
         except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Regress has other results than numbers: {error}") from None
+        _check_count(len(values), self._count)
         return Regression(values, _asked(self.spec))
 
 
@@ -122,15 +136,18 @@ class MultiInference(GrpcOnly):
 
     def __init__(self, spec: ModelSpec, examples: Any, tasks: Mapping[str, str], context: Any = None) -> None:
         if not isinstance(tasks, Mapping):
-            raise ConfigError(f"expected tasks as a mapping from signature to 'classify' or 'regress', got {tasks!r}")
+            raise ConfigError(
+                f"expected tasks as a mapping from signature to 'classify' or 'regress', got {shown(tasks)}"
+            )
         for signature, method in tasks.items():
             if method not in self.METHODS:
                 known = " or ".join(map(repr, self.METHODS))
-                raise ConfigError(f"expected {known} for the task of signature {signature!r}, got {method!r}")
+                raise ConfigError(f"expected {known} for the task of signature {signature!r}, got {shown(method)}")
         self.spec = spec
         self._examples = examples
         self._context = context
         self.tasks = dict(tasks)
+        self._count: int | None = None  # of the examples, once they are written
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
@@ -142,29 +159,43 @@ class MultiInference(GrpcOnly):
             )
             for signature, method in self.tasks.items()
         )
-        return tasks + wire.delimited(2, _input(self._examples, self._context))
+        self._count, examples = _input(self._examples, self._context)
+        return tasks + wire.delimited(2, examples)
 
     def blame(self, signatures: Signatures) -> str:
         """What the model's signatures say to a refused call."""
         unknown = [name for name in self.tasks if name not in signatures]
         if unknown:
-            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+            return f"The model has the signatures {listed(sorted(signatures))}."
         of_tensors = [name for name in self.tasks if list(signatures[name].inputs) != ["inputs"]]
         return _of_tensors(of_tensors[0], signatures) if of_tensors else ""
 
+    @reads("the reply of MultiInference")
     def read(self, reply: bytes) -> tuple[Classification | Regression, ...]:
         """One result for each task, in their order. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import MultiInferenceResponse
 
-        response = _parse(MultiInferenceResponse, reply, self.method)
+        response = _parsed(
+            MultiInferenceResponse,
+            reply,
+            self.method,
+            field_limits.MULTI_INFERENCE,
+            (self._count or 0) * len(self.tasks),
+        )
         results: list[Classification | Regression] = []
-        for result in response.results:
-            if result.WhichOneof("result") == "classification_result":
+        if len(response.results) != len(self.tasks):
+            raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(response.results)}")
+        for (signature, task), result in zip(self.tasks.items(), response.results, strict=True):
+            kind = result.WhichOneof("result")
+            if task == "classify" and kind == "classification_result":
+                _check_count(len(result.classification_result.classifications), self._count)
                 results.append(_classification(result.classification_result, result.model_spec, self.spec))
-            else:
+            elif task == "regress" and kind == "regression_result":
+                _check_count(len(result.regression_result.regressions), self._count)
                 results.append(_regression(result.regression_result, result.model_spec, self.spec))
-        if len(results) != len(self.tasks):
-            raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(results)}")
+            else:
+                wanted = "classification" if task == "classify" else "regression"
+                raise DecodeError(f"expected a {wanted} for the task {shown(signature)}, got {kind or 'no result'}")
         return tuple(results)
 
 
@@ -174,26 +205,25 @@ def _of_tensors(name: str, signatures: Signatures) -> str:
     alias = takes_strings(signatures[name])
     return (
         f"Signature {name!r} takes tensors, {signatures[name]}, not examples: call it with predict. "
-        f"Signatures that take examples: {', '.join(sorted(able)) or 'none'}."
+        f"Signatures that take examples: {listed(sorted(able))}."
         + (f" If {alias!r} is for tf.Examples: predict({{{alias!r}: serialized_examples(examples)}})." if alias else "")
     )
 
 
-def _input(examples: Any, context: Any) -> bytes:
-    return codec.write_input(*_serialized(examples, context))
+def _input(examples: Any, context: Any) -> tuple[int, bytes]:
+    """How many examples there are, and the Input with them."""
+    found, shared = _serialized(examples, context)
+    return len(found), codec.write_input(found, shared)
 
 
 def _serialized(examples: Any, context: Any) -> tuple[list[bytes], bytes | None]:
     return codec.serialized(examples), None if context is None else codec.one(context)
 
 
-def _parse(message: Any, reply: bytes, method: str) -> Any:
-    from google.protobuf.message import DecodeError as ProtobufError
-
-    try:
-        return message.FromString(reply)
-    except ProtobufError as error:
-        raise DecodeError(f"the reply of {method} is no {message.DESCRIPTOR.name}: {error}") from None
+def _parsed(message: Any, reply: bytes, method: str, tree: field_limits.Tree, examples: int | None) -> Any:
+    what = f"the reply of {method}"
+    field_limits.check(reply, tree, what, examples=examples or 0)
+    return parse(message, reply, what)
 
 
 def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classification:
@@ -205,16 +235,32 @@ def _regression(result: Any, answered: Any, asked: ModelSpec) -> Regression:
     return Regression(tuple(row.value for row in result.regressions), _model(answered, asked))
 
 
+def _check_count(found: int, sent: int | None) -> None:
+    """Raise DecodeError unless every example that was sent has its result."""
+    if sent not in (None, found):
+        raise DecodeError(f"expected a result for each of the {sent} examples, got {found}")
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {shown(value)}")
+    return value
+
+
 def _float(value: Any) -> float:
     """A number, as near as the float32 is that it was."""
     if type(value) not in (int, float):
-        raise TypeError(f"expected a number, got {value!r}")
-    return float(np.float32(value))
+        raise TypeError(f"expected a number, got {shown(value)}")
+    with np.errstate(over="ignore"):
+        number = float(np.float32(value))
+    if math.isinf(number) and not math.isinf(value):
+        raise ValueError(f"expected a number that float32 can hold, got {shown(value)}")
+    return number
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a label as text, got {value!r}")
+        raise TypeError(f"expected a label as text, got {shown(value)}")
     return value
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tfs_client.codec import signature_defs
+from tfs_client.codec import field_limits, signature_defs
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
-from tfs_client.errors import DecodeError
+from tfs_client.errors import DecodeError, unreadable
 from tfs_client.signatures import Signature, Signatures, TensorSpec
 
 
@@ -27,6 +27,7 @@ class GetModelMetadata:
 
     def read(self, reply: bytes) -> Signatures:
         """All signatures of the version that answered. Raises DecodeError."""
+        field_limits.check(reply, field_limits.METADATA, f"the reply of {self.method}")
         return self._signatures(signature_defs.read_response, reply)
 
     def write_rest(self) -> tuple[str, bytes]:
@@ -44,11 +45,13 @@ class GetModelMetadata:
     def _signatures(self, read: Callable[[bytes], tuple[ModelSpec, dict[str, Any]]], reply: bytes) -> Signatures:
         try:
             spec, found = read(reply)
+            return signatures_of(spec, found, self.spec.name)
         except DecodeError as error:
-            unreadable = DecodeError(f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}")
-            unreadable.foreign = error.foreign
-            raise unreadable from None
-        return signatures_of(spec, found, self.spec.name)
+            failure = DecodeError(f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}")
+            failure.foreign = error.foreign
+            raise failure from error.__cause__
+        except Exception as error:
+            raise unreadable(f"the reply of {self.method} for model {self.spec.name!r}", error) from error
 
 
 def signatures_of(spec: ModelSpec, found: dict[str, Any], model: str) -> Signatures:

@@ -13,12 +13,14 @@ import grpc.aio
 
 from tfs_client import daemons
 from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError, TFServingError
+from tfs_client.inflating import COMPRESSED
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
-from tfs_client.transports.grpc_messages import BYTES, MESSAGES, Message, is_plain
+from tfs_client.transports.grpc_messages import BYTES, Message, is_plain, messages
 from tfs_client.transports.grpc_outcomes import outcome
+from tfs_client.transports.grpc_replies import GrpcReplies
 from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.memory import RequestMemory
@@ -37,6 +39,7 @@ class GrpcAioTransport:
         self._arguments = arguments(connection)
         self._way = GrpcWay(connection)
         self._errors = GrpcErrors(connection, self._arguments)
+        self._replies = GrpcReplies(connection, self._errors)
         self._closed = False
         self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments, self._way), _Link.close)
         self._memory = RequestMemory()
@@ -46,13 +49,14 @@ class GrpcAioTransport:
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task cancels the call. Raises CallError or ClosedError."""
         address, body, deadline, metadata, compression, wait_for_ready = send
+        plain = False
         try:
             if self._closed:
                 raise self._errors.closed()
             link = await self._links.get()
             method, plain = await self._method(link, address, deadline)
             down = link.down
-            reply: bytes = await method(
+            reply: Any = await method(
                 body if plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
@@ -61,10 +65,8 @@ class GrpcAioTransport:
             )
         except grpc.RpcError as error:
             raise self._translated(error, send, link, down) from error
-        except TFServingError:
-            raise
-        except (grpc.aio.BaseError, ValueError) as error:
-            self._errors.check_misuse(error, closed=self._closed)
+        except Exception as error:
+            self._errors.check_misuse(error, address, plain=plain, closed=self._closed)
             raise
         except asyncio.CancelledError:
             if self._closed and not _cancelling():  # closing the channel cancels its calls, not their tasks
@@ -73,6 +75,10 @@ class GrpcAioTransport:
         finally:
             self._memory.give_back(body)
         link.down = False
+        if not isinstance(reply, bytes):
+            raise self._errors.no_message(reply, address)
+        if reply[:1] in COMPRESSED:
+            return await self._replies.plain_aio(reply, send)
         return reply
 
     async def close(self) -> None:
@@ -88,7 +94,8 @@ class GrpcAioTransport:
         if method is None:
             if link.replicas.due():
                 link.look()
-            method = link.methods[path] = link.channel.unary_unary(path, **(BYTES if link.plain else MESSAGES))
+            kind = BYTES if link.plain else messages(self._replies.message_aio)
+            method = link.methods[path] = link.channel.unary_unary(path, **kind)
         elif link.replicas.due():
             link.look()
         return method, link.plain

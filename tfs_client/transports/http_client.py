@@ -9,8 +9,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.cookiejar import CookieJar
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from httpx import (
@@ -18,7 +19,6 @@ from httpx import (
     Client,
     ConnectError,
     ConnectTimeout,
-    DecodingError,
     HTTPError,
     InvalidURL,
     LocalProtocolError,
@@ -36,8 +36,8 @@ __all__ = [
     "ClientOptions",
     "ConnectError",
     "ConnectTimeout",
-    "DecodingError",
     "HTTPError",
+    "Head",
     "InvalidURL",
     "LocalProtocolError",
     "ProxyError",
@@ -46,6 +46,7 @@ __all__ = [
     "Response",
     "TimeoutException",
     "UnsupportedProtocol",
+    "is_spoilt",
     "open_asyncio",
     "open_blocking",
     "pools",
@@ -67,6 +68,7 @@ class ClientOptions:
         expiry: seconds for which an idle connection is kept.
         hooks: called with each request before it is sent; coroutine functions for an AsyncClient.
         agent: the User-Agent header.
+        encodings: the Accept-Encoding header.
     """
 
     context: ssl.SSLContext | None
@@ -76,6 +78,7 @@ class ClientOptions:
     expiry: float
     hooks: Sequence[Callable[[Any], Any]]
     agent: str
+    encodings: str
 
 
 def proxy_problem(url: str) -> str:
@@ -112,13 +115,21 @@ def _of_connections(options: ClientOptions) -> dict[str, Any]:
     }
 
 
+class _NoCookies(CookieJar):
+    """Keeps none: the session of one caller is none of the next one's."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Look at nothing."""
+
+
 def _of_calls(options: ClientOptions) -> dict[str, Any]:
-    """Arguments of clients. Their own time limits are off: the call's deadline is the limit."""
+    """Arguments of clients. Their own time limits are off: the call's deadline is the limit. Nothing is remembered."""
     return {
         "timeout": None,
         "trust_env": False,
         "follow_redirects": False,
-        "headers": {"user-agent": options.agent},
+        "cookies": _NoCookies(),
+        "headers": {"user-agent": options.agent, "accept-encoding": options.encodings},
         "event_hooks": {"request": list(options.hooks)},
     }
 
@@ -135,3 +146,59 @@ def pools(client: Client | AsyncClient) -> Iterator[Any]:
         pool = getattr(layer, "_pool", None)
         if getattr(pool, "_network_backend", None) is not None:
             yield pool
+
+
+class Head(NamedTuple):
+    """What the head of a reply says of its body; "" for what it does not say.
+
+    Attributes:
+        kind: its Content-Type.
+        encoding: its Content-Encoding.
+        length: its Content-Length.
+        transfer: its Transfer-Encoding.
+    """
+
+    kind: str
+    encoding: str
+    length: str
+    transfer: str
+
+    @classmethod
+    def of(cls, response: Response) -> Head:
+        """Of a reply. httpx looks through all headers for each that it is asked for."""
+        found = {b"content-type": b"", b"content-encoding": b"", b"content-length": b"", b"transfer-encoding": b""}
+        for name, value in response.headers.raw:
+            if (name := name.lower()) in found:
+                found[name] = found[name] + b", " + value if found[name] else value
+        return cls(*(value.decode("latin-1") for value in found.values()))
+
+
+def is_spoilt(client: Client | AsyncClient, head: Head) -> bool:
+    """Whether more arrived than the reply, so that the next call would take it for its own answer.
+
+    What arrives later shows when the connection is used again: httpcore then looks whether there is anything to read.
+    It does not look at what was read already, and stands in the buffers of h11 or anyio.
+    """
+    if head.length and head.transfer:
+        return True  # two ends of one body: others may see the other one (RFC 9112, 6.3)
+    for pool in pools(client):
+        for connection in pool.connections:
+            while connection is not None and not hasattr(connection, "_h11_state"):  # proxies have one in another
+                connection = getattr(connection, "_connection", None)
+            if connection is not None and connection._h11_state.trailing_data[0]:
+                return True
+            if isinstance(client, AsyncClient) and _is_ahead(connection):
+                return True
+    return False
+
+
+def _is_ahead(connection: Any) -> bool:
+    """Whether the streams of anyio below a connection have read more than they were asked for."""
+    layer = getattr(connection, "_network_stream", None)
+    while layer is not None:
+        if getattr(getattr(layer, "_protocol", None), "read_queue", None):
+            return True
+        if getattr(getattr(layer, "_read_bio", None), "pending", 0):
+            return True
+        layer = getattr(layer, "_stream", None) or getattr(layer, "transport_stream", None)
+    return False

@@ -20,8 +20,10 @@ from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row
 from tfs_client.cli.bulk.outputs import Output, files_of, open_output
 from tfs_client.cli.bulk.sources import listed, place, text_of
 from tfs_client.client import PredictClient
+from tfs_client.codec import extents
 from tfs_client.errors import (
     DeadlineExceededError,
+    DecodeError,
     EncodeError,
     ImageError,
     SignatureError,
@@ -79,7 +81,7 @@ def _make_room(options: Any, wanted: Mapping[str, Any]) -> None:
     """Take away what is to be overwritten; check that what is to be resumed is of this kind."""
     if options.overwrite:
         *whole, growing = files_of(options.output)
-        with closing(GrowingFile(growing)) as file:  # unless another run is writing it
+        with closing(GrowingFile(growing, given=growing == options.output)) as file:  # unless another run is writing it
             file.keep(0)
         consent.take_away([*whole, *asked.files_of(options.output)])
     elif consent.is_begun(options.output):
@@ -195,8 +197,10 @@ class _Run:
         outcome = replace(outcome, image=text_of(outcome.image))
         if isinstance(outcome, Row):
             try:
+                for alias, array in outcome.outputs.items():
+                    extents.check_lists(array, f"output {alias!r}")
                 self._output.add(outcome)
-            except EncodeError as error:
+            except (EncodeError, DecodeError) as error:
                 outcome = Failed(outcome.image, error)
             else:
                 self._counts.done += 1
@@ -218,4 +222,4 @@ class _Run:
             parts.append(f"answered by {', '.join(sorted(self._versions))}")
         if output and not ended:
             parts.append("--resume goes on")
-        print("; ".join(parts), file=sys.stderr)
+        exits.note("; ".join(parts))
