@@ -5,7 +5,7 @@ VENV := .venv
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check bench protos test-peers test-matrix clean
+.PHONY: help demo test check bench chaos soak protos test-peers test-matrix clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -57,6 +57,12 @@ bench: $(VENV)/.dev  ## the benchmarks that need no peer; figures are printed
 	$(BIN)/python benchmarks/endurance.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/scale.py
+
+chaos: $(VENV)/.dev  ## calls while servers are killed and connections break; CHAOS_SECONDS=60 a scenario
+	$(BIN)/python benchmarks/chaos.py
+
+soak: $(VENV)/.dev  ## memory and open files over SOAK_CALLS=20000 calls in each style
+	$(BIN)/python benchmarks/soak.py
 
 test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and others, and asyncio in uvloop, in an environment of their own
 	bash scripts/fetch_nginx.sh

@@ -51,7 +51,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_makefile_has_the_targets_that_are_promised() -> None:
-    for target in ("demo", "test", "check", "bench", "protos", "test-peers", "test-matrix"):
+    for target in ("demo", "test", "check", "bench", "chaos", "soak", "protos", "test-peers", "test-matrix"):
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
 
 

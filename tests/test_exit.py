@@ -61,6 +61,13 @@ with client, MicroBatcher(client) as batcher:
     batcher.submit(one)
     batcher.predict(one)""",
     ),
+    "dies in a batcher's block": (
+        1,
+        """
+with client, MicroBatcher(client) as batcher:
+    batcher.submit(one)
+    1 / 0""",
+    ),
     "is terminated": (
         4,
         """
@@ -179,6 +186,16 @@ async def main():
     async with client, AsyncMicroBatcher(client) as batcher:
         await batcher.predict({'x': np.float32(1)})
 interrupt()
+asyncio.run(main())""",
+    ),
+    "dies in a batcher's block": (
+        1,
+        """
+async def main():
+    async with client, AsyncMicroBatcher(client) as batcher:
+        batcher.submit({'x': np.float32(1)})
+        await quick()
+        1 / 0
 asyncio.run(main())""",
     ),
     "has an iterator": (

@@ -186,7 +186,11 @@ def test_transports_know_no_tensor(name):
 def test_one_module_imports_the_http_library():
     """Of httpcore below it two know the interface of its connections."""
     assert {name for name in SOURCES if "httpx" in external(name)} == {"tfs_client.transports.http_client"}
-    assert {name.rpartition(".")[2] for name in SOURCES if "httpcore" in external(name)} == {"handshakes", "punctual"}
+    assert {name.rpartition(".")[2] for name in SOURCES if "httpcore" in external(name)} == {
+        "handshakes",
+        "host_names",
+        "punctual",
+    }
 
 
 def test_errors_import_the_standard_library_only():

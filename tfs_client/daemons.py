@@ -2,7 +2,8 @@
 
 A program must be able to end while calls are under way, so no thread of the client may keep it alive:
 
-- Every thread is a daemon, started here. Nobody joins one, neither in ``close`` nor when the program ends.
+- Every thread is a daemon, started here. Nobody joins one when the program ends, nor for more than a second in
+  ``close``.
 - Nothing is registered to run at the end of the program (``atexit``, ``weakref.finalize``, executors, whose threads
   Python joins), and no ``__del__`` does more than warn. What is pending then is dropped with the process.
 - A thread that has nothing to do ends after a while, so that a program that goes on does not collect them.

@@ -191,6 +191,29 @@ def test_a_clean_up_that_does_not_end_is_ended(again: bool) -> None:
             process.kill()
 
 
+MISSED = """
+import signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tfs_client.cli import exits
+def signalled():
+    released.wait(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # where it does not end the main thread's wait
+with exits.Interrupts():
+    released = threading.Event()
+    threading.Thread(target=signalled, daemon=True).start()
+    try:
+        released.wait()
+    finally:
+        print("cleaning", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of threads")
+def test_an_interrupt_ends_a_wait_that_had_just_begun() -> None:
+    ran = subprocess.run([sys.executable, "-c", MISSED], capture_output=True, text=True, timeout=PATIENCE)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "cleaning\n", "")
+
+
 STALLED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -197,3 +197,21 @@ def test_the_side_that_refused_a_message_for_its_size_is_named(details, hint):
     found = hint_of(StatusCode.RESOURCE_EXHAUSTED, details, limits)
     assert found.startswith(hint)
     assert bool(found) == bool(hint)
+
+
+def test_closing_does_not_wait_for_a_call_whose_beginning_was_interrupted(raw_server, monkeypatch):
+    """As where Ctrl-C strikes between two lines of grpc's, which then waits for the end of a call for ever."""
+    management = pytest.importorskip("grpc._channel")
+    if not hasattr(management, "_run_channel_spin_thread"):
+        pytest.skip("another grpc")
+
+    def interrupt(state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(management, "_run_channel_spin_thread", interrupt)
+    transport = GrpcTransport(connection(raw_server(Predict=lambda request, context: request)))
+    with pytest.raises(KeyboardInterrupt):
+        transport.start(send(b""), lambda reply, error: None)
+    began = time.monotonic()
+    transport.close()
+    assert time.monotonic() - began < 10

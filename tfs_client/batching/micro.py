@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 8
 IDLE = 5.0  # seconds after which the thread that watches the clock ends if nobody calls; the next call starts another
+AFTER_ERROR = 1.0  # seconds that the end of a ``with`` block waits for outcomes when an error ends it
 
 
 def shown(client: Any) -> str:
@@ -53,7 +54,8 @@ class MicroBatcher:
         options: those of ``PredictClient.predict``, for all calls.
 
     May be used from any thread. Use it as a context manager, or call ``close()``. At the end of the block it waits for
-    the outcomes of all calls, unless an interrupt (Ctrl-C) or an exit ends it.
+    the outcomes of all calls. When an error ends the block, it waits for a second at the most, and not at all when an
+    interrupt (Ctrl-C) or an exit does: calls that were not sent by then fail with ClosedError.
     """
 
     def __init__(
@@ -270,8 +272,10 @@ class MicroBatcher:
 
 
 def waits(kind: type[BaseException] | None) -> float | None:
-    """How long the end of a ``with`` block waits for outcomes: not at all when it was interrupted."""
-    return None if kind is None or issubclass(kind, Exception) else 0
+    """Seconds that the end of a ``with`` block waits for outcomes: few after an error, none after an interrupt."""
+    if kind is None:
+        return None
+    return AFTER_ERROR if issubclass(kind, Exception) else 0
 
 
 def _end_of(job: Job[Any], future: Future[Prediction]) -> Ended:

@@ -144,6 +144,10 @@ class AsyncMicroBatcher:
             task.add_done_callback(self._requests.discard)
         for outcome in self._collector.outcomes():
             outcome.tell()
+            if isinstance(outcome.error, ClosedError):  # nobody need hear of it: it says that this was closed
+                for caller in outcome.callers:
+                    if not caller.future.cancelled():
+                        caller.future.exception()
         self._set_alarm(loop, now)
         if self._closed and self._collector.idle:
             self._idle.set()

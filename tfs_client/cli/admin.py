@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent import futures
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, NoReturn
 
+from tfs_client import daemons
 from tfs_client.cli import exits
 from tfs_client.cli.admin_arguments import parse
 from tfs_client.cli.admin_connection import check_grpc, connect, models_of
@@ -65,24 +67,30 @@ def wait(options: Any) -> int:
     which = {name: value for name in ("version", "label") if (value := getattr(options, name)) is not None}
     if which and len(models) > 1:
         raise ConfigError(f"--{' and --'.join(which)} belong to one model: give a single --model")
-    # The client goes first: closing it ends the calls for which the pool would wait.
-    with futures.ThreadPoolExecutor(len(models)) as pool, connect(options) as client:
-        waits = [pool.submit(client.wait_until_ready, options.timeout, model=model, **which) for model in models]
-        futures.wait(waits, return_when=futures.FIRST_EXCEPTION)
-        _raise_hopeless(waits)
-        late = [error.details for wait in waits if isinstance(error := wait.exception(), DeadlineExceededError)]
-        _raise_hopeless(waits)
+    ended: SimpleQueue[tuple[str, Exception | None]] = SimpleQueue()
+    with connect(options) as client:
+
+        def ask(model: str) -> None:
+            try:
+                client.wait_until_ready(options.timeout, model=model, **which)
+            except Exception as error:
+                ended.put((model, error))
+            else:
+                ended.put((model, None))
+
+        for model in models:
+            if daemons.start(partial(ask, model), "tfs-admin-wait") is None:
+                ask(model)
+        late: dict[str, str] = {}
+        for model, error in (ended.get() for _ in models):
+            if isinstance(error, DeadlineExceededError):
+                late[model] = error.details
+            elif error is not None:  # no waiting heals it
+                raise error
     if late:
-        raise DeadlineExceededError("; ".join(late))
+        raise DeadlineExceededError("; ".join(late[model] for model in models if model in late))
     exits.show("\n".join(f"{model} is ready" for model in models))
     return exits.OK
-
-
-def _raise_hopeless(waits: Sequence[futures.Future[None]]) -> None:
-    """Raise what no waiting heals, of waits that are over."""
-    for wait in waits:
-        if wait.done() and (error := wait.exception()) and not isinstance(error, DeadlineExceededError):
-            raise error
 
 
 def health(options: Any) -> int:
@@ -114,8 +122,9 @@ COMMANDS: Mapping[str, Callable[[Any], int]] = {
 
 def script() -> NoReturn:
     """The console script: run the command and end the process."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its remarks are not for those who read one line
-    code = main()
+    with exits.Interrupts():
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its remarks are not for those who read one line
+        code = main()
     os._exit(code)  # at once: everything is closed, and taking an interpreter with grpc apart takes its time
 
 

@@ -80,14 +80,21 @@ class Interrupts:
     """
 
     AT_ONCE = 1.0  # seconds
-    CLEAN_UP = 3.0  # seconds that it may take; files are whole without it
+    CLEAN_UP = 1.5  # seconds that it may take; files are whole without it
+    NUDGE = 0.5  # seconds until the main thread is signalled again; grpc takes note when there was no signal for 0.2 s
 
     def __init__(self) -> None:
         import signal
 
         self._first: float | None = None
+        self._main = _thread.get_ident()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._interrupt)
+            read, write = os.pipe()
+            os.set_blocking(write, False)
+            signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+            # Not one of threading's, whose locks the interrupted code may hold.
+            _thread.start_new_thread(self._watch, (read,))
 
     @property
     def seen(self) -> bool:
@@ -98,16 +105,26 @@ class Interrupts:
         now = time.monotonic()
         if self._first is None:
             self._first = now
-            # An interrupt may strike grpc where its channel can never be closed again. A thread ends that wherever the
-            # main one stands; the handler of an alarm would wait for it to come back to Python. Not one of threading's,
-            # whose locks the interrupted code may hold.
-            _thread.start_new_thread(self._cut_off, ())
             raise KeyboardInterrupt
         if now - self._first > self.AT_ONCE:
             os._exit(INTERRUPTED)
 
-    def _cut_off(self) -> None:
-        time.sleep(self.CLEAN_UP)
+    def _watch(self, signals: int) -> None:
+        """Runs in a thread, which hears of a signal wherever the main thread stands.
+
+        That may be where Python's handler does not run: in a look-up of a name, or in a wait for a lock that was about
+        to begin when the signal came, which another signal ends. And an interrupt may strike grpc where its channel
+        can never be closed again.
+        """
+        import signal
+
+        while signal.SIGINT not in os.read(signals, 1):
+            pass
+        end = time.monotonic() + self.CLEAN_UP
+        while time.monotonic() < end:
+            time.sleep(self.NUDGE)
+            if not self.seen and hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(self._main, signal.SIGINT)
         os._exit(INTERRUPTED)
 
     def __enter__(self) -> Interrupts:

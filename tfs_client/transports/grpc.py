@@ -23,6 +23,8 @@ from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
 
+CLOSING = 1.0  # seconds that ``close`` waits for grpc, at the most
+
 Result = TypeVar("Result")
 Done = Callable[[bytes | None, Exception | None], None]
 
@@ -135,9 +137,13 @@ class GrpcTransport:
         self._found.set()  # nobody need wait for names any more
         if self._link is not None:
             channel = self._link[0]
-            # A channel waits for the ends of its calls, and would not hear of them in the thread that brings answers.
-            if self._answering != threading.get_ident() or daemons.start(channel.close, "tfs-client-close") is None:
+            closing = daemons.start(channel.close, "tfs-client-close")
+            if closing is None:
                 channel.close()
+            # A channel waits for the ends of its calls, and would not hear of them in the thread that brings answers.
+            # Of a call whose beginning was interrupted (Ctrl-C) it never does.
+            elif self._answering != threading.get_ident():
+                closing.join(CLOSING)
         self._memory.close()
 
     def _call_here(self, send: Send, done: Done) -> Callable[[], object]:

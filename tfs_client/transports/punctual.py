@@ -12,12 +12,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import httpcore
 
 from tfs_client.options import Deadline
+from tfs_client.transports.host_names import addresses, is_address, looked_up
 from tfs_client.transports.http_client import Client, pools
 
 PIECE = 1 << 18  # bytes that are written under one limit; httpcore grants it anew for each part the system accepts
@@ -75,15 +77,6 @@ class Punctual:
         return deadline.remaining()
 
 
-def addresses(host: str, port: int) -> list[str]:
-    """The IP addresses of a host. Raises httpcore.ConnectError."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise httpcore.ConnectError(str(error)) from error
-    return list(dict.fromkeys(str(info[4][0]) for info in found))
-
-
 class Backend(httpcore.NetworkBackend):
     """Makes connections that keep deadlines."""
 
@@ -106,10 +99,11 @@ class Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Try one address after the other; each gets its share of the time, so that a dead one does not take it all."""
-        found = self._resolve(host, port)
+        left = partial(self._punctual.left, httpcore.ConnectTimeout, timeout)
+        found = [host] if is_address(host) else looked_up(partial(self._resolve, host, port), left)
         for untried in range(len(found), 0, -1):
-            left = self._punctual.left(httpcore.ConnectTimeout, timeout)
-            share = None if left is None else left / untried
+            seconds = left()
+            share = None if seconds is None else seconds / untried
             try:
                 stream = self._backend.connect_tcp(found[-untried], port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):

@@ -11,7 +11,15 @@ from tfs_client.inflating import TooLarge
 from tfs_client.options import Connection
 from tfs_client.steps import Send
 from tfs_client.transports.handshakes import closing
-from tfs_client.transports.http_client import AsyncClient, Head, Request, Response, is_spoilt, open_asyncio
+from tfs_client.transports.host_names import resolving
+from tfs_client.transports.http_client import (
+    AsyncClient,
+    Head,
+    Request,
+    Response,
+    is_spoilt,
+    open_asyncio,
+)
 from tfs_client.transports.lanes import AsyncLanes
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
@@ -34,8 +42,12 @@ class RestAioTransport:
         self._http = RestHttp(connection)
         self._closed = False
         opened = opener(open_asyncio, connection, self._http.route)
-        secured = opened if connection.tls is None else lambda: closing(opened())
-        self._lanes: PerLoop[AsyncLanes] = PerLoop(lambda: AsyncLanes(secured, KEEPALIVE_EXPIRY), AsyncLanes.aclose)
+
+        def connecting() -> AsyncClient:
+            client = resolving(opened())
+            return client if connection.tls is None else closing(client)
+
+        self._lanes: PerLoop[AsyncLanes] = PerLoop(lambda: AsyncLanes(connecting, KEEPALIVE_EXPIRY), AsyncLanes.aclose)
 
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task breaks the connection off.
