@@ -34,6 +34,7 @@ def plain(request: bytes, limit: int | None) -> bytes:
             f"--grpc_channel_arguments={LENGTH}=BYTES sets another limit"
         ) from None
 
+
 _TREES: Mapping[str, field_limits.Tree] = {
     "ReloadConfigRequest": field_limits.RELOAD_REQUEST,
     "MultiInferenceRequest": field_limits.MULTI_INFERENCE_REQUEST,
