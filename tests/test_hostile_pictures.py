@@ -93,6 +93,8 @@ def test_the_limit_is_ours_and_not_pillows(monkeypatch: pytest.MonkeyPatch) -> N
     data = encoded(Image.new("L", (1050, 1050)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert to_array(load_image(data), plan(TensorSpec("uint8", None))).shape == (1, 1050, 1050, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    assert load_image(data).size == (1050, 1050)  # Pillow would warn, and warnings are errors here
     with pytest.raises(ImageError, match="has 1050 x 1050 pixels, expected at most 1102499 "):
         load_image(data, max_pixels=1050 * 1050 - 1)
     with pytest.raises(ConfigError, match="expected max_pixels as a whole number above 0, or None for no limit, got 0"):

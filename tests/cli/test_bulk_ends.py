@@ -341,17 +341,6 @@ def test_warnings_are_lines_of_the_command(fake_server: FakeServer, tmp_path: Pa
     assert all(line.startswith("tfs-predict: warning: Corrupt EXIF data") for line in err.splitlines())
 
 
-def test_a_large_photo_brings_no_warning(fake_server: FakeServer, tmp_path: Path) -> None:
-    """Pillow warns of more than 89 million pixels; the limit here is another one."""
-    add_look(fake_server)
-    large = tmp_path / "large.png"
-    Image.new("1", (9500, 9500)).save(large)
-    arguments = ["--server", fake_server.target, "--model", "look", "--size", "4x4", "--image", large]
-    with start(*arguments, "--output", tmp_path / "r.jsonl", "--quiet") as process:
-        _, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, err) == (0, "")
-
-
 class Leaving:
     """A model that has something done when it is called for the third time, by another thread."""
 
