@@ -288,4 +288,4 @@ def test_a_start_that_a_model_holds_up_can_be_given_up(serve, tmp_path):
     program.send(signal.SIGINT)
     assert program.ended() == 0
     assert time.monotonic() - began < 5  # about one second, were the machine ours
-    assert "It is abandoned" in program.log
+    assert "Stopped" in program.log
