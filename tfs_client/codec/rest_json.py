@@ -18,6 +18,7 @@ from tfs_client.codec.dtypes import STRING, DType, row_of
 from tfs_client.codec.json_text import Array
 from tfs_client.codec.tensors import MAX_MESSAGE
 from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.shown import shown
 
 Spec = tuple[DType, tuple[int | None, ...] | None]  # dtype, and shape as far as it is known
 
@@ -168,7 +169,12 @@ def read_tensor(value: Any, spec: Spec, alias: str, *, exact: bool = False) -> A
         and (len(shape) != len(dims) or any(w not in (None, g) for w, g in zip(shape, dims, strict=True)))
     ):
         raise DecodeError(f"expected output {alias!r} of shape {shape}, got {tuple(dims)}")
-    array = _array(flat, row, alias, exact).reshape(dims)
+    try:
+        array = _array(flat, row, alias, exact).reshape(dims)
+    except DecodeError:
+        raise
+    except ValueError as error:  # more axes than numpy has, or sizes of a signature beyond its index type
+        raise DecodeError(f"expected output {alias!r} of a shape numpy can hold, got {shown(tuple(dims))}") from error
     array.flags.writeable = False
     return array
 
