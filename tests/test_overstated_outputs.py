@@ -119,4 +119,4 @@ def test_rows_in_bulk_fail_alone(target, tmp_path, capsys, suffix):
     said = capsys.readouterr()
     assert code != 0
     assert "2 failed" in said.err
-    assert "output 'y' declares float32" in said.err
+    assert "output 'y' declares float32" in (tmp_path / f"out.{suffix}.failed.jsonl").read_text()

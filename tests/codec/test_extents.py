@@ -13,6 +13,7 @@ from tfs_client.batching.rows import Rejoined
 from tfs_client.calls.predict import Predict
 from tfs_client.cli import report
 from tfs_client.codec import extents, plain_values, predict, rest_json, wire
+from tfs_client.codec.dtypes import BY_NAME
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.tensors import read
 from tfs_client.errors import DecodeError, EncodeError
@@ -204,3 +205,9 @@ def test_a_pickle_of_a_view_is_small_and_keeps_its_shape():
     assert again.shape == (1 << 20, 1 << 20)
     assert again[5, 7] == 1
     assert not again.flags.writeable
+
+
+@pytest.mark.parametrize("shape", [(None, 1 << 62, 1 << 62), (None, *[1] * 80), (None, 1 << 70)], ids=len)
+def test_a_signature_of_impossible_sizes_makes_no_array_over_rest(shape):
+    with pytest.raises(DecodeError, match="a shape numpy can hold"):
+        rest_json.read_tensor([], (BY_NAME["float"], shape), "y")
