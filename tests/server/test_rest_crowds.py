@@ -229,7 +229,13 @@ def test_when_files_run_out_idle_connections_end_and_the_log_stays_short(connect
         crowd = [stack.enter_context(socket.socket()) for _ in range(40)]
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         highest = max(map(int, os.listdir("/proc/self/fd")))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, limits[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, limits[1]))
+        fillers = []
+        with contextlib.suppress(OSError):
+            while True:
+                fillers.append(stack.enter_context(open(os.devnull)))
+        for each in fillers[-4:]:
+            each.close()
         with caplog.at_level(logging.WARNING):
             for each in crowd[:-1]:
                 each.connect(address)

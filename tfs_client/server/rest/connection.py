@@ -50,7 +50,7 @@ class RestConnection(H11Protocol):
         self._received = 0  # bytes, ever
         self._settled = 0  # how many of them had come when the last answer was complete
         self._answered = 0  # requests
-        self._half_closed = False
+        self.half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -73,14 +73,14 @@ class RestConnection(H11Protocol):
         self._answered += 1
         self._settled = self._received
         super().on_response_complete()
-        if self._half_closed and self.cycle.response_complete:
+        if self.half_closed and self.cycle.response_complete:
             self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more. Keep the connection if it has sent a whole request that has no answer yet."""
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             return False
-        self._half_closed = True
+        self.half_closed = True
         self.transport.write(self.conn.first_byte())
         self._look_for_client(FIRST_PAUSE)
         return True

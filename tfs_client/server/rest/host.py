@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 FOR_EVER = 86400  # seconds after which uvicorn closes idle connections; see access/ for when that really happens
 TURNS = 5  # of the event loop, in which a connection that has been accepted is made, or one that has ended is noticed
+FIRST_LOOKS = 0.02  # seconds in which a connection whose client sends no more has looked for that client a few times
 LAST_BYTES = 0.5  # seconds for the rest of requests that have begun when the server stops
 LAST_WORDS = 0.5  # seconds for answers that are on their way when the grace is over
 TOO_MANY = page_answer(
@@ -100,6 +101,9 @@ class RestHost:
         async def turns() -> None:
             for _ in range(TURNS):
                 await asyncio.sleep(0)
+            connections: list[Any] = list(self._state.connections)
+            if any(connection.half_closed for connection in connections):  # until they know whether the client has gone
+                await asyncio.sleep(FIRST_LOOKS)
 
         waiting = turns()
         try:
