@@ -1,0 +1,11 @@
+"""Every door for foreign bytes, by name."""
+
+from __future__ import annotations
+
+from .engine import Reader
+from .readers_wire import wire_readers
+
+
+def all_readers() -> list[Reader]:
+    """All readers, the fast ones first."""
+    return wire_readers()
