@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .engine import Reader
+from .readers_rest import rest_readers
 from .readers_wire import wire_readers
 
 
 def all_readers() -> list[Reader]:
     """All readers, the fast ones first."""
-    return wire_readers()
+    return [*wire_readers(), *rest_readers()]
