@@ -95,6 +95,7 @@ INPUTS = [
     (S.UNIMPLEMENTED, ""),
 ]
 OTHER = [
+    (S.INTERNAL, "The server answered OK without a message"),
     (S.CANCELLED, "Locally cancelled by application!"),
     (S.DEADLINE_EXCEEDED, "Deadline Exceeded"),
     (S.NOT_FOUND, "Servable not found for request: Latest(m)"),
@@ -192,3 +193,18 @@ def test_a_request_over_2_gib_is_too_large():
     with pytest.raises(EncodeError) as caught:
         write_request(ModelSpec("m"), {f"x{number}": array for number in range(33)})
     assert meaning_of(caught.value) is Meaning.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        f"Task size 5 is larger than maximum input batch size {'9' * 5000}",
+        FULL + SPLIT.format(rows="9" * 5000, room=2),
+        (FULL + "task size is 1 max_enqueued_batches=1,") * 10_000,
+        "task size is " * 100_000,
+    ],
+)
+def test_hostile_texts_are_read_in_bounded_time(details: str) -> None:
+    error = call_error(S.UNAVAILABLE, details)
+    assert meaning_of(error) in (Meaning.BUSY, Meaning.GONE)
+    assert row_limit(error) is None

@@ -166,7 +166,7 @@ def test_inputs_are_what_protobuf_makes_of_them() -> None:
 def test_a_garbage_reply_is_a_decode_error(raw_server: Any) -> None:
     target = raw_server(Classify=lambda request, context: b"\xff", MultiInference=lambda request, context: b"")
     with PredictClient(target, model="m", timeout=5) as client:
-        with pytest.raises(DecodeError, match="the reply of Classify is no ClassificationResponse"):
+        with pytest.raises(DecodeError, match="the reply of Classify is not a ClassificationResponse"):
             client.classify([{"x": 1.0}])
         with pytest.raises(DecodeError, match="expected 1 results of MultiInference, got 0"):
             client.multi_inference([{"x": 1.0}], tasks={"s": "regress"})

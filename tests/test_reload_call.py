@@ -83,7 +83,7 @@ def test_a_status_without_a_name_is_unknown():
 
 
 def test_bytes_that_are_no_reply_are_refused():
-    with pytest.raises(DecodeError, match="no ReloadConfigResponse"):
+    with pytest.raises(DecodeError, match="not a ReloadConfigResponse"):
         ReloadConfig(CONFIG).read(b"\xff")
 
 

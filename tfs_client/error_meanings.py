@@ -20,6 +20,8 @@ from tfs_client.errors import (
     StatusCode,
 )
 
+LONGEST_SEARCHED = 8192  # characters of an error text; over REST a server may send any number
+
 
 class Meaning(enum.Enum):
     """What a failed request needs.
@@ -84,7 +86,7 @@ class Row:
             return None
         if self.asks_to_wait and error.retry_after is None:
             return None
-        found = self.pattern.search(error.details)
+        found = self.pattern.search(error.details, 0, LONGEST_SEARCHED)
         return None if found is None or (self.holds_if is not None and not self.holds_if(found)) else found
 
 
@@ -114,15 +116,15 @@ TABLE: tuple[Row, ...] = (
     _row(
         Meaning.TOO_LARGE,
         _S.INVALID_ARGUMENT,
-        r"Task size \d+ is larger than maximum input batch size (?P<limit>[1-9]\d*)",
+        r"Task size \d+ is larger than maximum input batch size (?P<limit>[1-9]\d{0,17})\b",
         f"the batching layer: {_SCHEDULER}",
         limit=_limit,
     ),
     _row(
         Meaning.TOO_LARGE,
         _S.UNAVAILABLE,
-        r"queue to which this task was submitted is full; task size is (?P<rows>\d+) .*"
-        r"max_enqueued_batches=(?P<batches>[1-9]\d*),.*max_execution_batch_size=(?P<size>[1-9]\d*)",
+        r"queue to which this task was submitted is full; task size is (?P<rows>\d{1,18}) .{0,400}"
+        r"max_enqueued_batches=(?P<batches>[1-9]\d{0,17}),.{0,400}max_execution_batch_size=(?P<size>[1-9]\d{0,17})\b",
         f"the batching layer, of a task that is larger than its whole queue: {_SCHEDULER}",
         holds_if=_never_fits,
         limit=_room,
@@ -238,6 +240,13 @@ TABLE: tuple[Row, ...] = (
         "a proxy that could not reach the server: RFC 9110, 15.6.5",
     ),
     _row(Meaning.GONE, _S.UNKNOWN, r"^Stream removed$", "gRPC up to 1.60, of a connection that broke"),
+    # --- a server or proxy that breaks the protocol ---
+    _row(
+        Meaning.OTHER,
+        _S.INTERNAL,
+        r"^The server answered OK without a message$",
+        "transports/grpc_errors.py; another attempt, or other inputs, most likely end the same way",
+    ),
     # --- your inputs ---
     _row(
         Meaning.INPUTS,

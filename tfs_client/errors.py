@@ -26,9 +26,14 @@ The codes are gRPC's (https://grpc.io/docs/guides/status-codes/); TensorFlow use
 from __future__ import annotations
 
 import enum
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from tfs_client.shown import bounded
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class StatusCode(enum.IntEnum):
@@ -260,6 +265,27 @@ def unreadable(what: str, error: BaseException) -> DecodeError:
         what: what was read, e.g. "the reply of Predict" or "the file 'x.npy'".
     """
     return DecodeError(f"{what} cannot be read: {type(error).__name__}: {bounded(str(error), 500)}")
+
+
+def reads(what: str) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """A decorator for readers of foreign bytes: errors that a reader does not foresee become those of ``unreadable``.
+
+    For readers that a call passes once; on Predict's path over gRPC the same is written out, for speed.
+    """
+
+    def decorate(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        @functools.wraps(read)
+        def reader(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
+            try:
+                return read(*args, **options)
+            except TFServingError:
+                raise
+            except Exception as error:
+                raise unreadable(what, error) from error
+
+        return reader
+
+    return decorate
 
 
 BY_CODE: dict[StatusCode, type[_Coded]] = {cls.CODE: cls for cls in _Coded.__subclasses__()}

@@ -11,6 +11,7 @@ from tfs_client.calls.metadata import signatures_of
 from tfs_client.codec import signature_defs
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import ConfigError, DecodeError
+from tfs_client.shown import shown
 from tfs_client.signatures import GivenSignatures, Signature, Signatures
 
 SAVED_MODEL = "saved_model.pb"
@@ -56,9 +57,8 @@ def _of_text(text: str | bytes | bytearray | memoryview, model: str) -> Signatur
 def _of_json(reply: Any, model: str) -> Signatures:
     from tfs_client.codec import rest_messages
 
-    shown = repr(reply)
     try:
-        spec, found = rest_messages.metadata_of(reply, shown if len(shown) <= 80 else f"{shown[:77]}...")
+        spec, found = rest_messages.metadata_of(reply, shown(reply))
     except DecodeError as error:
         raise ConfigError(f"{_EXPECTED}; {error}") from None
     return _some(spec, found, model, "the JSON")
@@ -80,13 +80,18 @@ def _version_folder(path: Path) -> Path:
     """The folder with the file: the path itself, or its subfolder with the highest number."""
     if (path / SAVED_MODEL).is_file():
         return path
-    versions = sorted((int(entry.name), entry) for entry in path.iterdir() if entry.name.isdecimal())
+    versions = sorted((number, entry) for entry in path.iterdir() if (number := _version(entry.name)) is not None)
     for _, entry in reversed(versions):
         if (entry / SAVED_MODEL).is_file():
             return entry
     raise ConfigError(
         f"signatures=: expected {SAVED_MODEL} in {path} or in a folder with a number below it, got neither"
     )
+
+
+def _version(name: str) -> int | None:
+    """The version that a folder's name stands for; None for other names."""
+    return int(name) if name.isdecimal() and len(name) <= 19 else None
 
 
 def _of_saved_model(folder: Path, model: str) -> Signatures:
@@ -98,8 +103,7 @@ def _of_saved_model(folder: Path, model: str) -> Signatures:
     if found is None:
         raise ConfigError(f"signatures=: expected a graph with the tag 'serve' in {file}, got none")
     found = {name: signature for name, signature in found.items() if not name.startswith("__saved_model_")}
-    version = int(folder.name) if folder.name.isdecimal() else None
-    return _some(ModelSpec(model, version), found, model, str(file))
+    return _some(ModelSpec(model, _version(folder.name)), found, model, str(file))
 
 
 def _some(spec: ModelSpec, found: dict[str, Any], model: str, what: str) -> Signatures:

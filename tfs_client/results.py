@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import ConfigError, SignatureError, StatusCode
+from tfs_client.errors import ConfigError, DecodeError, SignatureError, StatusCode
+from tfs_client.shown import listed, shown
 
 Array = np.ndarray[Any, Any]
 
@@ -112,7 +113,7 @@ class Prediction(dict[str, Array]):
         )
 
     def __missing__(self, alias: str) -> Array:
-        raise KeyError(f"no output {alias!r}; there are: {', '.join(self) or 'none'}")
+        raise KeyError(f"no output {shown(alias)}; there are: {listed(self)}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
@@ -174,16 +175,15 @@ class Prediction(dict[str, Array]):
     def array(self) -> Array:
         """The only output. Raises SignatureError, which lists the names, when there is not exactly one."""
         if len(self) != 1:
-            names = ", ".join(sorted(self)) or "none"
-            raise SignatureError(f"expected one output, got {len(self)}: {names}; pick one by its name")
+            raise SignatureError(f"expected one output, got {len(self)}: {listed(sorted(self))}; pick one by its name")
         return next(iter(self.values()))
 
     def __repr__(self) -> str:
         lines = [f"Prediction of {self.model}"]
         for alias, array in self.items():
-            shown = np.array2string(array, threshold=12, edgeitems=2, precision=4).replace("\n", " ")
+            values = np.array2string(array, threshold=12, edgeitems=2, precision=4).replace("\n", " ")
             dtype = "string" if array.dtype.kind == "O" else array.dtype
-            lines.append(f"  {alias}: {dtype} {array.shape} {shown if len(shown) <= 100 else shown[:97] + '...'}")
+            lines.append(f"  {alias}: {dtype} {array.shape} {values if len(values) <= 100 else values[:97] + '...'}")
         return "\n".join(lines)
 
 
@@ -304,7 +304,13 @@ class Classification:
 
     @property
     def best(self) -> tuple[ClassScore, ...]:
-        """The class with the highest score, for every example."""
+        """The class with the highest score, for every example.
+
+        Raises DecodeError where an example has no classes.
+        """
+        if not all(self.classes):
+            place = next(at for at, classes in enumerate(self.classes) if not classes)
+            raise DecodeError(f"expected at least one class for every example, got none for example {place}")
         return tuple(max(classes, key=lambda found: found.score) for classes in self.classes)
 
     def __str__(self) -> str:

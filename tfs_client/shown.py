@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 LONGEST_TEXT = 4000  # characters of an error message; with the note about the rest it stays below 4 KiB of ASCII
 LONGEST_VALUE = 80  # characters of a value within a message
+MOST_NAMES = 20  # of a list within a message
 
 # The C0 and C1 control characters but newline and tab, DEL, line separators, bidirectional overrides and surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -29,6 +32,13 @@ def shown(value: Any, limit: int = LONGEST_VALUE) -> str:
         text = f"<{type(value).__name__}>"
     text = printable(text).replace("\n", "\\n")
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def listed(names: Collection[str], most: int = MOST_NAMES) -> str:
+    """Names for error messages: the first ``most`` of them, each cut to a readable length, and how many more."""
+    short = (name if len(name) <= LONGEST_VALUE else f"{name[: LONGEST_VALUE - 3]}..." for name in islice(names, most))
+    text = ", ".join(short) or "none"
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
 
 def printable(text: str) -> str:

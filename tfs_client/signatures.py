@@ -15,6 +15,7 @@ from tfs_client.codec.casts import survives, surviving_cast
 from tfs_client.codec.dtypes import STRING, DType, find, row_of
 from tfs_client.codec.values import Untyped, as_array, read
 from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError
+from tfs_client.shown import listed, shown
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
@@ -248,7 +249,7 @@ class Signature:
         """
         required = self.required
         if len(required) != 1:
-            names = ", ".join(f"{alias}: {self.inputs[alias]}" for alias in sorted(required)) or "none"
+            names = listed([f"{alias}: {self.inputs[alias]}" for alias in sorted(required)])
             kind = type(values).__name__
             if isinstance(values, Untyped):
                 kind = "list" if values.array.ndim else "number"
@@ -311,8 +312,9 @@ class Signatures(Mapping[str, Signature]):
         try:
             return self._signatures[name]
         except KeyError:
-            names = ", ".join(sorted(self)) or "none"
-            raise SignatureError(f"model {self.model!r} has no signature {name!r}; its signatures: {names}") from None
+            raise SignatureError(
+                f"model {shown(self.model)} has no signature {shown(name)}; its signatures: {listed(sorted(self))}"
+            ) from None
 
     def __repr__(self) -> str:
         return f"Signatures({self._signatures!r}, model={self.model!r}, version={self.version})"

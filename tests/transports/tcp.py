@@ -137,8 +137,9 @@ def http_reply(
 
 # --- HTTP/2, as much as it takes to say one thing: https://www.rfc-editor.org/rfc/rfc9113, and rfc7541 for the headers
 
-DATA, HEADERS, SETTINGS = 0, 1, 4
-END_STREAM, END_HEADERS = 1, 4
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+ACK = END_STREAM = 1
+END_HEADERS = 4
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -163,6 +164,29 @@ def saying_in_http2(*frames: bytes, pause: float = 0.0) -> Conversation:
             connection.sendall(data)
             if over.wait(pause):
                 return
+
+    return converse
+
+
+def answering_in_http2(*frames: tuple[int, int, bytes]) -> Conversation:
+    """Answer every call of a connection with the same frames, each given as kind, flags and payload."""
+
+    def converse(connection: socket.socket, over: threading.Event) -> None:
+        received = _more(connection)
+        while len(received) < 24:  # the client's preface
+            received += _more(connection)
+        received = received[24:]
+        connection.sendall(frame(SETTINGS, 0, 0))
+        while True:
+            while len(received) < 9 or len(received) < 9 + int.from_bytes(received[:3], "big"):
+                received += _more(connection)
+            size, kind, flags = int.from_bytes(received[:3], "big"), received[3], received[4]
+            stream, payload = int.from_bytes(received[5:9], "big"), received[9 : 9 + size]
+            received = received[9 + size :]
+            if kind in (SETTINGS, PING) and not flags & ACK:
+                connection.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
+            elif kind in (DATA, HEADERS) and flags & END_STREAM:
+                connection.sendall(b"".join(frame(*one[:2], stream, one[2]) for one in frames))
 
     return converse
 

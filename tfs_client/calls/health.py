@@ -9,6 +9,7 @@ from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import wire
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
+from tfs_client.errors import reads
 from tfs_client.results import Health
 
 _STATUS = wire.tag(1, wire.VARINT)
@@ -28,6 +29,7 @@ class CheckHealth(GrpcOnly):
         """The request."""
         return wire.delimited(1, wire.utf8(self._service, "a service's name")) if self._service else b""
 
+    @reads("the reply of Check")
     def read(self, reply: bytes) -> Health:
         """The service's health. Raises DecodeError."""
         number = 0

@@ -5,6 +5,7 @@ Requests are written on the wire, for examples are bytes already; replies are sm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -14,10 +15,12 @@ import numpy as np
 from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
 from tfs_client.codec import model_spec, wire
+from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
-from tfs_client.errors import ConfigError, DecodeError
+from tfs_client.errors import ConfigError, DecodeError, reads
 from tfs_client.results import Classification, ClassScore, ModelVersion, Regression
+from tfs_client.shown import listed, shown
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, Signatures, takes_strings
 
 Message = TypeVar("Message")
@@ -49,7 +52,7 @@ class _OnExamples:
         """What the model's signatures say to a refused call."""
         name = self.spec.signature or DEFAULT_SIGNATURE
         if name not in signatures:
-            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+            return f"The model has the signatures {listed(sorted(signatures))}."
         signature = signatures[name]
         if list(signature.inputs) != ["inputs"]:
             return _of_tensors(name, signatures)
@@ -63,13 +66,15 @@ class Classify(_OnExamples):
     method = "Classify"
     _verb = ":classify"
 
+    @reads("the reply of Classify")
     def read(self, reply: bytes) -> Classification:
         """The classes of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
-        response = _parse(ClassificationResponse, reply, self.method)
+        response = parse(ClassificationResponse, reply, f"the reply of {self.method}")
         return _classification(response.result, response.model_spec, self.spec)
 
+    @reads("the reply of Classify")
     def read_rest(self, reply: bytes) -> Classification:
         """The classes of every example. Raises DecodeError."""
         from tfs_client.codec import rest_messages
@@ -91,13 +96,15 @@ class Regress(_OnExamples):
     method = "Regress"
     _verb = ":regress"
 
+    @reads("the reply of Regress")
     def read(self, reply: bytes) -> Regression:
         """The value of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
-        response = _parse(RegressionResponse, reply, self.method)
+        response = parse(RegressionResponse, reply, f"the reply of {self.method}")
         return _regression(response.result, response.model_spec, self.spec)
 
+    @reads("the reply of Regress")
     def read_rest(self, reply: bytes) -> Regression:
         """The value of every example. Raises DecodeError."""
         from tfs_client.codec import rest_messages
@@ -122,11 +129,13 @@ class MultiInference(GrpcOnly):
 
     def __init__(self, spec: ModelSpec, examples: Any, tasks: Mapping[str, str], context: Any = None) -> None:
         if not isinstance(tasks, Mapping):
-            raise ConfigError(f"expected tasks as a mapping from signature to 'classify' or 'regress', got {tasks!r}")
+            raise ConfigError(
+                f"expected tasks as a mapping from signature to 'classify' or 'regress', got {shown(tasks)}"
+            )
         for signature, method in tasks.items():
             if method not in self.METHODS:
                 known = " or ".join(map(repr, self.METHODS))
-                raise ConfigError(f"expected {known} for the task of signature {signature!r}, got {method!r}")
+                raise ConfigError(f"expected {known} for the task of signature {signature!r}, got {shown(method)}")
         self.spec = spec
         self._examples = examples
         self._context = context
@@ -148,15 +157,16 @@ class MultiInference(GrpcOnly):
         """What the model's signatures say to a refused call."""
         unknown = [name for name in self.tasks if name not in signatures]
         if unknown:
-            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+            return f"The model has the signatures {listed(sorted(signatures))}."
         of_tensors = [name for name in self.tasks if list(signatures[name].inputs) != ["inputs"]]
         return _of_tensors(of_tensors[0], signatures) if of_tensors else ""
 
+    @reads("the reply of MultiInference")
     def read(self, reply: bytes) -> tuple[Classification | Regression, ...]:
         """One result for each task, in their order. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import MultiInferenceResponse
 
-        response = _parse(MultiInferenceResponse, reply, self.method)
+        response = parse(MultiInferenceResponse, reply, f"the reply of {self.method}")
         results: list[Classification | Regression] = []
         for result in response.results:
             if result.WhichOneof("result") == "classification_result":
@@ -174,7 +184,7 @@ def _of_tensors(name: str, signatures: Signatures) -> str:
     alias = takes_strings(signatures[name])
     return (
         f"Signature {name!r} takes tensors, {signatures[name]}, not examples: call it with predict. "
-        f"Signatures that take examples: {', '.join(sorted(able)) or 'none'}."
+        f"Signatures that take examples: {listed(sorted(able))}."
         + (f" If {alias!r} is for tf.Examples: predict({{{alias!r}: serialized_examples(examples)}})." if alias else "")
     )
 
@@ -185,15 +195,6 @@ def _input(examples: Any, context: Any) -> bytes:
 
 def _serialized(examples: Any, context: Any) -> tuple[list[bytes], bytes | None]:
     return codec.serialized(examples), None if context is None else codec.one(context)
-
-
-def _parse(message: Any, reply: bytes, method: str) -> Any:
-    from google.protobuf.message import DecodeError as ProtobufError
-
-    try:
-        return message.FromString(reply)
-    except ProtobufError as error:
-        raise DecodeError(f"the reply of {method} is no {message.DESCRIPTOR.name}: {error}") from None
 
 
 def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classification:
@@ -208,13 +209,17 @@ def _regression(result: Any, answered: Any, asked: ModelSpec) -> Regression:
 def _float(value: Any) -> float:
     """A number, as near as the float32 is that it was."""
     if type(value) not in (int, float):
-        raise TypeError(f"expected a number, got {value!r}")
-    return float(np.float32(value))
+        raise TypeError(f"expected a number, got {shown(value)}")
+    with np.errstate(over="ignore"):
+        number = float(np.float32(value))
+    if math.isinf(number) and not math.isinf(value):
+        raise ValueError(f"expected a number that float32 can hold, got {shown(value)}")
+    return number
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"expected a label as text, got {value!r}")
+        raise TypeError(f"expected a label as text, got {shown(value)}")
     return value
 
 

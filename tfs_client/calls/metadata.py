@@ -8,7 +8,7 @@ from typing import Any
 from tfs_client.codec import signature_defs
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
-from tfs_client.errors import DecodeError
+from tfs_client.errors import DecodeError, unreadable
 from tfs_client.signatures import Signature, Signatures, TensorSpec
 
 
@@ -44,11 +44,13 @@ class GetModelMetadata:
     def _signatures(self, read: Callable[[bytes], tuple[ModelSpec, dict[str, Any]]], reply: bytes) -> Signatures:
         try:
             spec, found = read(reply)
+            return signatures_of(spec, found, self.spec.name)
         except DecodeError as error:
-            unreadable = DecodeError(f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}")
-            unreadable.foreign = error.foreign
-            raise unreadable from None
-        return signatures_of(spec, found, self.spec.name)
+            failure = DecodeError(f"the reply of {self.method} for model {self.spec.name!r} cannot be read: {error}")
+            failure.foreign = error.foreign
+            raise failure from error.__cause__
+        except Exception as error:
+            raise unreadable(f"the reply of {self.method} for model {self.spec.name!r}", error) from error
 
 
 def signatures_of(spec: ModelSpec, found: dict[str, Any], model: str) -> Signatures:

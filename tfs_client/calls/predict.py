@@ -16,8 +16,10 @@ from tfs_client.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     SignatureError,
+    unreadable,
 )
 from tfs_client.results import Prediction
+from tfs_client.shown import listed
 from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, Signatures, takes_strings
 
 
@@ -61,20 +63,20 @@ class Predict:
         """
         name = self.spec.signature or DEFAULT_SIGNATURE
         if name not in signatures:
-            return f"The model has the signatures {', '.join(sorted(signatures)) or 'none'}."
+            return f"The model has the signatures {listed(sorted(signatures))}."
         signature = signatures[name]
         if difference := signature.mismatch(self.arrays(), any_rows=any_rows):
             return f"By its signature, {difference}.{self._about_examples(signature)}"
         unknown = [alias for alias in self._outputs if alias not in signature.outputs]
-        return f"The signature has the outputs {', '.join(sorted(signature.outputs))}." if unknown else ""
+        return f"The signature has the outputs {listed(sorted(signature.outputs))}." if unknown else ""
 
     def read(self, reply: bytes) -> Prediction:
         """The outputs, as views of the reply where its encoding allows. Raises DecodeError."""
         arrived = perf_counter()
         try:
             spec, outputs = predict.read_response(reply)
-        except DecodeError as error:
-            raise self._unreadable(error) from None
+        except Exception as error:
+            raise self._unreadable(error) from error.__cause__
         return self._prediction(outputs, spec, arrived)
 
     def write_rest(self, signatures: Signatures, *, row: bool | None = None) -> tuple[str, bytes]:
@@ -120,8 +122,8 @@ class Predict:
             outputs = rest_json.read_reply(
                 reply, {alias: (spec.row, spec.shape) for alias, spec in signature.outputs.items()}, exact=exact
             )
-        except DecodeError as error:
-            raise self._unreadable(error) from None
+        except Exception as error:
+            raise self._unreadable(error) from error.__cause__
         return self._answered(outputs, arrived)
 
     def write_unsigned(self, *, row: bool | None = None) -> tuple[str, bytes]:
@@ -148,11 +150,11 @@ class Predict:
         arrived = perf_counter()
         try:
             outputs = rest_unsigned.read_reply(reply)
-        except DecodeError as error:
-            raise self._unreadable(error) from None
+        except Exception as error:
+            raise self._unreadable(error) from error.__cause__
         if missing := [alias for alias in self._outputs if alias not in outputs]:
             raise SignatureError(
-                f"expected the outputs {', '.join(self._outputs)}, got {', '.join(outputs)}; without metadata from the "
+                f"expected the outputs {', '.join(self._outputs)}, got {listed(outputs)}; without metadata from the "
                 f"server, {missing[0]!r} cannot be identified: leave out outputs=, or pass the signatures with "
                 "signatures="
             )
@@ -198,8 +200,13 @@ class Predict:
             return ""
         return f" If {alias!r} is for tf.Examples: pass {{{alias!r}: serialized_examples(...)}}."
 
-    def _unreadable(self, error: DecodeError) -> DecodeError:
-        return DecodeError(f"the reply of Predict for model {self.spec.name!r} cannot be read: {error}")
+    def _unreadable(self, error: Exception) -> DecodeError:
+        what = f"the reply of Predict for model {self.spec.name!r}"
+        return (
+            DecodeError(f"{what} cannot be read: {error}")
+            if isinstance(error, DecodeError)
+            else unreadable(what, error)
+        )
 
     def _prediction(self, outputs: Mapping[str, Array], answered: ModelSpec, arrived: float) -> Prediction:
         clock = (self._started, self._written, arrived, perf_counter())

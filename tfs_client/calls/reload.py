@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tfs_client.calls.grpc_only import GrpcOnly
+from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
-from tfs_client.errors import ConfigError, DecodeError, StatusCode, call_error
+from tfs_client.errors import ConfigError, StatusCode, call_error, reads
 from tfs_client.model_config import ModelConfig, ModelServerConfig
 from tfs_client.results import ModelStatus, Reload, State, VersionStatus
+from tfs_client.shown import shown
 from tfs_client.version_policy import AllVersions, SpecificVersions
 
 Statuses = Mapping[str, ModelStatus | None]
@@ -35,7 +37,7 @@ class ReloadConfig(GrpcOnly):
         if not isinstance(config, ModelServerConfig):
             raise ConfigError(f"expected a ModelServerConfig, got {type(config).__name__}")
         if isinstance(metrics, str) or not all(isinstance(name, str) for name in metrics):
-            raise ConfigError(f"expected a list of metric names, got {metrics!r}")
+            raise ConfigError(f"expected a list of metric names, got {shown(metrics)}")
         self._config = config
         self._metrics = tuple(metrics)
 
@@ -46,16 +48,12 @@ class ReloadConfig(GrpcOnly):
         request = ReloadConfigRequest(config=self._config.to_proto(), metric_names=self._metrics)
         return request.SerializeToString()
 
+    @reads("the reply of HandleReloadConfigRequest")
     def read(self, reply: bytes) -> Reload:
         """The metrics. Raises CallError for a status other than OK in the reply, and DecodeError."""
-        from google.protobuf.message import DecodeError as ProtobufError
-
         from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigResponse
 
-        try:
-            response = ReloadConfigResponse.FromString(reply)
-        except ProtobufError as error:
-            raise DecodeError(f"the reply of {self.method} is no ReloadConfigResponse: {error}") from None
+        response = parse(ReloadConfigResponse, reply, f"the reply of {self.method}")
         if response.status.error_code:
             raise call_error(_code(response.status.error_code), response.status.error_message, self.method)
         return Reload({metric.name: metric.int64_value_increase for metric in response.metric})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec, write
 from tfs_client.codec.predict import Join, plain_join
-from tfs_client.errors import DecodeError, StatusCode
+from tfs_client.errors import StatusCode, reads
 from tfs_client.results import ModelStatus, State, VersionStatus
 
 
@@ -24,16 +25,12 @@ class GetModelStatus:
         spec = model_pb2.ModelSpec.FromString(write(self.spec))
         return get_model_status_pb2.GetModelStatusRequest(model_spec=spec).SerializeToString()
 
+    @reads("the reply of GetModelStatus")
     def read(self, reply: bytes) -> ModelStatus:
         """The versions, highest first. Raises DecodeError."""
-        from google.protobuf.message import DecodeError as ProtobufError
-
         from tfs_client.protos.tensorflow_serving.apis import get_model_status_pb2
 
-        try:
-            response = get_model_status_pb2.GetModelStatusResponse.FromString(reply)
-        except ProtobufError as error:
-            raise DecodeError(f"the reply of {self.method} is no GetModelStatusResponse: {error}") from None
+        response = parse(get_model_status_pb2.GetModelStatusResponse, reply, f"the reply of {self.method}")
         versions = [
             VersionStatus(
                 entry.version, _state(entry.state), _code(entry.status.error_code), entry.status.error_message
@@ -48,6 +45,7 @@ class GetModelStatus:
 
         return f"GET {rest_messages.path(self.spec)}", b""
 
+    @reads("the reply of GetModelStatus")
     def read_rest(self, reply: bytes) -> ModelStatus:
         """The versions, highest first; none where the server says no more than that the model is ready.
 
@@ -60,7 +58,7 @@ class GetModelStatus:
             return ModelStatus(self.spec.name, (), found)
         return self._status(
             [
-                VersionStatus(number, State.__members__.get(state, State.UNKNOWN), _named_code(code), message)
+                VersionStatus(number, _named_state(state), _named_code(code), message)
                 for number, state, code, message in found
             ]
         )
@@ -73,8 +71,12 @@ def _state(number: int) -> State:
     return State(number) if number in State._value2member_map_ else State.UNKNOWN
 
 
+def _named_state(name: str) -> State:
+    return _state(int(name)) if name.isdecimal() else State.__members__.get(name, State.UNKNOWN)
+
+
 def _named_code(name: str) -> StatusCode:
-    return StatusCode.__members__.get(name, StatusCode.UNKNOWN)
+    return _code(int(name)) if name.isdecimal() else StatusCode.__members__.get(name, StatusCode.UNKNOWN)
 
 
 def _code(number: int) -> StatusCode:

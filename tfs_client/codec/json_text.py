@@ -7,11 +7,13 @@ is done by the standard library, with the same results.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 
-from tfs_client.errors import DecodeError
+from tfs_client.errors import DecodeError, reads
+from tfs_client.shown import shown
 
 try:
     import orjson
@@ -39,19 +41,45 @@ def numbers(array: Array) -> bytes:
     return dumps(array.tolist())
 
 
-def loads(data: bytes) -> Any:
-    """JSON as Python values. Bytes in strings that are no UTF-8 become surrogate escapes. Raises DecodeError."""
-    if orjson is not None:
+@reads("the JSON")
+def loads(data: bytes, *, exact: bool = False) -> Any:
+    """JSON as Python values. Bytes in strings that are no UTF-8 become surrogate escapes.
+
+    Args:
+        exact: read integers beyond 64 bits as they are; orjson makes floats of them.
+
+    Raises DecodeError, also for a number beyond all floats, which is not to become an infinity, and for an escape that
+    stands for half a character.
+    """
+    if orjson is not None and not (exact and _LONG.search(data)):
         try:
             return orjson.loads(data)
         except ValueError:  # perhaps for a NaN; the standard library reads it, or says what is wrong
             pass
     try:
-        return json.loads(data.decode("utf-8", "surrogateescape"))
+        text = data.decode("utf-8", "surrogateescape")
+        if _HALF.search(text):
+            raise ValueError("an escape stands for half a surrogate pair")
+        return json.loads(text, parse_float=_finite if _HUGE.search(data) else None)
     except RecursionError:
         raise DecodeError(f"expected JSON, got lists nested deeper than any tensor: {excerpt(data)}") from None
     except ValueError as error:
         raise DecodeError(f"expected JSON, got {excerpt(data)}: {error}") from None
+
+
+_LONG = re.compile(rb"[0-9]{19}")
+_HUGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")  # in a number that may be beyond all floats
+_HALF = re.compile(  # an escaped surrogate without its other half; an even number of backslashes before it is text
+    r"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F])"
+)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if abs(value) == float("inf"):
+        raise ValueError(f"the number {shown(text)} is beyond all floats")
+    return value
 
 
 def utf8(text: str) -> bytes:

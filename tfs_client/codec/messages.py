@@ -1,10 +1,23 @@
-"""Protobuf messages where strings are wanted: tf.Examples and their like, from any package, as their bytes."""
+"""Protobuf messages: those that protobuf reads, and those of any package where strings are wanted, as bytes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tfs_client.errors import EncodeError
+from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.shown import bounded
+
+
+def parse(message: Any, data: bytes, what: str) -> Any:
+    """A message of this class from its bytes; ``what`` says in error texts what they are.
+
+    Raises DecodeError for whatever protobuf raises: its implementation in Python has more than its own DecodeError.
+    """
+    try:
+        return message.FromString(data)
+    except Exception as error:
+        name = message.DESCRIPTOR.name
+        raise DecodeError(f"{what} is not a {name}: {bounded(str(error), 500) or type(error).__name__}") from error
 
 
 def is_message(kind: type) -> bool:

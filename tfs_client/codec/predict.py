@@ -18,7 +18,8 @@ from tfs_client.codec import model_spec, tensors, wire
 from tfs_client.codec.dtypes import STRING, row_of
 from tfs_client.codec.layouts import Layouts
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.errors import DecodeError, EncodeError, unreadable
+from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 
@@ -159,7 +160,7 @@ def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Array]]:
     for tag, start, stop in wire.fields(data, 0, len(data)):
         if tag == _FIELD_1:
             alias, spans = _read_entry(data, start, stop)
-            outputs[alias] = read_tensor(data, spans, f"output {alias!r}")
+            outputs[alias] = read_tensor(data, spans, "output", alias)
         elif tag == _FIELD_2:
             wire.add_piece(specs, start, stop)
     spec = _read_spec(data, specs)
@@ -184,7 +185,7 @@ class Request:
 
     def tensor(self, alias: str) -> Array:
         """Decode one input. Raises DecodeError."""
-        return read_tensor(self.data, self.inputs[alias], f"input {alias!r}")
+        return read_tensor(self.data, self.inputs[alias], "input", alias)
 
     def good(self, inputs: Mapping[str, Array]) -> None:
         """The request was in order, and these are its tensors: the next one like it is read faster."""
@@ -233,12 +234,14 @@ def read_request(data: bytes) -> Request | KnownRequest:
     return Request(data, _read_spec(data, specs) if specs else None, inputs, outputs)
 
 
-def read_tensor(data: bytes, spans: list[tuple[int, int]], what: str) -> Array:
-    """The tensor that lies at ``spans`` of ``data``: one span, or several to be merged."""
+def read_tensor(data: bytes, spans: list[tuple[int, int]], kind: str, alias: str) -> Array:
+    """The tensor of an "input" or "output" that lies at ``spans`` of ``data``: one span, or several to be merged."""
     try:
         return tensors.read(*wire.joined(data, spans))
     except DecodeError as error:
-        raise DecodeError(f"{what}: {error}") from None
+        raise DecodeError(f"{kind} {shown(alias)}: {error}") from None
+    except Exception as error:
+        raise unreadable(f"{kind} {shown(alias)}", error) from error
 
 
 def _read_entry(data: bytes, at: int, end: int) -> tuple[str, list[tuple[int, int]]]:

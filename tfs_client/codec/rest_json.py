@@ -16,7 +16,8 @@ import numpy as np
 from tfs_client.codec import json_text, strings
 from tfs_client.codec.dtypes import STRING, DType, row_of
 from tfs_client.codec.json_text import Array
-from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.errors import DecodeError, EncodeError, reads
+from tfs_client.shown import listed, shown
 
 Spec = tuple[DType, tuple[int | None, ...] | None]  # dtype, and shape as far as it is known
 
@@ -81,7 +82,7 @@ def _value(array: Array) -> bytes:
 
 def _said(alias: str) -> str:
     """An input, for error texts."""
-    return "the input" if alias == UNNAMED else f"input {alias!r}"
+    return "the input" if alias == UNNAMED else f"input {shown(alias)}"
 
 
 def _ready(array: Array, alias: str) -> Array:
@@ -104,6 +105,7 @@ def fits_rows(arrays: Mapping[str, Array]) -> bool:
     return len(lengths) == 1 and lengths != {()} and lengths != {(0,)}
 
 
+@reads("the reply of Predict")
 def read_reply(body: bytes, outputs: Mapping[str, Spec], *, exact: bool = False) -> dict[str, Array]:
     """The outputs of a predict call, by alias, each in the dtype of the signature; read-only.
 
@@ -145,8 +147,8 @@ def _columns(rows: Any, outputs: Mapping[str, Spec]) -> dict[str, list[Any]]:
 
 def _members(value: Any, outputs: Mapping[str, Spec]) -> dict[str, Any]:
     if not isinstance(value, dict) or value.keys() != outputs.keys():
-        got = ", ".join(sorted(value)) or "none" if isinstance(value, dict) else _kind(value)
-        raise DecodeError(f"expected the outputs {', '.join(sorted(outputs)) or 'none'}, got {got}")
+        got = listed(sorted(value)) if isinstance(value, dict) else _kind(value)
+        raise DecodeError(f"expected the outputs {listed(sorted(outputs))}, got {got}")
     return value
 
 
@@ -162,8 +164,14 @@ def read_tensor(value: Any, spec: Spec, alias: str, *, exact: bool = False) -> A
         and shape is not None
         and (len(shape) != len(dims) or any(w not in (None, g) for w, g in zip(shape, dims, strict=True)))
     ):
-        raise DecodeError(f"expected output {alias!r} of shape {shape}, got {tuple(dims)}")
-    array = _array(flat, row, alias, exact).reshape(dims)
+        raise DecodeError(f"expected output {shown(alias)} of shape {shape}, got {shown(tuple(dims))}")
+    try:
+        array = _array(flat, row, alias, exact).reshape(dims)
+    except ValueError as error:
+        if isinstance(error, DecodeError):
+            raise
+        # More axes than numpy has, or, of lists without elements, a signature's sizes beyond its index type.
+        raise DecodeError(f"expected output {shown(alias)} of a shape numpy can hold, got {len(dims)} axes") from error
     array.flags.writeable = False
     return array
 
@@ -175,7 +183,7 @@ def _flat(value: Any, alias: str) -> tuple[list[int], list[Any]]:
     while level and isinstance(level[0], list):
         size = len(level[0])
         if any(not isinstance(item, list) or len(item) != size for item in level):
-            raise DecodeError(f"expected output {alias!r} as lists of one length at each depth, got ragged ones")
+            raise DecodeError(f"expected output {shown(alias)} as lists of one length at each depth, got ragged ones")
         dims.append(size)
         level = list(chain.from_iterable(level))
     return dims, level
@@ -190,17 +198,24 @@ def _array(flat: list[Any], row: DType, alias: str, exact: bool) -> Array:
     wanted = WANTED.get(dtype.kind, {int}) - ({int} if exact and dtype.kind == "f" else set())
     if not set(map(type, flat)) <= wanted:
         other = next(item for item in flat if type(item) not in wanted)
-        raise DecodeError(f"expected output {alias!r} of dtype {row.name}, got {_kind(other)}")
+        raise DecodeError(f"expected output {shown(alias)} of dtype {row.name}, got {_kind(other)}")
     if dtype.kind == "f":
         try:
-            with np.errstate(over="ignore"):
-                return np.array(flat, np.float64).astype(dtype)
+            wide = np.array(flat, np.float64)
         except OverflowError as error:  # an integer beyond all floats
-            raise DecodeError(f"expected output {alias!r} of dtype {row.name}: {error}") from None
+            raise DecodeError(f"expected output {shown(alias)} of dtype {row.name}: {error}") from None
+        with np.errstate(over="ignore"):
+            array = wide.astype(dtype)
+        beyond = np.isinf(array)
+        if beyond.any() and (beyond := beyond & np.isfinite(wide)).any():
+            raise DecodeError(f"expected output {shown(alias)} of dtype {row.name}, got {wide[beyond.argmax()]:g}")
+        return array
     if dtype.kind in "iu" and flat:
         info = np.iinfo(dtype)
         if min(flat) < info.min or max(flat) > info.max:
-            raise DecodeError(f"expected output {alias!r} of dtype {row.name}, got {min(flat)} to {max(flat)}")
+            raise DecodeError(
+                f"expected output {shown(alias)} of dtype {row.name}, got {shown(min(flat))} to {shown(max(flat))}"
+            )
     return np.array(flat, dtype)
 
 
@@ -209,15 +224,16 @@ def _bytes(item: Any, alias: str) -> bytes:
         try:
             return json_text.utf8(item)
         except UnicodeEncodeError as error:
-            raise DecodeError(f"expected text in output {alias!r}, got half a surrogate pair: {error}") from None
+            raise DecodeError(f"expected text in output {shown(alias)}, got half a surrogate pair: {error}") from None
     if isinstance(item, dict) and list(item) == ["b64"] and isinstance(item["b64"], str):
         try:
             return b64decode(item["b64"], validate=True)
         except ValueError as error:
-            raise DecodeError(f"expected base64 in output {alias!r}, got {item['b64'][:40]!r}: {error}") from None
-    raise DecodeError(f"expected output {alias!r} of dtype string, got {_kind(item)}")
+            raise DecodeError(
+                f"expected base64 in output {shown(alias)}, got {shown(item['b64'], 40)}: {error}"
+            ) from None
+    raise DecodeError(f"expected output {shown(alias)} of dtype string, got {_kind(item)}")
 
 
 def _kind(value: Any) -> str:
-    shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= 40 else shown[:37] + '...'}"
+    return f"{type(value).__name__} {shown(value, 40)}"

@@ -13,7 +13,8 @@ from urllib.parse import quote
 from tfs_client.codec import json_text
 from tfs_client.codec.dtypes import BY_NAME, BY_NUMBER
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.errors import DecodeError, EncodeError, reads
+from tfs_client.shown import shown
 
 
 def path(spec: ModelSpec, what: str = "") -> str:
@@ -23,6 +24,7 @@ def path(spec: ModelSpec, what: str = "") -> str:
     return f"/v1/models/{quote(spec.name, safe='')}{version}{label}{what}"
 
 
+@reads("the reply of GetModelMetadata")
 def read_metadata(body: bytes) -> tuple[ModelSpec, dict[str, Any]]:
     """Which version answered, and its signatures as in ``signature_defs.read_response``.
 
@@ -37,12 +39,13 @@ def read_metadata(body: bytes) -> tuple[ModelSpec, dict[str, Any]]:
     return metadata_of(reply, json_text.excerpt(body))
 
 
-def metadata_of(reply: Any, shown: str) -> tuple[ModelSpec, dict[str, Any]]:
-    """The same of JSON that has been parsed; ``shown`` stands for it in error texts."""
+@reads("the JSON of signatures")
+def metadata_of(reply: Any, said: str) -> tuple[ModelSpec, dict[str, Any]]:
+    """The same of JSON that has been parsed; ``said`` stands for it in error texts."""
     metadata = reply.get("metadata") if isinstance(reply, dict) else None
     signatures = _member(metadata, "signature_def") if isinstance(metadata, dict) else None
     if signatures is None:
-        error = DecodeError(f"expected signatures as JSON, got {shown}")
+        error = DecodeError(f"expected signatures as JSON, got {said}")
         error.foreign = True
         raise error
     try:
@@ -50,11 +53,11 @@ def metadata_of(reply: Any, shown: str) -> tuple[ModelSpec, dict[str, Any]]:
         version = spec.get("version")
         found = _member(signatures, "signature_def") or {}
         return (
-            ModelSpec(str(spec.get("name", "")), None if version in (None, "") else int(version)),
+            ModelSpec(_text(spec.get("name")), None if version in (None, "") else _integer(version)),
             {name: _signature(signature) for name, signature in found.items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DecodeError(f"expected signatures as JSON, got {shown}: {error!r}") from None
+        raise DecodeError(f"expected signatures as JSON, got {said}: {error}") from error
 
 
 def _member(message: Any, name: str) -> Any:
@@ -70,7 +73,7 @@ def _signature(signature: Any) -> tuple[dict[str, Any], dict[str, Any], str, set
         {alias: _tensor_info(info) for alias, info in (signature.get(side) or {}).items()}
         for side in ("inputs", "outputs")
     )
-    return inputs, outputs, str(_member(signature, "method_name") or ""), set(signature.get("defaults") or {})
+    return inputs, outputs, _text(_member(signature, "method_name")), set(signature.get("defaults") or {})
 
 
 def _tensor_info(info: Any) -> tuple[Any, tuple[int | None, ...] | None, str]:
@@ -80,14 +83,39 @@ def _tensor_info(info: Any) -> tuple[Any, tuple[int | None, ...] | None, str]:
     else:
         row = BY_NUMBER.get(dtype, BY_NUMBER[0])
     shape = _member(info, "tensor_shape") or {}
+    name = _text(info.get("name"))
     if _member(shape, "unknown_rank"):
-        return row, None, info.get("name", "")
-    sizes = (int(dim.get("size", 0)) for dim in shape.get("dim") or [])
-    return row, tuple(None if size < 0 else size for size in sizes), info.get("name", "")
+        return row, None, name
+    sizes = (_integer(dim.get("size")) for dim in shape.get("dim") or [])
+    return row, tuple(None if size < 0 else size for size in sizes), name
 
 
+def _integer(value: Any) -> int:
+    """An int64 as protobuf's JSON may have it, a number or a text; 0 where it is absent. Raises ValueError."""
+    if value is None:
+        return 0
+    if (isinstance(value, str) and len(value) <= 20) or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"expected an integer of 64 bits, got {shown(value)}")
+    return value
+
+
+def _text(value: Any) -> str:
+    """A text, or the name of an enum's value; "" where it is absent. Raises ValueError."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"expected a text, got {shown(value)}")
+    return value or ""
+
+
+def _enum(value: Any, default: str) -> str:
+    """The name of an enum's value, or its number as digits; ``default`` where it is absent. Raises ValueError."""
+    return str(value) if type(value) is int and 0 <= value < 1 << 31 else _text(value) or default
+
+
+@reads("the reply of GetModelStatus")
 def read_status(body: bytes) -> list[tuple[int, str, str, str]] | bool:
-    """For every version its number, state, error code and error text, by their names.
+    """For every version its number, state, error code and error text; states and codes by name, or numbers as digits.
 
     Of KServe's v1 protocol, which knows no versions, whether the model is ready. Raises DecodeError.
     """
@@ -95,18 +123,20 @@ def read_status(body: bytes) -> list[tuple[int, str, str, str]] | bool:
     try:
         versions = _member(reply, "model_version_status")
         if versions is None:
-            return _READY[str(reply["ready"]).lower()]
+            ready = reply["ready"]
+            return ready if isinstance(ready, bool) else _READY[_text(ready).lower()]
         return [
             (
-                int(entry.get("version", 0)),
-                str(entry.get("state", "UNKNOWN")),
-                str(_member(entry.get("status", {}), "error_code") or "OK"),
-                str(_member(entry.get("status", {}), "error_message") or ""),
+                _integer(entry.get("version")),
+                _enum(entry.get("state"), "UNKNOWN"),
+                _enum(_member(entry.get("status") or {}, "error_code"), "OK"),
+                _text(_member(entry.get("status") or {}, "error_message")),
             )
             for entry in versions
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DecodeError(f"expected the status of a model as JSON, got {json_text.excerpt(body)}: {error!r}") from None
+        said = json_text.excerpt(body)
+        raise DecodeError(f"expected the status of a model as JSON, got {said}: {error}") from error
 
 
 _READY = {"true": True, "false": False}  # old versions of KServe's servers write it as text
@@ -138,6 +168,7 @@ def _features(example: bytes) -> dict[str, list[Any]]:
     return found
 
 
+@reads("the results")
 def read_results(body: bytes) -> list[Any]:
     """What a classify or regress call gives for each example. Raises DecodeError."""
     reply = json_text.loads(body)

@@ -22,15 +22,17 @@ from tfs_client.codec import json_text
 from tfs_client.codec.dtypes import BY_NAME, DType
 from tfs_client.codec.json_text import Array
 from tfs_client.codec.rest_json import read_tensor
-from tfs_client.errors import DecodeError
+from tfs_client.errors import DecodeError, reads
+from tfs_client.shown import shown
 
 UNNAMED = "predictions"
 WAY_OUT = "pass the model's signature with signatures= so that the client can read the reply"
 
 
+@reads("the reply of Predict")
 def read_reply(body: bytes) -> dict[str, Array]:
     """The outputs of a predict call, by alias; read-only. Raises DecodeError for what could be several things."""
-    reply = json_text.loads(body)
+    reply = json_text.loads(body, exact=True)
     row = isinstance(reply, dict) and "predictions" in reply
     if not isinstance(reply, dict) or ("outputs" not in reply and not row):
         raise DecodeError(f"expected an object with 'predictions' or 'outputs', got {json_text.excerpt(body)}")
@@ -58,7 +60,7 @@ def _columns(rows: Any) -> dict[str, list[Any]] | None:
     names = rows[0].keys() if isinstance(rows[0], dict) else set()
     for row in rows:
         if not _is_named(row) or row.keys() != names:
-            raise DecodeError(f"expected the same outputs in every prediction, got {_shown(rows[0])}, {_shown(row)}")
+            raise DecodeError(f"expected the same outputs in every prediction, got {shown(rows[0])}, {shown(row)}")
     return {name: [row[name] for row in rows] for name in names}
 
 
@@ -66,7 +68,7 @@ def _tensor(value: Any, alias: str) -> Array:
     try:
         return read_tensor(value, (_dtype(value), None), alias)
     except DecodeError as error:
-        where = "" if f"output {alias!r}" in str(error) else f"output {alias!r}: "
+        where = "" if f"output {shown(alias)}" in str(error) else f"output {shown(alias)}: "
         raise DecodeError(f"{where}{error}; {WAY_OUT}") from None
 
 
@@ -85,10 +87,10 @@ def _dtype(value: Any) -> DType:
     if kinds == {int, float} or kinds == {float}:
         for item in flat:
             if type(item) is int and not _is_exact(item):
-                raise DecodeError(f"expected numbers that fit one dtype, got floats and the integer {item}")
+                raise DecodeError(f"expected numbers that fit one dtype, got floats and the integer {shown(item)}")
         return BY_NAME["double"]
-    shown = ", ".join(sorted(kind.__name__ for kind in kinds))
-    raise DecodeError(f"expected all numbers, all bools or all texts, got {shown}")
+    got = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise DecodeError(f"expected all numbers, all bools or all texts, got {got}")
 
 
 def _elements(value: Any) -> Iterator[Any]:
@@ -109,8 +111,3 @@ def _is_exact(number: int) -> bool:
         return int(float(number)) == number
     except OverflowError:
         return False
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."

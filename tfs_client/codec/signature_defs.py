@@ -14,7 +14,8 @@ from typing import Any
 from tfs_client.codec import model_spec, wire
 from tfs_client.codec.dtypes import BY_NUMBER
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import DecodeError
+from tfs_client.errors import DecodeError, reads
+from tfs_client.shown import shown
 
 FIELD = "signature_def"
 TYPE_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
@@ -35,6 +36,7 @@ def write_request(spec: ModelSpec) -> bytes:
     return wire.delimited(1, model_spec.write(spec)) + wire.delimited(2, FIELD.encode())
 
 
+@reads("the reply of GetModelMetadata")
 def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Any]]:
     """Which version answered, and its signatures by name.
 
@@ -55,6 +57,7 @@ def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Any]]:
     return model_spec.read(whole[start:stop]), signatures
 
 
+@reads("the SavedModel")
 def read_saved_model(data: bytes) -> dict[str, Any] | None:
     """The signatures in the file of a SavedModel, as in ``read_response``; None without a graph for serving.
 
@@ -103,7 +106,7 @@ def _any(data: bytes, at: int, end: int) -> Message:
         elif tag == _2:
             value = (start, stop)
     if url.rpartition("/")[2] != TYPE_URL.rpartition("/")[2]:
-        raise DecodeError(f"expected signatures of type {TYPE_URL}, got {url!r}")
+        raise DecodeError(f"expected signatures of type {TYPE_URL}, got {shown(url)}")
     return data, *value
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.shown import shown
 
 VARINT, FIXED64, LENGTH, GROUP, END_GROUP, FIXED32 = range(6)  # wire types, the low three bits of a tag
 MAX_NESTING = 100  # of unknown groups; protobuf's own limit
@@ -171,7 +172,9 @@ def text(data: bytes, start: int, stop: int, what: str) -> str:
     try:
         return str(data[start:stop], "utf-8")
     except UnicodeDecodeError as error:
-        raise DecodeError(f"expected UTF-8 in {what}, got {data[start:stop][:40]!r} ({error.reason})") from None
+        raise DecodeError(
+            f"expected UTF-8 in {what}, got {data[start : min(stop, start + 40)]!r} ({error.reason})"
+        ) from None
 
 
 def utf8(text: str, what: str) -> bytes:
@@ -179,6 +182,6 @@ def utf8(text: str, what: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise EncodeError(f"expected {what} that UTF-8 can hold, got {text!r}: {error.reason}") from None
+        raise EncodeError(f"expected {what} that UTF-8 can hold, got {shown(text)}: {error.reason}") from None
     except AttributeError:
         raise EncodeError(f"expected {what} of type str, got {type(text).__name__}") from None

@@ -54,7 +54,7 @@ class GrpcTransport:
         down = self._down
         try:
             method = self._method(address, deadline)
-            reply: bytes = method(
+            reply: Any = method(
                 body if self._plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
@@ -63,12 +63,14 @@ class GrpcTransport:
             )
         except grpc.RpcError as error:
             raise self._translated(error, send, down) from error
-        except ValueError as error:
-            self._errors.check_misuse(error, closed=self._closed)
+        except Exception as error:
+            self._errors.check_misuse(error, address, plain=self._plain, closed=self._closed)
             raise
         finally:
             self._memory.give_back(body)
         self._down = False
+        if not isinstance(reply, bytes):
+            raise self._errors.no_message(reply, send.address)
         return reply
 
     def start(self, send: Send, done: Done) -> Callable[[], object]:
@@ -91,8 +93,8 @@ class GrpcTransport:
             )
         except BaseException as error:
             self._memory.give_back(body)
-            if isinstance(error, ValueError):
-                self._errors.check_misuse(error, closed=self._closed)
+            if isinstance(error, Exception):
+                self._errors.check_misuse(error, address, plain=self._plain, closed=self._closed)
             raise
 
         def finish(ended: Any) -> None:
@@ -103,11 +105,14 @@ class GrpcTransport:
             except (grpc.RpcError, grpc.FutureCancelledError) as error:
                 error.__traceback__ = None  # mostly it is the call itself: it would hold this frame, and the future
                 done(None, self._translated(error if hasattr(error, "code") else ended, send, down))
-            except Exception as error:  # an interceptor's own
+            except Exception as error:  # of an interceptor
                 done(None, error)
             else:
                 self._down = False
-                done(reply, None)
+                if isinstance(reply, bytes):
+                    done(reply, None)
+                else:
+                    done(None, self._errors.no_message(reply, address))
             self._answering = None
 
         if not hasattr(rpc, "add_done_callback"):  # what an interceptor has put in the call's place

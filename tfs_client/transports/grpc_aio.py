@@ -46,13 +46,14 @@ class GrpcAioTransport:
     async def call(self, send: Send) -> bytes:
         """Send a request and await its reply. Cancelling the task cancels the call. Raises CallError or ClosedError."""
         address, body, deadline, metadata, compression, wait_for_ready = send
+        plain = False
         try:
             if self._closed:
                 raise self._errors.closed()
             link = await self._links.get()
             method, plain = await self._method(link, address, deadline)
             down = link.down
-            reply: bytes = await method(
+            reply: Any = await method(
                 body if plain else Message(body),
                 timeout=deadline.remaining(),
                 metadata=metadata or None,
@@ -61,10 +62,8 @@ class GrpcAioTransport:
             )
         except grpc.RpcError as error:
             raise self._translated(error, send, link, down) from error
-        except TFServingError:
-            raise
-        except (grpc.aio.BaseError, ValueError) as error:
-            self._errors.check_misuse(error, closed=self._closed)
+        except Exception as error:
+            self._errors.check_misuse(error, address, plain=plain, closed=self._closed)
             raise
         except asyncio.CancelledError:
             if self._closed and not _cancelling():  # closing the channel cancels its calls, not their tasks
@@ -73,6 +72,8 @@ class GrpcAioTransport:
         finally:
             self._memory.give_back(body)
         link.down = False
+        if not isinstance(reply, bytes):
+            raise self._errors.no_message(reply, address)
         return reply
 
     async def close(self) -> None:

@@ -7,12 +7,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfs_client.error_meanings import Meaning, meaning_of
-from tfs_client.errors import CallError, ClosedError, StatusCode, TFServingError, UnavailableError, call_error
+from tfs_client.errors import (
+    CallError,
+    ClosedError,
+    DecodeError,
+    StatusCode,
+    TFServingError,
+    UnavailableError,
+    call_error,
+    unreadable,
+)
 from tfs_client.options import Connection, Deadline
 from tfs_client.transports.proxies import grpc_route
 
 PUSHBACK = "grpc-retry-pushback-ms"
 NEVER = float("inf")  # seconds, before an attempt that the server does not want
+NO_MESSAGE = "The server answered OK without a message"
 
 # How gRPC begins when it has no connection, in the words of 1.60 to 1.85; servers have words of their own.
 _UNSENT = re.compile(
@@ -105,12 +115,29 @@ class GrpcErrors:
         during = f" during {method}" if method else ""
         return ClosedError(f"the client of {self._target} was closed{during}")
 
-    def check_misuse(self, error: Exception, *, closed: bool) -> None:
-        """Raise our error for a closed channel, or for what gRPC cannot send; an interceptor's error is the user's."""
+    def check_misuse(self, error: Exception, path: str, *, plain: bool, closed: bool) -> None:
+        """Raise our error for a closed channel, for what gRPC cannot send, or for a reply at which gRPC itself fails.
+
+        Our own errors pass, and so do those of interceptors, which are the user's; ``plain``: there are none.
+        """
+        if isinstance(error, TFServingError):
+            return
         if closed:
             raise self.closed() from error
-        if not self._intercepted:
+        if self._intercepted:
+            return
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
             raise TFServingError(str(error)) from error
+        if plain:
+            raise unreadable(f"the reply of {path.rpartition('/')[2]}", error) from error
+
+    def no_message(self, reply: Any, path: str) -> TFServingError:
+        """For a call that ended with OK and without a message, which gRPC for Python reports as the reply None."""
+        method = path.rpartition("/")[2]
+        if reply is None:
+            hint = f"What answered at {self._target} breaks gRPC's rules: is a proxy or gateway there faulty?"
+            return call_error(StatusCode.INTERNAL, NO_MESSAGE, method, hint)
+        return DecodeError(f"expected the reply of {method} as bytes, got {type(reply).__name__} from an interceptor")
 
     def nameless(self, path: str, deadline: Deadline) -> CallError:
         """For a call whose time is over before the names of its servers were resolved."""
@@ -224,7 +251,7 @@ class GrpcErrors:
     def _size_hint(self, details: str) -> str:
         """Which side refused a message for its size. gRPC says so in words alone, and newer versions name the side."""
         found = re.search(
-            r"(?:(CLIENT|SERVER): )?(Sent|Received) message larger than max \((\d+) vs\. (\d+)\)", details
+            r"(?:(CLIENT|SERVER): )?(Sent|Received) message larger than max \((\d{1,18}) vs\. (\d{1,18})\)", details
         )
         if found is None:
             return ""
@@ -244,13 +271,13 @@ class GrpcErrors:
 def _pushback(trailing: Iterable[Any] | None) -> float | None:
     """Seconds after which the server wants the next attempt; None when it does not say.
 
-    What is no number of milliseconds forbids another attempt, as a negative one does (gRFC A6).
+    Anything but a number of milliseconds within 32 bits forbids another attempt, as a negative one does (gRFC A6).
     """
     for key, value in trailing or ():
         if key == PUSHBACK:
             try:
                 milliseconds = int(value)
-            except ValueError:
+            except (ValueError, TypeError):
                 return NEVER
-            return milliseconds / 1000 if milliseconds >= 0 else NEVER
+            return milliseconds / 1000 if 0 <= milliseconds < 1 << 32 else NEVER
     return None
