@@ -1,17 +1,16 @@
-"""Image files to arrays, as a model's input wants them, and label maps to pictures."""
+"""Pictures to arrays, as a model's input wants them."""
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tfs_client.codec.dtypes import find
 from tfs_client.errors import EncodeError, ImageError
+from tfs_client.images.loading import STRIP, boxes, part
 from tfs_client.signatures import TensorSpec, shape_text
 
 Array = np.ndarray[Any, Any]
@@ -23,78 +22,6 @@ LAYOUTS = ("nhwc", "nchw")
 _TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _TORCH_STD = np.array([0.229, 0.224, 0.225], np.float32)
 _CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
-
-
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
-
-Path = str | os.PathLike[str]
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a file. Raises ImageError, which names it, when it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise ImageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-
-
-def load_image(source: Path | bytes) -> Image.Image:
-    """A picture as RGB or, when it has no colour, grey ("L"), upright as its EXIF orientation says.
-
-    Transparent parts show white; 16-bit grey is scaled to 8 bits. JPEG, PNG, WebP and whatever else Pillow reads.
-
-    Args:
-        source: a path, or the bytes of a file.
-
-    Raises ImageError for what is no picture, or is cut off.
-    """
-    name = "the picture" if isinstance(source, bytes) else repr(str(source))
-    data = source if isinstance(source, bytes) else read_file(source)
-    try:
-        with _open(data) as opened:
-            return _flattened(_upright(opened))
-    except UnidentifiedImageError:
-        raise ImageError(f"{name} is no picture that Pillow knows; JPEG, PNG and WebP work") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # a broken file makes Pillow's decoders raise almost anything
-        raise ImageError(f"{name} cannot be decoded: {error}") from None
-
-
-def _open(data: bytes) -> Image.Image:
-    # Image.open imports the modules of five formats before it looks at the file. Most pictures are JPEGs, and a
-    # command that sends one should not wait for the others (benchmarks/cold_start.py).
-    if data.startswith(b"\xff\xd8\xff"):
-        from PIL.JpegImagePlugin import JpegImageFile
-
-        image = JpegImageFile(io.BytesIO(data))
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit and image.width * image.height > 2 * limit:  # Image.open's own check
-            raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels are more than {2 * limit}")
-        return image
-    return Image.open(io.BytesIO(data))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    if image.getexif().get(ORIENTATION, 1) == 1:
-        return image
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image)
-
-
-def _flattened(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(values.max(initial=0.0)), 1.0)
-        return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", rgba.size, "white")
-        ground.alpha_composite(rgba)
-        return ground.convert("L" if image.mode == "LA" else "RGB")
-    return image.convert("L" if image.mode in ("L", "1") else "RGB")
 
 
 @dataclass(frozen=True)
@@ -191,7 +118,7 @@ def to_array(image: Image.Image, preparation: Preparation) -> Array:
         image = image.convert("L" if preparation.channels == 1 else "RGB")
     if preparation.size is not None and image.size != preparation.size:
         image = image.resize(preparation.size, Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, preparation.channels)
+    pixels = _pixels(image).reshape(image.height, image.width, preparation.channels)
     array = scaled(pixels, preparation.scale)
     if preparation.layout == "nchw":
         array = array.transpose(2, 0, 1)
@@ -201,6 +128,17 @@ def to_array(image: Image.Image, preparation: Preparation) -> Array:
     if preparation.axes == 3 and preparation.batch:  # a batch of grey pictures without a channel axis
         return array.reshape(1, image.height, image.width)
     return array[np.newaxis] if preparation.batch else array
+
+
+def _pixels(image: Image.Image) -> Array:
+    """The pixels as numbers. Pillow hands them out by way of two copies, which is much for a large picture at once."""
+    if image.width * image.height <= STRIP:
+        return np.asarray(image, np.uint8)
+    pixels = np.empty((image.height, image.width, *((3,) if image.mode == "RGB" else ())), np.uint8)
+    for box in boxes(image.size):
+        left, top, right, bottom = box
+        pixels[top:bottom, left:right] = np.asarray(part(image, box), np.uint8)
+    return pixels
 
 
 def scaled(pixels: Array, scale: str) -> Array:
@@ -215,33 +153,3 @@ def scaled(pixels: Array, scale: str) -> Array:
     if scale == "torch":
         return (values / 255 - _TORCH_MEAN) / _TORCH_STD
     return values[..., ::-1] - _CAFFE_MEAN
-
-
-def overlay(image: Image.Image, labels: Array, *, opacity: float = 0.55) -> Image.Image:
-    """The picture with a colour on every pixel whose label is not 0.
-
-    Args:
-        labels: integers (height, width); stretched to the picture without mixing labels.
-    """
-    palette = label_colours(int(labels.max(initial=0)) + 1)
-    colours = Image.fromarray(palette[np.clip(labels, 0, None)]).resize(image.size, Image.Resampling.NEAREST)
-    shown = Image.fromarray(((labels > 0) * round(255 * opacity)).astype(np.uint8))
-    mask = shown.resize(image.size, Image.Resampling.NEAREST)
-    return Image.composite(colours, image.convert("RGB"), mask)
-
-
-def label_colours(count: int) -> Array:
-    """A colour for each label, (count, 3) uint8: black for 0, red for 1, then hues a golden angle apart."""
-    hues = (np.arange(count) - 1) * 0.618034 % 1.0
-    distance = np.abs((hues[:, None] * 6 - np.array([0, 2, 4]) + 3) % 6 - 3)
-    colours: Array = (np.clip(2 - distance, 0, 1) * 255).astype(np.uint8)
-    colours[:1] = 0
-    return colours
-
-
-def save_picture(image: Image.Image, path: Path) -> None:
-    """Write a picture in the format of the file's ending. Raises ImageError when that cannot be done."""
-    try:
-        image.save(path)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot write {str(path)!r}: {error}") from None
