@@ -44,6 +44,9 @@ def refused(style, target, words, **options):
         ({"metadata": [("authorization", "x"), ("authorization", "y")]}, "'authorization' more than once"),
         ({"request_id": True, "metadata": {"x-request-id": "1"}}, "request_id= and 'x-request-id' in metadata="),
         ({"metadata": {"content-type": "text/plain"}}, "'content-type' contradicts other settings"),
+        ({"metadata": {"proxy-authorization": "x"}}, "'proxy-authorization' contradicts other settings: proxy="),
+        ({"metadata": {"Content-Length": "1"}}, "lower-case.*'Content-Length'"),
+        ({"token": "t", "metadata": {"Authorization": "x"}}, "lower-case.*'Authorization'"),
         ({"version": 1, "label": "stable"}, "expected a version or a label, got both"),
     ],
 )
@@ -110,6 +113,8 @@ def test_a_target_that_is_wrong_is_shown_without_its_password(target):
         ({"keepalive": Keepalive()}, {"grpc.keepalive_time_ms": 1}, "keepalive= and 'grpc.keepalive_time_ms'"),
         ({"keepalive": Keepalive()}, {"grpc.http2.max_pings_without_data": 1}, "keepalive= and"),
         ({"compression": "gzip"}, {"grpc.default_compression_algorithm": 1}, "compression= and"),
+        ({"max_reply_bytes": 1000}, {"grpc.max_receive_message_length": 1000}, "max_reply_bytes= and"),
+        ({"max_inflated_bytes": None}, {"grpc.per_message_decompression": 1}, "max_inflated_bytes= and"),
         ({"tls": TLS(authority="a")}, {"grpc.ssl_target_name_override": "b"}, r"TLS\(authority=...\) and"),
         ({"proxy": None}, {"grpc.http_proxy": "http://proxy:1"}, "proxy= and 'grpc.http_proxy'"),
         ({"proxy": "http://proxy:1"}, {"grpc.enable_http_proxy": 0}, "proxy= and 'grpc.enable_http_proxy'"),
@@ -128,7 +133,7 @@ def test_options_and_arguments_of_the_channel_that_contradict_each_other(style, 
         {"retry": RetryPolicy(), "channel_options": {"grpc.enable_retries": 1}},
         {"keepalive": Keepalive(), "channel_options": {"grpc.max_metadata_size": 1 << 16}},
         {"token": "t", "metadata": {"x-team": "vision"}},
-        {"request_id": True, "metadata": {"host": "m.example.org"}},
+        {"request_id": True, "metadata": {"cookie": "a=b"}},
     ],
 )
 def test_what_goes_together_is_taken(server, style, options):
@@ -136,11 +141,34 @@ def test_what_goes_together_is_taken(server, style, options):
         assert client.predict(X).array.tolist() == [2]
 
 
-def test_a_call_may_not_settle_what_its_own_options_do(style, server):
-    key = "content-length" if style in REST else "grpc-timeout"
+FRAMING = [
+    "content-length",
+    "transfer-encoding",
+    "content-type",
+    "content-encoding",
+    "accept-encoding",
+    "host",
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+]
+
+
+def test_a_call_may_not_settle_what_the_transport_and_other_options_do(style, server):
+    keys = FRAMING if style in REST else [*FRAMING, "grpc-timeout", "grpc-status", "user-agent"]
     with calling(style, server, model="m", timeout=20) as client:
-        with pytest.raises(ConfigError, match=f"metadata '{key}' contradicts"):
-            client.predict(X, metadata={key: "1"})
+        for key in keys:
+            with pytest.raises(ConfigError, match=f"metadata '{key}' contradicts"):
+                client.predict(X, metadata={key: "1"})
+        for key in ("Host", ":path", "x\r\ny", ""):
+            with pytest.raises(ConfigError, match="metadata key of lower-case letters"):
+                client.predict(X, metadata={key: "1"})
+        with pytest.raises(ConfigError, match="printable ASCII"):
+            client.predict(X, metadata={"x-y": "1\r\nhost: other"})
         with pytest.raises(ConfigError, match="more than once"):
             client.predict(X, metadata=[("authorization", "x"), ("authorization", "y")])
 

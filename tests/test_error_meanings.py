@@ -32,6 +32,7 @@ TOO_LARGE = [
     (S.INVALID_ARGUMENT, "Task size 8 is larger than maximum input batch size 3"),
     (S.UNAVAILABLE, FULL + SPLIT.format(rows=129, room=2)),
     (S.RESOURCE_EXHAUSTED, "Received message larger than max (5000001 vs. 4194304)"),
+    (S.RESOURCE_EXHAUSTED, "the reply has more than 1000 bytes once inflated"),
     (S.RESOURCE_EXHAUSTED, "Sent message larger than max (5000001 vs. 4194304)"),
     (S.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (5000001 vs. 4194304)"),
     (S.RESOURCE_EXHAUSTED, "SERVER: Sent message larger than max (5000001 vs. 4194304)"),

@@ -18,6 +18,7 @@ from tfs_client.defaults import aliases
 from tfs_client.errors import CallError
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
+    MAX_INFLATED,
     TLS,
     UNSET,
     ChannelOptions,
@@ -74,6 +75,8 @@ class AsyncPredictClient(AsyncBatchedCalls):
         request_id: bool | Callable[[], str] = False,
         rest_format: str = "auto",
         channel_options: ChannelOptions | None = None,
+        max_reply_bytes: int | None = None,
+        max_inflated_bytes: int | None = MAX_INFLATED,
     ) -> None:
         settings = Settings.of(
             target,
@@ -96,6 +99,8 @@ class AsyncPredictClient(AsyncBatchedCalls):
             request_id=request_id,
             rest_format=rest_format,
             channel_options=channel_options,
+            max_reply_bytes=max_reply_bytes,
+            max_inflated_bytes=max_inflated_bytes,
         )
         self._set_up(settings)
 

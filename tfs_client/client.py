@@ -18,6 +18,7 @@ from tfs_client.defaults import aliases
 from tfs_client.errors import CallError
 from tfs_client.options import (
     DEFAULT_TIMEOUT,
+    MAX_INFLATED,
     TLS,
     UNSET,
     ChannelOptions,
@@ -70,6 +71,9 @@ class PredictClient(BatchedCalls):
         rest_format: "row", "columnar", or "auto" for the one that fits.
         channel_options: gRPC channel arguments, e.g. ``{"grpc.max_receive_message_length": 1 << 26}``. They come on
             top of the client's own, which allow messages of any size.
+        max_reply_bytes: how many bytes a reply may have; None for any number.
+        max_inflated_bytes: how many bytes a compressed reply may become; None for any number, which lets a few
+            kilobytes from a server fill the memory.
 
     The connection is made by the first call, and made again when it is lost. Use the client as a context manager, or
     call ``close()``. All methods may be called from any
@@ -80,7 +84,8 @@ class PredictClient(BatchedCalls):
     ``validate`` and ``cast`` take the place of the client's. A call that names another model does not inherit
     version, label and signature, which belong to the first.
 
-    Raises ConfigError for options that make no sense; the calls raise CallError with a class for each status code.
+    Raises ConfigError for options that make no sense; the calls raise CallError with a class for each status code:
+    ResourceExhaustedError for a reply that is larger than the limits allow.
     """
 
     def __init__(
@@ -106,6 +111,8 @@ class PredictClient(BatchedCalls):
         request_id: bool | Callable[[], str] = False,
         rest_format: str = "auto",
         channel_options: ChannelOptions | None = None,
+        max_reply_bytes: int | None = None,
+        max_inflated_bytes: int | None = MAX_INFLATED,
     ) -> None:
         settings = Settings.of(
             target,
@@ -128,6 +135,8 @@ class PredictClient(BatchedCalls):
             request_id=request_id,
             rest_format=rest_format,
             channel_options=channel_options,
+            max_reply_bytes=max_reply_bytes,
+            max_inflated_bytes=max_inflated_bytes,
         )
         self._set_up(settings)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfs_client.defaults import AUTHORIZATION, REQUEST_ID, Defaults, check_settled
 from tfs_client.errors import ConfigError
-from tfs_client.options import UNSET, Connection, Token
+from tfs_client.options import MAX_INFLATED, UNSET, Connection, Token
 from tfs_client.transports.proxies import CHANNEL_OPTIONS as PROXY_OPTIONS
 
 KEEPALIVE_OPTIONS = (
@@ -19,19 +19,32 @@ KEEPALIVE_OPTIONS = (
     "grpc.http2.max_pings_without_data",
 )
 
-# Keys of metadata that the transports write themselves, and what settles their values.
-GRPC_KEYS = {
-    "content-type": "gRPC settles the content type",
-    "te": "gRPC settles this header",
-    "grpc-timeout": "timeout= sets the deadline",
-    "grpc-encoding": "compression= sets the encoding",
-    "grpc-accept-encoding": "gRPC settles what it accepts",
-}
-REST_KEYS = {
-    "content-type": "requests are JSON",
+# Keys of metadata that say where a message ends, how it is encoded and whom it goes to, and what settles their values.
+# "grpc-*" stands for all that begin so.
+_CONNECTION = "it is for the connection, which the client keeps"
+KEYS = {
+    "content-type": "the transport settles the content type",
     "content-encoding": "compression= sets the encoding",
     "content-length": "the request settles its length",
     "transfer-encoding": "the request settles how it is sent",
+    "accept-encoding": "the client settles what it reads",
+    "host": "the target settles the host; an interceptor may set another one",
+    "connection": _CONNECTION,
+    "keep-alive": _CONNECTION,
+    "upgrade": _CONNECTION,
+    "http2-settings": _CONNECTION,
+    "te": _CONNECTION,
+    "trailer": "requests have no trailers",
+    "expect": "requests are sent in one go",
+    "proxy-*": "proxy= says how a proxy is used",
+}
+GRPC_KEYS = {
+    **KEYS,
+    "host": "the target settles the host; 'grpc.default_authority' in channel_options sets another one",
+    "user-agent": "'grpc.primary_user_agent' in channel_options sets it",
+    "grpc-timeout": "timeout= sets the deadline",
+    "grpc-encoding": "compression= sets the encoding",
+    "grpc-*": "gRPC reserves these keys",
 }
 
 
@@ -41,7 +54,7 @@ def check_settings(connection: Connection, defaults: Defaults, token: Token | No
     Returns the keys of metadata that are settled by other settings, with the reason: no call may give them.
     """
     _check_channel_options(connection)
-    settled = dict(REST_KEYS if connection.target.rest else GRPC_KEYS)
+    settled = dict(KEYS if connection.target.rest else GRPC_KEYS)
     if connection.target.user:
         settled[AUTHORIZATION] = "the user in the target's URL already sets the authorization"
         if token is not None:
@@ -57,11 +70,13 @@ def check_settings(connection: Connection, defaults: Defaults, token: Token | No
 
 def _check_channel_options(connection: Connection) -> None:
     options = connection.channel_options
-    tls = connection.tls
+    tls, limits = connection.tls, connection.limits
     for given, option, names in (
         (connection.keepalive is not None, "keepalive=", KEEPALIVE_OPTIONS),
         (connection.compression is not None, "compression=", ("grpc.default_compression_algorithm",)),
         (connection.proxy is not UNSET, "proxy=", PROXY_OPTIONS),
+        (limits.reply is not None, "max_reply_bytes=", ("grpc.max_receive_message_length",)),
+        (limits.inflated != MAX_INFLATED, "max_inflated_bytes=", ("grpc.per_message_decompression",)),
         (tls is not None and tls.authority is not None, "TLS(authority=...)", ("grpc.ssl_target_name_override",)),
     ):
         if given and (found := next((name for name in names if name in options), "")):

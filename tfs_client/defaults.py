@@ -196,8 +196,8 @@ class Defaults:
 def check_settled(pairs: MetadataPairs, settled: Mapping[str, str]) -> None:
     """Raise ConfigError for a key of metadata whose value other settings settle, and for two authorizations."""
     for key, _ in pairs:
-        if key in settled:
-            raise ConfigError(f"metadata {key!r} contradicts other settings: {settled[key]}; leave it out")
+        if why := settled.get(key) or settled.get(f"{key.partition('-')[0]}-*"):
+            raise ConfigError(f"metadata {key!r} contradicts other settings: {why}; leave it out")
     if sum(key == AUTHORIZATION for key, _ in pairs) > 1:
         raise ConfigError(f"metadata holds {AUTHORIZATION!r} more than once: give one")
 

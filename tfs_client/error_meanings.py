@@ -137,6 +137,12 @@ TABLE: tuple[Row, ...] = (
     ),
     _row(
         Meaning.TOO_LARGE,
+        _S.RESOURCE_EXHAUSTED,
+        r"^the (reply|request) has more than \d+ bytes",
+        "the limits of this package: max_reply_bytes and max_inflated_bytes of clients, and what tfs-serve inflates",
+    ),
+    _row(
+        Meaning.TOO_LARGE,
         _ANY,
         r"http2 header with status: 413|^HTTP 413\b",
         "a proxy before the server, such as nginx with client_max_body_size",

@@ -14,6 +14,7 @@ from tfs_client.defaults import Asked
 from tfs_client.errors import (
     CallError,
     ConfigError,
+    DeadlineExceededError,
     DecodeError,
     FailedPreconditionError,
     InvalidArgumentError,
@@ -161,9 +162,17 @@ class RestExchange(_Retrying):
     def send(self, call: RestCall[Result], asked: Asked, *, wait_for_ready: bool | None = None) -> Flow[Result]:
         """Make a call."""
         address, body = call.write_rest()
-        return call.read_rest((yield from self._sent(address, body, asked, wait_for_ready)))
+        result = call.read_rest((yield from self._sent(address, body, asked, wait_for_ready)))
+        _check_time(asked)
+        return result
 
     def predict(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
+        """Make a Predict call. Raises CallError when parsing the reply took beyond the deadline."""
+        prediction = yield from self._predicted(call, asked, signatures)
+        _check_time(asked)
+        return prediction
+
+    def _predicted(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
         """Make a Predict call, by the signatures seen before; where they do not fit, by fresh ones.
 
         Rows whose outputs have no common batch size are refused by the server; then the columnar form does. To a
@@ -222,6 +231,14 @@ class RestExchange(_Retrying):
 
 
 FORMS = {"auto": None, "row": True, "columnar": False}
+
+
+def _check_time(asked: Asked) -> None:
+    """Raise DeadlineExceededError when a call's time is over. JSON is parsed in one go, which nobody can break off."""
+    if asked.deadline.passed():
+        raise DeadlineExceededError(
+            f"the reply was there, but not read within {asked.deadline.limit:g} s", hint="timeout= sets another limit."
+        )
 
 
 def _level_of_the_user() -> int:

@@ -28,6 +28,7 @@ class Unset(enum.Enum):
 UNSET = Unset.UNSET
 
 DEFAULT_TIMEOUT = 30.0  # seconds
+MAX_INFLATED = 100 << 20  # bytes that a compressed message may become, unless somebody says otherwise
 LONGEST = 1e9  # seconds; gRPC counts nanoseconds in 64 bits, and takes a deadline beyond them for one that has passed
 
 Metadata = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
@@ -250,6 +251,29 @@ def checked_kind(name: str, value: Any, kind: type) -> None:
         raise ConfigError(f"expected {name}={kind.__name__}(...), got {value!r}")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much of a reply is taken, in bytes; None for any number.
+
+    Attributes:
+        reply: what a reply may have, and what a compressed one may become.
+        inflated: what a compressed reply may become.
+    """
+
+    reply: int | None = None
+    inflated: int | None = MAX_INFLATED
+
+    def __post_init__(self) -> None:
+        for name, value in (("max_reply_bytes", self.reply), ("max_inflated_bytes", self.inflated)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"expected {name} in bytes, 1 or more, or None for no limit, got {value!r}")
+
+    @property
+    def inflated_reply(self) -> int | None:
+        """What a compressed reply may become, by both limits."""
+        return min((one for one in (self.reply, self.inflated) if one is not None), default=None)
+
+
 Token = str | Callable[[], Any]  # the token itself, or what gives it, anew for every call
 
 
@@ -277,6 +301,7 @@ class Connection:
         interceptors: gRPC's own interceptors, or over REST functions that get each httpx.Request before it is sent.
         channel_options: gRPC channel arguments of the user.
         proxy: the URL of a proxy; None for none, UNSET for what the environment says.
+        limits: how much of a reply is taken.
     """
 
     target: Target
@@ -287,6 +312,7 @@ class Connection:
     interceptors: Sequence[Any] = ()
     channel_options: Mapping[str, Any] = field(default_factory=dict)
     proxy: str | Unset | None = field(default=UNSET, repr=False)  # it may hold a password
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         checked_kind("retry", self.retry, RetryPolicy)

@@ -18,6 +18,7 @@ from tfs_client.options import (
     ChannelOptions,
     Connection,
     Keepalive,
+    Limits,
     Metadata,
     RetryPolicy,
     Token,
@@ -72,6 +73,8 @@ class Settings:
         request_id: bool | Callable[[], str],
         rest_format: str,
         channel_options: ChannelOptions | None,
+        max_reply_bytes: int | None,
+        max_inflated_bytes: int | None,
     ) -> Settings:
         """Settings as a user gives them. Raises ConfigError for what makes no sense."""
         connection = Connection(
@@ -83,6 +86,7 @@ class Settings:
             interceptors=interceptors,
             channel_options=checked_channel_options(channel_options),
             proxy=proxy,
+            limits=Limits(max_reply_bytes, max_inflated_bytes),
         )
         defaults = Defaults.of(model, version, label, signature, timeout, metadata, validate, request_id, cast)
         if rest_format not in FORMS:

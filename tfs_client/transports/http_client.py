@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.cookiejar import CookieJar
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,7 +19,6 @@ from httpx import (
     Client,
     ConnectError,
     ConnectTimeout,
-    DecodingError,
     HTTPError,
     InvalidURL,
     LocalProtocolError,
@@ -36,7 +36,6 @@ __all__ = [
     "ClientOptions",
     "ConnectError",
     "ConnectTimeout",
-    "DecodingError",
     "HTTPError",
     "InvalidURL",
     "LocalProtocolError",
@@ -46,6 +45,7 @@ __all__ = [
     "Response",
     "TimeoutException",
     "UnsupportedProtocol",
+    "is_spoilt",
     "open_asyncio",
     "open_blocking",
     "pools",
@@ -67,6 +67,7 @@ class ClientOptions:
         expiry: seconds for which an idle connection is kept.
         hooks: called with each request before it is sent; coroutine functions for an AsyncClient.
         agent: the User-Agent header.
+        encodings: the Accept-Encoding header.
     """
 
     context: ssl.SSLContext | None
@@ -76,6 +77,7 @@ class ClientOptions:
     expiry: float
     hooks: Sequence[Callable[[Any], Any]]
     agent: str
+    encodings: str
 
 
 def proxy_problem(url: str) -> str:
@@ -112,13 +114,21 @@ def _of_connections(options: ClientOptions) -> dict[str, Any]:
     }
 
 
+class _NoCookies(CookieJar):
+    """Keeps none: the session of one caller is none of the next one's."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Look at nothing."""
+
+
 def _of_calls(options: ClientOptions) -> dict[str, Any]:
-    """Arguments of clients. Their own time limits are off: the call's deadline is the limit."""
+    """Arguments of clients. Their own time limits are off: the call's deadline is the limit. Nothing is remembered."""
     return {
         "timeout": None,
         "trust_env": False,
         "follow_redirects": False,
-        "headers": {"user-agent": options.agent},
+        "cookies": _NoCookies(),
+        "headers": {"user-agent": options.agent, "accept-encoding": options.encodings},
         "event_hooks": {"request": list(options.hooks)},
     }
 
@@ -135,3 +145,27 @@ def pools(client: Client | AsyncClient) -> Iterator[Any]:
         pool = getattr(layer, "_pool", None)
         if getattr(pool, "_network_backend", None) is not None:
             yield pool
+
+
+def is_spoilt(client: Client | AsyncClient, response: Response) -> bool:
+    """Whether more arrived than the reply, so that the next call would take it for its own answer.
+
+    What arrives later shows when the connection is used again: httpcore then looks whether there is anything to read.
+    It does not look at what was read already, and stands in the buffers of h11 or anyio.
+    """
+    if "transfer-encoding" in response.headers and "content-length" in response.headers:
+        return True  # two ends of one body: others may see the other one (RFC 9112, 6.3)
+    layers = [connection for pool in pools(client) for connection in pool.connections]
+    for layer in layers:  # proxies and TLS put one into another
+        for name in _INNER:
+            if (inner := getattr(layer, name, None)) is not None:
+                layers.append(inner)
+        if (trailing := getattr(layer, "trailing_data", None)) is not None and trailing[0]:
+            return True
+        if getattr(layer, "read_queue", None) or getattr(getattr(layer, "_read_bio", None), "pending", 0):
+            return True
+    return False
+
+
+# From a connection of httpcore down to h11's state, and to the streams of anyio with what they have read.
+_INNER = ("_connection", "_h11_state", "_network_stream", "_stream", "_protocol", "transport_stream")

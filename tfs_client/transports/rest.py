@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+from tfs_client.errors import TFServingError
 from tfs_client.options import Connection
 from tfs_client.steps import Send
-from tfs_client.transports.http_client import open_blocking
+from tfs_client.transports.http_client import Response, is_spoilt, open_blocking
 from tfs_client.transports.lanes import Lanes
 from tfs_client.transports.punctual import Punctual
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
@@ -27,16 +30,31 @@ class RestTransport:
         progress = Progress()
         try:
             with self._lanes.taken() as client, self._punctual.until(send.deadline):
-                response = client.send(self._http.request(client, send, progress.note, patience=True))
-        except FAILURES as error:
-            if self._closed:
-                raise self._http.closed(method_of(send.address)) from error
-            raise self._http.failure(error, send, progress) from error
-        except RuntimeError as error:  # what httpx says of a client that was closed meanwhile
-            if self._closed:
-                raise self._http.closed(method_of(send.address)) from error
+                request = self._http.request(client, send, progress.note, patience=True)
+                with closing(client.send(request, stream=True)) as response:
+                    body = self._read(response, send, progress)
+                if is_spoilt(client, response):
+                    response.extensions["network_stream"].close()
+        except TFServingError:
             raise
-        return self._http.reply(response, response.content, send)
+        except Exception as error:
+            if self._closed and isinstance(error, (*FAILURES, RuntimeError)):  # RuntimeError: what httpx says of it
+                raise self._http.closed(method_of(send.address)) from error
+            if not self._http.is_ours(error, progress):
+                raise
+            raise self._http.failure(error, send, progress) from error
+        return self._http.reply(response, body, send)
+
+    def _read(self, response: Response, send: Send, progress: Progress) -> bytes:
+        if response.is_stream_consumed:  # a mock's, which was never on a network
+            return self._http.checked(response.content, send)
+        body = self._http.body(response, send)
+        with self._http.reading(send):
+            for data in response.iter_raw():
+                for _ in body.add(data):
+                    if send.deadline.passed():
+                        raise self._http.late(send, progress)
+            return body.whole()
 
     def close(self) -> None:
         """Break off what is under way and release the connections. May be called again."""

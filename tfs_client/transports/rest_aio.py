@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import time
+from contextlib import aclosing
 
-from tfs_client.errors import ConfigError
+from tfs_client.errors import ConfigError, TFServingError
 from tfs_client.options import Connection
 from tfs_client.steps import Send
 from tfs_client.transports.handshakes import closing
-from tfs_client.transports.http_client import open_asyncio
+from tfs_client.transports.http_client import AsyncClient, Request, Response, is_spoilt, open_asyncio
 from tfs_client.transports.lanes import AsyncLanes
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
 from tfs_client.within import within
+
+TURN = 0.01  # seconds for which a reply is read before other tasks run
 
 
 class RestAioTransport:
@@ -44,16 +49,40 @@ class RestAioTransport:
         try:
             async with lanes.taken() as client:
                 request = self._http.request(client, send, progress.note_aio, patience=False)
-                response = await within(client.send(request), send.deadline.remaining())
+                exchange = self._exchanged(client, request, send)
+                response, body = await within(exchange, send.deadline.remaining())
         except TimeoutError as error:
             raise self._http.late(send, progress) from error
-        except (*FAILURES, RuntimeError) as error:
-            if self._closed:
+        except TFServingError:
+            raise
+        except Exception as error:
+            if self._closed and isinstance(error, (*FAILURES, RuntimeError)):
                 raise self._http.closed(method_of(send.address)) from error
-            if isinstance(error, RuntimeError):
+            if not self._http.is_ours(error, progress):
                 raise
             raise self._http.failure(error, send, progress) from error
-        return self._http.reply(response, response.content, send)
+        return self._http.reply(response, body, send)
+
+    async def _exchanged(self, client: AsyncClient, request: Request, send: Send) -> tuple[Response, bytes]:
+        async with aclosing(await client.send(request, stream=True)) as response:
+            body = await self._read(response, send)
+        if is_spoilt(client, response):
+            await response.extensions["network_stream"].aclose()
+        return response, body
+
+    async def _read(self, response: Response, send: Send) -> bytes:
+        """The body. Other tasks run every few milliseconds, however much or little of it is there at once."""
+        if response.is_stream_consumed:  # a mock's, which was never on a network
+            return self._http.checked(response.content, send)
+        body = self._http.body(response, send)
+        rest = time.monotonic() + TURN
+        with self._http.reading(send):
+            async for data in response.aiter_raw():
+                for _ in body.add(data):
+                    if time.monotonic() >= rest:
+                        await asyncio.sleep(0)
+                        rest = time.monotonic() + TURN
+            return body.whole()
 
     async def close(self) -> None:
         """Break off what is under way and release the connections. May be called again."""

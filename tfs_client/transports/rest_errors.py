@@ -8,13 +8,12 @@ import ssl
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
-from tfs_client.errors import CallError, ClosedError, ConfigError, DecodeError, StatusCode, TFServingError, call_error
+from tfs_client.errors import CallError, ClosedError, ConfigError, StatusCode, TFServingError, call_error
 from tfs_client.options import Connection, Deadline
 from tfs_client.targets import without_password
 from tfs_client.transports.http_client import (
     ConnectError,
     ConnectTimeout,
-    DecodingError,
     InvalidURL,
     LocalProtocolError,
     ProxyError,
@@ -45,6 +44,10 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"CERTIFICATE_REQUIRED|certificate required|HANDSHAKE_FAILURE|UNKNOWN_CA|BAD_CERTIFICATE",
         "The server asks for a client's certificate that it trusts: TLS(certificate=FILE, key=FILE) gives one.",
+    ),
+    (
+        r"Receive buffer too long",
+        "The head of a reply from {target} is larger than 100 kB: nobody's headers need that.",
     ),
 )
 
@@ -95,14 +98,13 @@ class RestErrors:
         self._secure = connection.tls is not None
         self._retries = connection.retry is not None
         self._route = route
+        self._limits = connection.limits
 
     def failure(self, error: Exception, deadline: Deadline, method: str, *, unsent: bool) -> TFServingError:
         """For what httpx, or something below it, raised; ``unsent`` says that it was still making a connection."""
         text = _text(error)
         if isinstance(error, TimeoutException):
             return self.late(deadline, method, unsent=unsent or isinstance(error, ConnectTimeout))
-        if isinstance(error, DecodingError):
-            return DecodeError(f"the reply of {method} has another content encoding than it says: {text}")
         if isinstance(error, (InvalidURL, UnsupportedProtocol)):
             return ConfigError(f"expected http://host:port, got {self.target!r}: {text}")
         if isinstance(error, LocalProtocolError):
@@ -126,6 +128,12 @@ class RestErrors:
         late = call_error(StatusCode.DEADLINE_EXCEEDED, details, method, hint + self._proxy_note())
         late.unreached = unsent
         return late
+
+    def too_large(self, limit: int, method: str) -> CallError:
+        """For a reply of more bytes than the client takes."""
+        option = "max_reply_bytes" if limit == self._limits.reply else "max_inflated_bytes"
+        details = f"the reply has more than {limit} bytes" + (" once inflated" if option != "max_reply_bytes" else "")
+        return call_error(StatusCode.RESOURCE_EXHAUSTED, details, method, f"{option}= sets the limit.")
 
     def closed(self, method: str = "") -> ClosedError:
         """For a call on a client that was closed."""

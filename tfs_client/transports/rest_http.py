@@ -12,7 +12,8 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -27,8 +28,10 @@ from tfs_client.errors import (
     StatusCode,
     TFServingError,
     call_error,
+    unreadable,
 )
-from tfs_client.options import LONGEST, TLS, UNSET, Connection, Keepalive
+from tfs_client.inflating import TooLarge
+from tfs_client.options import LONGEST, MAX_INFLATED, TLS, UNSET, Connection, Keepalive
 from tfs_client.steps import Send
 from tfs_client.transports.http_client import (
     AsyncClient,
@@ -41,6 +44,7 @@ from tfs_client.transports.http_client import (
     proxy_problem,
 )
 from tfs_client.transports.proxies import Route, rest_route
+from tfs_client.transports.reply_bodies import ACCEPTED, ReplyBody
 from tfs_client.transports.rest_errors import RestErrors
 from tfs_client.transports.tls import load_own, no_authorities
 from tfs_client.transports.trust import rest_context
@@ -48,7 +52,6 @@ from tfs_client.transports.trust import rest_context
 Opened = TypeVar("Opened", Client, AsyncClient)
 
 KEEPALIVE_EXPIRY = 30.0  # seconds
-MAX_INFLATED = 100 << 20  # bytes; a larger request, once inflated, reaches the server's handler as an empty one
 
 # Three codes come as 400, two as 409, three as 500: of each the one that clients mostly meet. The last lines are what
 # proxies say.
@@ -98,6 +101,7 @@ def opener(kind: Callable[[ClientOptions], Opened], connection: Connection, rout
         expiry=KEEPALIVE_EXPIRY,
         hooks=connection.interceptors,
         agent=f"tfs-client/{__version__}",
+        encodings=ACCEPTED,
     )
     return lambda: kind(options)
 
@@ -144,14 +148,17 @@ class Progress:
     """How far a request has come, by httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace).
 
     Attributes:
+        begun: something was done about it on the network; before that only the user's functions run.
         connecting: a connection is being made for it, so the server has not seen it.
     """
 
     def __init__(self) -> None:
+        self.begun = False
         self.connecting = False
 
     def note(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of an event."""
+        self.begun = True
         if event.startswith("connection.connect_") and event.endswith(".started"):
             self.connecting = True
         elif event.endswith(".send_request_headers.started"):  # unless it only asks a proxy for a connection
@@ -194,7 +201,7 @@ class RestHttp:
             compression = self._connection.compression if send.compression is UNSET else send.compression
             if compression == "deflate":
                 raise ConfigError("a REST server reads gzip only: expected compression 'gzip' or None, got 'deflate'")
-            if compression and len(body) <= MAX_INFLATED:
+            if compression and len(body) <= MAX_INFLATED:  # servers inflate no more, and take it for an empty one
                 headers.append(("content-encoding", "gzip"))
                 body = gzip.compress(body, 6)
         return client.build_request(
@@ -206,8 +213,35 @@ class RestHttp:
             extensions={**self._extensions, "trace": trace},
         )
 
+    def body(self, response: Response, send: Send) -> ReplyBody:
+        """What takes the body of a reply. Raises DecodeError and ResourceExhaustedError for one that is not read."""
+        headers = response.headers
+        with self.reading(send):
+            return ReplyBody(
+                headers.get("content-encoding", ""), headers.get("content-length", ""), self._connection.limits
+            )
+
+    @contextmanager
+    def reading(self, send: Send) -> Iterator[None]:
+        """Errors of bodies become those of the call."""
+        try:
+            yield
+        except TooLarge as error:
+            raise self._errors.too_large(error.limit, method_of(send.address)) from error
+        except DecodeError as error:
+            raise DecodeError(f"the reply of {method_of(send.address)} cannot be read: {error}") from error
+
+    def checked(self, body: bytes, send: Send) -> bytes:
+        """A body that is there as a whole, if it is within the limit. Raises ResourceExhaustedError."""
+        limit = self._connection.limits.reply
+        if limit is not None and len(body) > limit:
+            raise self._errors.too_large(limit, method_of(send.address))
+        return body
+
     def reply(self, response: Response, body: bytes, send: Send) -> bytes:
-        """The reply's body. Raises CallError for a status other than 200, DecodeError for a page in place of JSON."""
+        """The reply's body. Raises CallError for a status other than 200 and when the time is over, DecodeError for a
+        page in place of JSON.
+        """
         if response.status_code != HTTPStatus.OK:
             raise self._refusal(response, body, method_of(send.address))
         if "html" in response.headers.get("content-type", ""):
@@ -217,6 +251,8 @@ class RestHttp:
             )
             page.foreign = True
             raise page
+        if send.deadline.passed():  # before all of it is parsed
+            raise self._errors.late(send.deadline, method_of(send.address), unsent=False)
         return body
 
     def _refusal(self, response: Response, body: bytes, method: str) -> CallError:
@@ -233,8 +269,14 @@ class RestHttp:
         error.retry_after = _retry_after(response.headers.get("retry-after", ""))
         return error
 
+    def is_ours(self, error: Exception, progress: Progress) -> bool:
+        """Whether an error is of the network, or of what came from it; else it is of a function of the user's."""
+        return progress.begun or isinstance(error, FAILURES)
+
     def failure(self, error: Exception, send: Send, progress: Progress) -> TFServingError:
         """Our error for one of httpx's, or for one that httpx let pass."""
+        if not isinstance(error, (HTTPError, InvalidURL, OSError, UnicodeError)):  # nobody foresaw what came
+            return unreadable(f"the reply of {method_of(send.address)}", error)
         return self._errors.failure(error, send.deadline, method_of(send.address), unsent=progress.connecting)
 
     def late(self, send: Send, progress: Progress) -> CallError:
