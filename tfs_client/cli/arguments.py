@@ -6,9 +6,6 @@ import argparse
 import os
 import re
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from tfs_client._version import __version__
 from tfs_client.cli import credentials, exits
@@ -115,6 +112,18 @@ def parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--layout", choices=("nhwc", "nchw"), type=str.lower, help="order of the picture's axes")
     what.add_argument("--dtype", metavar="DTYPE", help="numbers to send the picture as, e.g. float32")
+    what.add_argument(
+        "--formats",
+        metavar="LIST",
+        help="the formats of pictures that are decoded, as jpeg,png; or +NAME for one more, from files that you trust "
+        "(default: jpeg,png,webp,gif,bmp,tiff,ppm,avif)",
+    )
+    what.add_argument(
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        help="the most pixels of a picture; larger ones are refused before they take memory (default 120 million)",
+    )
     what.add_argument("--encoded", action="store_true", help="send the file's own bytes as a string tensor")
 
     bulk = parser.add_argument_group("in bulk: several pictures, a row of results for each")
@@ -205,39 +214,3 @@ def check(options: argparse.Namespace) -> None:
 def _check_apart(options: argparse.Namespace, flag: str, others: tuple[str, ...], why: str) -> None:
     if found := next((name for name in others if getattr(options, name) not in (None, False, [])), ""):
         raise ConfigError(f"{flag} and --{found} contradict each other ({why}): give one of them")
-
-
-def read_input(argument: str) -> tuple[str, Any]:
-    """NAME=JSON or NAME=@file.npy as a name and its values. Raises ConfigError."""
-    name, equals, value = argument.partition("=")
-    if not name or not equals:
-        raise ConfigError(f"expected --input NAME=JSON or NAME=@file.npy, got {argument!r}")
-    if value.startswith("@"):
-        return name, _read_array(name, value[1:])
-    import json
-
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"--input {name}: {value[:40]!r} is no JSON ({error}); quote text as '\"text\"'") from None
-
-
-def _read_array(name: str, path: str) -> Any:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise ConfigError(f"--input {name}: cannot read {path!r}: {error.strerror or error}") from None
-    except (ValueError, EOFError):  # numpy's own advice, to load pickles, is not ours
-        raise ConfigError(f"--input {name}: {path!r} is no .npy file of numbers or text") from None
-    if not isinstance(array, np.ndarray):
-        raise ConfigError(f"--input {name}: {path!r} is an archive of arrays; save the one to send with numpy.save")
-    return array
-
-
-def read_labels(path: str) -> list[str]:
-    """The names of the classes. Raises ConfigError."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--labels: cannot read {path!r}: {error}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from tfs_client.signatures import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from tfs_client.images import Limits
 
 Size = tuple[int, int]  # width, height
 
@@ -39,16 +41,30 @@ class Picture:
         return self.image
 
 
-def open_picture(path: str, *, needed: bool) -> Picture:
+def limits_of(options: Any) -> Limits:
+    """Which pictures are decoded, as the options say. Raises ConfigError."""
+    from tfs_client import images
+
+    most = images.MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    if options.formats is None:
+        return images.Limits(max_pixels=most)
+    names = [name.strip() for name in options.formats.removeprefix("+").split(",")]
+    more = images.FORMATS if options.formats.startswith("+") else ()
+    return images.Limits((*more, *(name.removeprefix("+") for name in names)), most)
+
+
+def open_picture(
+    path: str, limits: Limits, *, needed: bool, before_large: Callable[[int], object] | None = None
+) -> Picture:
     """Read a picture file. Unless it is ``needed`` decoded, the model may know formats that Pillow does not."""
     from tfs_client import images
 
     data = images.read_file(path)
     try:
-        return Picture(path, data, images.load_image(data))
+        return Picture(path, data, images.decode(data, limits, before_large=before_large))
     except ImageError as error:
         if needed:
-            raise ImageError(f"{path!r}: {error}") from None
+            raise ImageError(f"{path!r} {error}") from error.__cause__
         return Picture(path, data, None)
 
 
@@ -119,12 +135,15 @@ def _picture_input(signature: Signature, taken: Mapping[str, Any]) -> str:
 
 
 def picture_tensor(options: Any, picture: Picture, spec: TensorSpec) -> tuple[Any, Size | None]:
-    """The tensor, and the size of the picture in it."""
+    """The tensor, and the size of the picture in it. Raises ImageError, also where memory does not suffice."""
     from tfs_client import images
 
-    if options.encoded or spec.row.name == "string":
-        tensor = as_array([picture.data] if spec.shape is None or len(spec.shape) else picture.data)
-        return tensor, picture.image.size if picture.image else None
-    wanted = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
-    image = picture.decoded()
-    return images.to_array(image, wanted), wanted.size or image.size
+    try:
+        if options.encoded or spec.row.name == "string":
+            tensor = as_array([picture.data] if spec.shape is None or len(spec.shape) else picture.data)
+            return tensor, picture.image.size if picture.image else None
+        wanted = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
+        image = picture.decoded()
+        return images.to_array(image, wanted), wanted.size or image.size
+    except MemoryError as error:
+        raise ImageError(f"{picture.name!r}: there is not enough memory for its pixels") from error

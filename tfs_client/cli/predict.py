@@ -8,14 +8,17 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from tfs_client.cli import exits, report
-from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, check, is_bulk, parser, read_input, read_labels
+from tfs_client.cli.arguments import DEFAULT_EMBEDDED, DEFAULT_SERVER, check, is_bulk, parser
 from tfs_client.cli.credentials import WORDS, credentials
-from tfs_client.cli.inputs import Picture, make_inputs, open_picture
+from tfs_client.cli.given import read_input, read_labels
+from tfs_client.cli.inputs import Picture, limits_of, make_inputs, open_picture
 from tfs_client.client import PredictClient
-from tfs_client.errors import ConfigError
+from tfs_client.errors import ConfigError, ImageError
 from tfs_client.options import Deadline, checked_timeout
 from tfs_client.results import Prediction
 from tfs_client.signatures import DEFAULT_SIGNATURE
+
+SCORES = 256  # for each pixel of a map, at the most
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +41,8 @@ def run(options: Any) -> int:
     given = dict(map(read_input, options.input))
     picture = None
     if options.image is not None:
-        picture = open_picture(options.image[0], needed=not options.encoded or bool(options.save_mask))
+        needed = not options.encoded or bool(options.save_mask)
+        picture = open_picture(options.image[0], limits_of(options), needed=needed)
     secured = {} if options.embedded else credentials(options)
     with _target(options) as (target, model), PredictClient(target, model=model, **secured) as client:
         wanted = {"version": options.version, "label": options.label}
@@ -48,7 +52,7 @@ def run(options: Any) -> int:
         inputs, size = make_inputs(options, given, picture, signature)
         prediction = client.predict(inputs, signature=options.signature, timeout=deadline.remaining(), **which)
     if options.save_mask and picture is not None:
-        _save_mask(options.save_mask, picture, prediction)
+        _save_mask(options, picture, prediction)
     if options.json:
         import json
 
@@ -102,14 +106,21 @@ def servers(text: str) -> str | list[str]:
     return text.split(",")
 
 
-def _save_mask(path: str, picture: Picture, prediction: Prediction) -> None:
+def _save_mask(options: Any, picture: Picture, prediction: Prediction) -> None:
     from tfs_client import images
 
+    most = limits_of(options).max_pixels
+    for alias, array in prediction.items():  # some are views of one value, of any shape
+        scores = SCORES if array.dtype.kind == "f" else 1
+        if most is not None and array.size > most * scores:
+            raise ImageError(
+                f"output {alias!r} has {array.size} values, and a map of at most {most} is drawn (--max-pixels)"
+            )
     labels = report.label_map(prediction)
     if labels is None:
         names = ", ".join(f"{alias} {array.dtype} {array.shape}" for alias, array in prediction.items())
         raise ConfigError(f"--save-mask needs an output that is a segmentation map; the outputs are: {names}")
-    images.save_picture(images.overlay(picture.decoded(), labels), path)
+    images.save_picture(images.overlay(picture.decoded(), labels, max_pixels=most), options.save_mask)
 
 
 def script() -> NoReturn:

@@ -102,11 +102,12 @@ def load_image(
         raise ImageError(f"{name} {error}") from error.__cause__
 
 
-def decode(data: bytes, limits: Limits, *, before_large: Callable[[], object] | None = None) -> Image.Image:
+def decode(data: bytes, limits: Limits, *, before_large: Callable[[int], object] | None = None) -> Image.Image:
     """The picture in the bytes of a file, as ``load_image`` gives it.
 
     Args:
-        before_large: called before the pixels of a large picture are decoded, and may wait for its turn.
+        before_large: called with the number of pixels before those of a large picture are decoded. It may wait for the
+            picture's turn, and raise ImageError.
 
     Raises ImageError, whose text goes on after the name of the picture.
     """
@@ -121,11 +122,12 @@ def decode(data: bytes, limits: Limits, *, before_large: Callable[[], object] | 
         raise ImageError(f"cannot be decoded: {bounded(str(error), 500) or type(error).__name__}") from error
 
 
-def _flat(data: bytes, limits: Limits, before_large: Callable[[], object] | None) -> tuple[Image.Image, Any]:
+def _flat(data: bytes, limits: Limits, before_large: Callable[[int], object] | None) -> tuple[Image.Image, Any]:
     """The picture as RGB or grey, not turned yet, and its orientation. The decoder's own copy is gone afterwards."""
     with open_as(data, limits.formats, limits.max_pixels) as opened:
-        if before_large is not None and opened.width * opened.height > LARGE:
-            before_large()
+        pixels = opened.width * opened.height
+        if before_large is not None and pixels > LARGE:
+            before_large(pixels)
         opened.load()
         return _flattened(opened), opened.getexif().get(ORIENTATION, 1)
 

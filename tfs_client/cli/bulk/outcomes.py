@@ -51,7 +51,7 @@ Outcome = Row | Failed
 def fails_alone(error: TFServingError) -> bool:
     """Whether an error concerns its picture only. Any other would meet the next pictures too, and ends the run."""
     if not isinstance(error, CallError):
-        return isinstance(error, (ImageError, DecodeError))
+        return isinstance(error, (ImageError, DecodeError)) or isinstance(error.__cause__, MemoryError)
     if error.code is StatusCode.UNIMPLEMENTED:
         return False
     return error.code is StatusCode.ABORTED or meaning_of(error) in (Meaning.INPUTS, Meaning.TOO_LARGE)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tfs_client.cli.inputs import Picture, given_inputs, open_picture, picture_alias, picture_tensor, size_inputs
+from tfs_client.cli.inputs import (
+    Picture,
+    given_inputs,
+    limits_of,
+    open_picture,
+    picture_alias,
+    picture_tensor,
+    size_inputs,
+)
 from tfs_client.codec.values import as_array
 from tfs_client.errors import ImageError
 from tfs_client.signatures import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
+
+DECODED = 8  # bytes for a pixel while it is decoded
+COPIES = 8  # of a tensor on its way to the model: array, batch, request, and what gRPC and an embedded server hold
+PARTS = 4  # pictures of this size that are held in all, prepared or under way
 
 
 class Preparation:
@@ -25,7 +40,7 @@ class Preparation:
         given: values of other inputs by alias, which go with every picture.
         signature: what the model takes.
 
-    Raises SignatureError and ImageError for options that fit no picture.
+    Raises SignatureError, ImageError and ConfigError for options that fit no picture.
 
     Attributes:
         together: whether pictures can share a request. Those of a model that takes one at a time cannot, nor those
@@ -37,6 +52,8 @@ class Preparation:
         from tfs_client import images
 
         self._options = options
+        self._limits = limits_of(options)
+        self._large = threading.Lock()  # of pictures that take much memory one at a time is decoded
         self._signature = signature
         self._constants: dict[str, Any] = given_inputs(given, signature)
         self._alias = picture_alias(options, signature, self._constants)
@@ -44,9 +61,12 @@ class Preparation:
         self._encoded = options.encoded or spec.row.name == "string"
         if self._encoded:
             batch, size = spec.shape is None or len(spec.shape) > 0, None
+            self._bytes_per_pixel = DECODED
         else:
             plan = images.plan(spec, size=options.size, scale=options.scale, layout=options.layout, dtype=options.dtype)
             batch, size = plan.batch, plan.size
+            sent = 0 if size is not None else COPIES * plan.channels * plan.dtype.itemsize
+            self._bytes_per_pixel = DECODED + sent
         self._sizes = [name for name in ("width", "height") if name in signature.inputs and name not in self._constants]
         apart = [name for name in self._sizes if not _has_rows(signature.inputs[name])]
         any_number = spec.shape is None or not spec.shape or spec.shape[0] is None
@@ -65,12 +85,27 @@ class Preparation:
 
         Raises ImageError, which names the file.
         """
-        picture = self._picture(name)
-        tensor, size = picture_tensor(self._options, picture, self._signature.inputs[self._alias])
+        with ExitStack() as turn:
+            picture = self._picture(name, partial(self._take_turn, turn))
+            tensor, size = picture_tensor(self._options, picture, self._signature.inputs[self._alias])
+            del picture  # before the next one
         inputs = {**self._constants, self._alias: tensor}
         if size is not None:
             inputs |= size_inputs(self._signature, self._sizes, size)
         return {alias: array[0] for alias, array in inputs.items()} if self.together else inputs
+
+    def _take_turn(self, turn: ExitStack, pixels: int) -> None:
+        """Wait until no other large picture is being prepared. Raises ImageError for one that memory is too small for.
+
+        gRPC ends the process when it gets no memory, so it must not come to that where the address space is limited.
+        """
+        need, most = pixels * self._bytes_per_pixel, _address_space()
+        if most is not None and need > most // PARTS:
+            raise ImageError(
+                f"has {pixels} pixels, which take {need >> 20} MiB on their way to the model, expected at most "
+                f"1/{PARTS} of the {most >> 20} MiB that the process is limited to; --size WxH sends less"
+            )
+        turn.enter_context(self._large)
 
     def mismatch(self, name: str) -> str:
         """How what is sent for a picture differs from what the model takes; empty when it does not.
@@ -91,14 +126,24 @@ class Preparation:
         rows = self._batch and all(array.ndim and len(array) == 1 for array in prediction.values())
         return {alias: array.reshape(array.shape[1:]) if rows else array for alias, array in prediction.items()}
 
-    def _picture(self, name: str) -> Picture:
+    def _picture(self, name: str, before_large: Callable[[int], object]) -> Picture:
         if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
             raise ImageError(f"cannot read {name!r}: it is a pipe or a device, which may keep a run waiting for ever")
         if self._encoded and not self._sizes:
             from tfs_client import images
 
             return Picture(name, images.read_file(name), None)
-        return open_picture(name, needed=not self._encoded)
+        return open_picture(name, self._limits, needed=not self._encoded, before_large=before_large)
+
+
+def _address_space() -> int | None:
+    """The bytes of address space that the process may have; None for as many as there are."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if most == resource.RLIM_INFINITY else most
 
 
 def _has_rows(spec: TensorSpec) -> bool:
