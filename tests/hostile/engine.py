@@ -10,6 +10,7 @@ import signal
 import time
 import traceback
 import tracemalloc
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +28,10 @@ SLOW = 2.0  # CPU seconds for one input
 HANG = 20.0  # CPU seconds after which an input is given up
 MAX_TEXT = 4096  # bytes of an error's text
 FAULTS_KEPT = 20  # different ones of a reader
+
+
+class NotJudged(Exception):
+    """The reference has no opinion of an input."""
 
 
 class Hung(BaseException):
@@ -164,8 +169,10 @@ def feed(reader: Reader, data: bytes, tally: Tally) -> None:
     if error is None or isinstance(error, TFServingError):
         try:
             what = reader.wrong(data, value, error)
-        except Warning as warning:
-            what = f"the value cannot be used: {_where(warning)}"
+        except NotJudged:
+            what = ""
+        except Exception as failure:  # warnings too, from the use of a value
+            what = f"accepted what the reference cannot read: {type(failure).__name__} {failure}\n{value!r:.200}"
         if what:
             tally.note("wrong", what, data)
 
@@ -190,7 +197,7 @@ def _judge_text(error: Exception, data: bytes, tally: Tally) -> None:
     text = str(error)
     if len(text) > MAX_TEXT or len(text.encode(errors="replace")) > MAX_TEXT:
         tally.note("text", f"{type(error).__name__} has more than {MAX_TEXT} bytes of text", data)
-    if not text.isprintable() and any(not c.isprintable() and c not in "\n\t" for c in text):
+    if not text.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in text):
         tally.note("text", f"{type(error).__name__} has control characters in its text\n{text[:200]!r}", data)
     if isinstance(error.__cause__, MemoryError):
         tally.note("memory", f"MemoryError behind {type(error).__name__}\n{text[:300]}", data)
@@ -216,6 +223,9 @@ def judged() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            # protobuf has Python read the escapes of its text, which warns of those that it does not know
+            warnings.filterwarnings("ignore", ".*invalid.*escape sequence", DeprecationWarning)
+            warnings.simplefilter("ignore", ResourceWarning)  # numpy.load leaves files open when it fails
             warnings.filterwarnings("ignore", "Type google._upb._message", DeprecationWarning)
             yield
     finally:

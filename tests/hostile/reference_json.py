@@ -8,17 +8,30 @@ from typing import Any
 
 import numpy as np
 
+from .engine import NotJudged
+
 
 class Rejected(Exception):
     """Not such a text, or not such a tensor."""
 
 
-def parsed(data: bytes) -> Any:
+def parsed(data: bytes, hook: Any = None) -> Any:
     """The value of a text; of members that repeat a name the last counts."""
     try:
-        return json.loads(data.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError):
+        return json.loads(data.decode("utf-8", "surrogateescape"), object_pairs_hook=hook)
+    except RecursionError:  # orjson takes a few levels more
+        raise NotJudged from None
+    except ValueError:
         raise Rejected from None
+
+
+def first_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of members that repeat a name the first counts, as for RapidJSON."""
+    return dict(reversed(pairs)) if len(dict(pairs)) == len(pairs) else Twice(reversed(pairs))
+
+
+class Twice(dict[str, Any]):
+    """An object with a name that is given twice."""
 
 
 def whole(value: Any, dtype: Any) -> np.ndarray:

@@ -19,21 +19,9 @@ from .readers import all_readers
 SHOWN = int(os.environ.get("FUZZ_SHOWN", "6"))  # faults of a reader
 FOLDER = Path("fuzz-failures")
 MEMORY = 6 << 30  # bytes of address space: what asks for more gets MemoryError, not the machine
-HEAD = tuple(
-    [
-        "reader",
-        "inputs",
-        "in/s",
-        "results",
-        "refused",
-        "foreign",
-        "warnings",
-        "wrong",
-        "memory",
-        "slow",
-        "peak",
-        "slowest",
-    ]
+HEAD = (
+    *("reader", "inputs", "in/s", "results", "refused"),
+    *("foreign", "warnings", "wrong", "memory", "slow", "peak", "slowest"),
 )
 
 

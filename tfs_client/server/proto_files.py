@@ -54,7 +54,7 @@ def _parse(path: Path, proto: Message, name: str, **options: object) -> None:
 
     try:
         text_format.Parse(read(path), proto, **options)  # type: ignore[arg-type]
-    except text_format.ParseError as error:
+    except (text_format.ParseError, RecursionError) as error:  # unknown messages may nest as deep as they like
         log.error("Error parsing text-format %s: %s", name, error)
         raise _invalid(path) from None
 
