@@ -5,7 +5,7 @@ VENV := .venv
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check bench protos test-peers test-matrix clean
+.PHONY: help demo test check bench fuzz fuzz-check protos test-peers test-matrix clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -58,6 +58,12 @@ bench: $(VENV)/.dev  ## the benchmarks that need no peer; figures are printed
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/scale.py
 
+fuzz: $(VENV)/.dev  ## hostile bytes for every reader; FUZZ_SECONDS=60 for each, FUZZ_READERS=tensor,rest, FUZZ_SEED=1
+	GRPC_VERBOSITY=$${GRPC_VERBOSITY:-NONE} PYTHONPATH=tests $(BIN)/python -m hostile.run
+
+fuzz-check: $(VENV)/.dev  ## whether fuzz finds faults that are planted in a copy of the package
+	PYTHONPATH=tests $(BIN)/python -m hostile.planted
+
 test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and others, and asyncio in uvloop, in an environment of their own
 	bash scripts/fetch_nginx.sh
 	TFS_NGINX=$$(test -d $(PEERS)/nginx && echo $(PEERS)/nginx || true) $(PEERS)/bin/python -m pytest -m peer
@@ -68,4 +74,4 @@ test-matrix: $(VENV)/.dev  ## the base tests with each major version of protobuf
 	$(BIN)/python scripts/test_matrix.py
 
 clean:  ## remove environments and what runs leave behind
-	rm -rf $(VENV) $(PEERS) .venv-matrix demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .venv-matrix demo-output fuzz-failures build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -59,6 +59,21 @@ def tensors() -> list[bytes]:
             )
             proto.tensor_content = content if row.name != "string" or sizes == (2,) else b""
             found.append(proto.SerializeToString())
+    return found + wide_integers()
+
+
+def wide_integers() -> list[bytes]:
+    """Tensors whose varints have from one to ten bytes."""
+    found = []
+    for number, low in ((9, -1 << 63), (23, 0)):
+        for bits in range(6, 64, 7):
+            proto = TensorProto(dtype=number)
+            proto.tensor_shape.dim.add(size=3)
+            values = getattr(proto, FIELDS[10 if number == 9 else 17])
+            values.extend([(1 << bits) - 1, 1 << bits - 1, 1 << bits // 2])
+            found.append(proto.SerializeToString())
+            values.append(low)
+            found.append(proto.SerializeToString())
     return found
 
 
@@ -118,6 +133,17 @@ def requests() -> list[bytes]:
                 request.inputs["xw"[index]].CopyFrom(_chosen(number, content=content))
             found.append(request.SerializeToString(deterministic=True))
     return found
+
+
+def server_requests() -> list[bytes]:
+    """PredictRequests that half_plus_two answers."""
+    request = predict_pb2.PredictRequest()
+    spec(request.model_spec, "half_plus_two")
+    request.inputs["x"].CopyFrom(_chosen(1))
+    found = [request.SerializeToString()]
+    request.inputs["x"].CopyFrom(_chosen(1, content=True))
+    request.output_filter.append("y")
+    return [*found, request.SerializeToString()]
 
 
 def signature() -> SignatureDef:
@@ -254,7 +280,7 @@ def example_requests() -> list[bytes]:
     found = []
     for data in inputs():
         request = classification_pb2.ClassificationRequest()
-        spec(request.model_spec, "half_plus_two", signature="classify")
+        spec(request.model_spec, "half_plus_two", signature="classify_x_to_y")
         request.input.ParseFromString(data)
         found.append(request.SerializeToString(deterministic=True))
     return found

@@ -16,8 +16,9 @@ import grpc
 
 from tfs_client import PredictClient, TensorSpec
 from tfs_client.errors import CallError, StatusCode, call_error
+from tfs_client.server import Server
+from tfs_client.server.embedded import half_plus_two
 from tfs_client.signatures import Signature, Signatures
-from tfs_client.testing import FakeServer
 
 from . import corpus_messages as corpus
 from .engine import Reader
@@ -308,9 +309,8 @@ class Unforeseen(logging.Handler):
 
 def _server_readers() -> list[Reader]:
     """Requests of every method, to a server over gRPC; and JSON to the same over REST is in ``readers_rest``."""
-    server = FakeServer()
-    vector = TensorSpec("float32", (None,))
-    server.add_model("m", lambda x: 2 * x, inputs={"x": vector}, outputs={"y": vector})
+    server = Server()
+    server.add_model("half_plus_two", half_plus_two.signatures())
     unforeseen = Unforeseen()
     state: dict[str, Any] = {}
 
@@ -336,7 +336,6 @@ def _server_readers() -> list[Reader]:
                 raise call_error(_code(error), error.details() or "") from None
 
         def wrong(data: bytes, value: Any, error: Exception | None) -> str:
-            server.clear_calls()
             found, unforeseen.found = unforeseen.found, []
             return f"the server did not foresee {found[0]}" if found else ""
 
@@ -344,7 +343,7 @@ def _server_readers() -> list[Reader]:
 
     apis, models = "PredictionService", "ModelService"
     return [
-        reader("grpc-predict", apis, "Predict", corpus.requests(), corpus.predict_pb2.PredictRequest),
+        reader("grpc-predict", apis, "Predict", corpus.server_requests(), corpus.predict_pb2.PredictRequest),
         reader(
             "grpc-classify",
             apis,
