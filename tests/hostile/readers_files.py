@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from .mutations_bytes import changed
 from .mutations_files import (
     ALLOWED,
     WORDS,
+    Make,
     npy_files,
     npz_files,
     pictures,
@@ -60,22 +62,42 @@ class Folder:
     """A directory of its own, with one file that is written anew for each input."""
 
     def __init__(self, name: str) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="hostile-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
-        self.file = self.path / name
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self._name = name
+        self._path: Path | None = None
+
+    def _file(self) -> Path:
+        if self._path is None:
+            self._path = Path(tempfile.mkdtemp(prefix="hostile-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+            (self._path / self._name).parent.mkdir(parents=True, exist_ok=True)
+        return self._path / self._name
 
     def reading(self, read: Callable[[str], Any]) -> Callable[[bytes], Any]:
         """A reader of bytes, given one of files."""
 
         def of_bytes(data: bytes) -> Any:
-            self.file.write_bytes(data)
-            return read(os.fspath(self.file))
+            file = self._file()
+            file.write_bytes(data)
+            return read(os.fspath(file))
 
         return of_bytes
 
     def close(self) -> None:
         """Remove it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        if self._path is not None:
+            shutil.rmtree(self._path, ignore_errors=True)
+            self._path = None
+
+
+def lazily(build: Callable[[], Make]) -> Make:
+    """A maker of inputs that is built when the first one is wanted."""
+    built: list[Make] = []
+
+    def make(rng: Random) -> bytes:
+        if not built:
+            built.append(build())
+        return built[0](rng)
+
+    return make
 
 
 def _of_file(label: str, file: str, make: Any, read: Callable[[str], Any], **more: Any) -> Reader:
@@ -198,7 +220,7 @@ def file_readers() -> list[Reader]:
         _of_file("npz-resume", "out.npz", npz_files([archive, ragged]), _rows),
         _of_file("jsonl-resume", "out.jsonl", _json_lines(Json([row])), _lines),
         _of_file("journal", "out.journal", _journals(), _journal_rows),
-        Reader("picture", pictures(), _picture, _of_allowed_format, growth=0, cost=2),
+        Reader("picture", lazily(pictures), _picture, _of_allowed_format, growth=0, cost=2),
         Reader(
             "tfrecord",
             record_files(Wire(corpus.logs(), PredictionLog.DESCRIPTOR)),

@@ -35,14 +35,21 @@ class Answering:
     def __init__(self, greeting: bytes, request_ends: Callable[[bytes], bool]) -> None:
         self.reply = b""
         self._greeting, self._request_ends = greeting, request_ends
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._server: socket.socket | None = None
 
-    def _accept(self) -> None:
+    @property
+    def port(self) -> int:
+        """The port; asking for it starts the server."""
+        if self._server is None:
+            self._server = socket.create_server(("127.0.0.1", 0))
+            threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+        port: int = self._server.getsockname()[1]
+        return port
+
+    def _accept(self, server: socket.socket) -> None:
         while True:
             try:
-                connection, _ = self._server.accept()
+                connection, _ = server.accept()
             except OSError:
                 return
             with connection, contextlib.suppress(OSError):
@@ -63,7 +70,10 @@ class Answering:
 
     def close(self) -> None:
         """Take no more connections."""
-        self._server.close()
+        if self._server is not None:
+            self._server.shutdown(socket.SHUT_RDWR)  # wakes the one who accepts
+            self._server.close()
+            self._server = None
 
 
 # --- HTTP/1.1
@@ -145,11 +155,14 @@ def _rest() -> Reader:
     server = Answering(b"", ended)
     signature = Signature({"x": TensorSpec("float32", (None,))}, {"y": TensorSpec("float32", (None,))})
     known = Signatures({"serving_default": signature}, model="m", version=1)
-    client = PredictClient(f"http://127.0.0.1:{server.port}", model="m", signatures=known, timeout=SECONDS)
+    clients: list[PredictClient] = []
 
     def read(data: bytes) -> Any:
+        if not clients:
+            target = f"http://127.0.0.1:{server.port}"
+            clients.append(PredictClient(target, model="m", signatures=known, timeout=SECONDS))
         server.reply = data
-        return client.predict({"x": [1.0]})
+        return clients[0].predict({"x": [1.0]})
 
     def wrong(data: bytes, value: Any, error: Exception | None) -> str:
         if error is None and value["y"].tolist() != [1.5, 2.5] and b"1.5, 2.5" in data:
@@ -157,7 +170,8 @@ def _rest() -> Reader:
         return ""
 
     def close() -> None:
-        client.close()
+        while clients:
+            clients.pop().close()
         server.close()
 
     return Reader("http-reply", http_replies, read, wrong, growth=0, cost=TIMES, close=close)
@@ -309,13 +323,13 @@ class Unforeseen(logging.Handler):
 
 def _server_readers() -> list[Reader]:
     """Requests of every method, to a server over gRPC; and JSON to the same over REST is in ``readers_rest``."""
-    server = Server()
-    server.add_model("half_plus_two", half_plus_two.signatures())
     unforeseen = Unforeseen()
     state: dict[str, Any] = {}
 
     def channel() -> Any:
         if not state:
+            server = state["server"] = Server()
+            server.add_model("half_plus_two", half_plus_two.signatures())
             server.start()
             logging.getLogger("tfs_client.server").addHandler(unforeseen)
             state["channel"] = grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)])
@@ -324,7 +338,7 @@ def _server_readers() -> list[Reader]:
     def close() -> None:
         if state:
             state.pop("channel").close()
-            server.stop()
+            state.pop("server").stop()
             logging.getLogger("tfs_client.server").removeHandler(unforeseen)
 
     def reader(label: str, service: str, method: str, valid: list[bytes], schema: Any) -> Reader:
