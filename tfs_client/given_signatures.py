@@ -10,7 +10,7 @@ from typing import Any
 from tfs_client.calls.metadata import signatures_of
 from tfs_client.codec import signature_defs
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import ConfigError, DecodeError
+from tfs_client.errors import ConfigError, DecodeError, TFServingError
 from tfs_client.shown import shown
 from tfs_client.signatures import GivenSignatures, Signature, Signatures
 
@@ -69,8 +69,10 @@ def _of_path(path: Path, model: str) -> Signatures:
         if path.is_dir():
             return _of_saved_model(_version_folder(path), model)
         data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"signatures=: {error}") from error
+    except TFServingError:
+        raise
+    except Exception as error:  # a name with a zero byte; a file that is larger than the memory
+        raise ConfigError(f"signatures=: {str(error) or 'the file does not fit into memory'}") from error
     if path.name == SAVED_MODEL:
         return _of_saved_model(path.parent, model)
     return _of_text(data, model)
@@ -98,7 +100,7 @@ def _of_saved_model(folder: Path, model: str) -> Signatures:
     file = folder / SAVED_MODEL
     try:
         found = signature_defs.read_saved_model(file.read_bytes())
-    except (DecodeError, OSError) as error:
+    except Exception as error:
         raise ConfigError(f"signatures=: {file} cannot be read as a SavedModel: {error}") from error
     if found is None:
         raise ConfigError(f"signatures=: expected a graph with the tag 'serve' in {file}, got none")

@@ -199,6 +199,8 @@ class ModelServerConfig:
             raise ConfigError(f"{os.fspath(path)}: expected text in UTF-8: {error}") from None
         except ConfigError as error:
             raise ConfigError(f"{os.fspath(path)}: {error}") from None
+        except (ValueError, MemoryError) as error:  # a name with a zero byte; a file that is larger than the memory
+            raise ConfigError(f"cannot read {os.fspath(path)!r}: {error or 'too large'}") from error
 
     @classmethod
     def from_text(cls, text: str) -> ModelServerConfig:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tfs_client.cli.json_output import dumps
 from tfs_client.results import Health, ModelStatus
+from tfs_client.shown import printable
 from tfs_client.signatures import Signature, Signatures, TensorSpec, shape_text
 
 HEADER = ("SIGNATURE", "METHOD", "SIDE", "ALIAS", "DTYPE", "SHAPE", "OPTIONAL")
@@ -15,7 +16,7 @@ HEADER = ("SIGNATURE", "METHOD", "SIDE", "ALIAS", "DTYPE", "SHAPE", "OPTIONAL")
 def status(found: ModelStatus, *, as_json: bool) -> str:
     """A line for each version: model, version, state, and why it failed."""
     if as_json:
-        return json.dumps(_status_values(found))
+        return dumps(_status_values(found))
     rows = [(found.model, "-", "READY", "")] if found.ready and not found.versions else []
     for entry in found.versions:
         failure = f"{entry.code.name}: {' '.join(entry.message.split())}" if entry.code else ""
@@ -43,7 +44,7 @@ def _status_values(found: ModelStatus) -> dict[str, Any]:
 def signatures(found: Signatures, *, as_json: bool) -> str:
     """A line for each input and output, every line complete, so that ``grep`` and ``sort`` make sense of it."""
     if as_json:
-        return json.dumps(_signatures_values(found))
+        return dumps(_signatures_values(found))
     rows: list[tuple[str, ...]] = [HEADER]
     for name, signature in sorted(found.items()):
         rows += _rows(name, signature)
@@ -88,11 +89,12 @@ def _spec_values(spec: TensorSpec) -> dict[str, Any]:
 def health(service: str, found: Health, *, as_json: bool) -> str:
     """The service's health in a line."""
     if as_json:
-        return json.dumps({"service": service, "status": found.name})
+        return dumps({"service": service, "status": found.name})
     return f"{service or 'server'}  {found.name}"
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows in columns that are as wide as they need, two spaces apart."""
+    """Rows in columns that are as wide as they need, two spaces apart; each stays in its line."""
+    rows = [tuple(printable(" ".join(cell.split("\n"))) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

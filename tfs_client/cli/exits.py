@@ -15,6 +15,7 @@ from tfs_client.errors import (
     TFServingError,
     UnavailableError,
 )
+from tfs_client.shown import printable
 
 OK = 0
 FAILED = 1  # something this program did not foresee, or a reply that makes no sense
@@ -132,18 +133,29 @@ def warn_in_one_line(program: str) -> None:
 
 
 def show(text: str) -> None:
-    """Print, at once: what has been shown is seen whatever comes next. A reader that has enough is no failure."""
+    """Print, at once: what has been shown is seen whatever comes next. A reader that has enough is no failure.
+
+    Texts of servers and files may be part of it, so control characters are written out; a terminal would obey them.
+    """
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:
         _nobody_reads()
 
 
 def said(program: str, text: str, code: int) -> int:
-    """Say a text, in one line, on standard error, after the command's name; returns the exit code that goes with it."""
-    if sys.stderr is not None:
-        print(f"{program}: {_in_one_line(text)}", file=sys.stderr)
+    """Say a text, in one line, on standard error, after the command's name; returns the exit code that goes with it.
+
+    Control characters are written out, as in ``show``.
+    """
+    note(f"{program}: {text}")
     return code
+
+
+def note(text: str) -> None:
+    """Say a text, in one line, on standard error, with control characters written out."""
+    if sys.stderr is not None:
+        print(printable(_in_one_line(text)), file=sys.stderr)
 
 
 def _in_one_line(text: str) -> str:

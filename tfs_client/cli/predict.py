@@ -54,13 +54,13 @@ def run(options: Any) -> int:
     if options.save_mask and picture is not None:
         _save_mask(options, picture, prediction)
     if options.json:
-        import json
+        from tfs_client.cli import json_output
 
-        print(json.dumps(report.for_machines(prediction, count=options.top, labels=labels)))
+        exits.show(json_output.dumps(report.for_machines(prediction, count=options.top, labels=labels)))
     else:
-        print(report.for_people(prediction, count=options.top, labels=labels, size=size))
+        exits.show(report.for_people(prediction, count=options.top, labels=labels, size=size))
         if options.save_mask:
-            print(f"overlay saved as {options.save_mask}")
+            exits.show(f"overlay saved as {options.save_mask}")
     return exits.OK
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from tfs_client.results import Prediction
+from tfs_client.shown import bounded
 
 Array = np.ndarray[Any, Any]
 
+LONGEST_LABEL = 400  # bytes; longer ones are cut where people read them
 MAP_SIDE = 8  # pixels; a smaller array of integers is no segmentation map
 
 
@@ -94,12 +96,18 @@ def for_people(
     if not rows and size is not None and (found := label_map(prediction, size)) is not None:
         lines.append(f"segmentation map, {found.shape[1]} x {found.shape[0]}")
         rows, percent = shares(found, labels, count), True
+    rows = [(in_a_line(name), value) for name, value in rows]
     width = max((len(name) for name, _ in rows), default=0)
     lines += [f"  {name:<{width}}  {f'{value:6.1%}' if percent else f'{value:.4f}'}" for name, value in rows]
     if not rows:
         lines += repr(prediction).splitlines()[1:]
     lines.append(str(prediction.timing))
     return "\n".join(lines)
+
+
+def in_a_line(name: str) -> str:
+    """A label as it stands in a line of its own, whatever a server or a file has called it."""
+    return bounded(name, LONGEST_LABEL).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def for_machines(prediction: Prediction, *, count: int, labels: Sequence[str]) -> dict[str, Any]:

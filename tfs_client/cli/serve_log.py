@@ -6,11 +6,16 @@ import logging
 import sys
 import time
 
+from tfs_client.shown import printable
+
 LETTERS = {logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "F"}
 
 
 class Formatter(logging.Formatter):
-    """``2026-01-31 12:00:00.123456: I tfs_client/server/core.py:114] Adding/updating models.``"""
+    """``2026-01-31 12:00:00.123456: I tfs_client/server/core.py:114] Adding/updating models.``
+
+    Callers and files may put any text into a message: control characters are written out, and it stays in its line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a traceback where there is one."""
@@ -19,7 +24,11 @@ class Formatter(logging.Formatter):
         letter = LETTERS.get(record.levelno, "I")
         place = "".join(record.pathname.replace("\\", "/").rpartition("tfs_client/")[1:])
         prefix = f"{seconds}.{micros:06d}: {letter} {place}:{record.lineno}] "
-        return prefix + super().format(record)
+        return prefix + printable(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The message, without what would begin a line that looks like another entry."""
+        return super().formatMessage(record).replace("\n", "\\n")
 
 
 def log_to_stderr() -> None:

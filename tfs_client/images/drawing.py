@@ -23,8 +23,10 @@ def overlay(
         labels: integers (height, width); stretched to the picture without mixing labels.
         max_pixels: the most labels; None for any number.
 
-    Raises ImageError for more labels, and where memory does not suffice.
+    Raises ImageError for labels of another shape, for more of them, and where memory does not suffice.
     """
+    if labels.ndim != 2 or not labels.size:
+        raise ImageError(f"expected labels of the shape (height, width), got {shown(labels.shape)}")
     if max_pixels is not None and labels.size > max_pixels:
         raise ImageError(f"expected a map of at most {max_pixels} labels (max_pixels=), got {shown(labels.shape)}")
     try:

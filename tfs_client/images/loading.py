@@ -24,7 +24,7 @@ MAX_PIXELS = 120_000_000
 
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 LARGE = 1 << 24  # pixels of a picture that takes so much memory that not several should be decoded at a time
-STRIP = 1 << 22  # pixels that are worked on together
+STRIP = 1 << 20  # pixels that are worked on together
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,7 +93,7 @@ def load_image(
     Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES``), and where memory does not suffice; ConfigError for formats that
     Pillow does not have.
     """
-    limits = Limits(tuple(formats) if not isinstance(formats, str) else (formats,), max_pixels)
+    limits = Limits(FORMATS if formats is FORMATS else checked_formats(formats), max_pixels)
     name = "the picture" if isinstance(source, bytes) else repr(str(source))
     data = source if isinstance(source, bytes) else read_file(source)
     try:
@@ -174,7 +174,9 @@ def _brightest(image: Image.Image) -> float:
 
 def _flattened_part(image: Image.Image, top: float) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        values = np.nan_to_num(np.asarray(image, np.float64), nan=0.0)
+        values = np.asarray(image, np.float64)
+        if image.mode.startswith("F"):
+            values = np.nan_to_num(values, nan=0.0, posinf=top, neginf=0.0)
         return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")

@@ -11,9 +11,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from tfs_client.errors import ConfigError
+from tfs_client.cli.bulk.own_files import new_file, read_own
+from tfs_client.errors import ConfigError, TFServingError
 
 FOLDER = "folder"
+LONGEST = 1 << 26  # bytes; inputs of the command line are in it
+
+_ADVICE = "Take it away to go on without comparing options, or give --overwrite to begin anew"
 
 FLAGS = (
     "version",
@@ -50,9 +54,10 @@ def files_of(output: str) -> list[str]:
 def keep(output: str, asked: dict[str, Any]) -> None:
     """Write it, as a whole."""
     whole, beside = files_of(output)
+    file = new_file(beside)
     try:
-        with open(beside, "w", encoding="ascii") as file:
-            file.write(json.dumps(asked, indent=2) + "\n")
+        with file:
+            file.write(json.dumps(asked, indent=2).encode("ascii") + b"\n")
         os.replace(beside, whole)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -92,15 +97,19 @@ def folder_of(output: str, names: Iterable[str]) -> str | None:
 
 def _before(output: str) -> dict[str, Any]:
     """What an output was begun with; nothing when that is not known."""
+    path = path_for(output)
     try:
-        with open(path_for(output), encoding="utf-8") as file:
-            before = json.load(file)
+        with read_own(path) as file:
+            data = file.read(LONGEST + 1)
+        before = json.loads(data) if len(data) <= LONGEST else None
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path_for(output)!r}: {error}") from None
-    if not isinstance(before, dict):
-        raise ConfigError(f"{path_for(output)!r} is not what tfs-predict has written")
+    except TFServingError:
+        raise
+    except Exception as error:  # a disk that fails; what is no JSON, or too deep
+        raise ConfigError(f"cannot read {path!r}: {error}. {_ADVICE}") from error
+    if not isinstance(before, dict) or not isinstance(before.get(FOLDER), str | None):
+        raise ConfigError(f"{path!r} is not what tfs-predict has written. {_ADVICE}")
     return before
 
 

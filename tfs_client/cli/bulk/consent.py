@@ -9,6 +9,7 @@ from typing import Any
 
 from tfs_client.cli.bulk import asked
 from tfs_client.cli.bulk.outputs import files_of
+from tfs_client.cli.bulk.own_files import check_own, read_own
 from tfs_client.errors import ConfigError
 
 FAILURE = {"image", "error", "text"}  # what a line of failures has
@@ -34,6 +35,9 @@ def check(options: Any) -> None:
         for other in read:
             if _same(path, other):
                 raise ConfigError(f"{path!r}: this file is read by the run, and cannot be written by it")
+    made_up = [path for path in own if path != options.output]
+    for path in (*made_up, *([failures] if failures else [])):
+        check_own(path)
     if options.output:
         _check_place("--output", options.output)
     if failures:
@@ -94,7 +98,7 @@ def _lists_failures(path: str) -> bool:
     if not os.path.exists(path):
         return True
     try:
-        with open(path, "rb") as file:
+        with read_own(path) as file:
             return all(_is_failure(line) for line in file)
     except OSError as error:
         raise ConfigError(f"--failures: cannot read {path!r}: {error.strerror or error}") from None
@@ -105,7 +109,7 @@ def _is_failure(line: bytes) -> bool:
         return line[: len(BEGIN)] == BEGIN[: len(line)] or not line.strip(b"\0")
     try:
         return set(json.loads(line)) == FAILURE
-    except (ValueError, TypeError):
+    except Exception:  # lists that are too deep, numbers that are too long
         return False
 
 

@@ -6,15 +6,17 @@ import csv
 import io
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
-from tfs_client.cli import report
+from tfs_client.cli import exits, report
 from tfs_client.cli.bulk.best import Best
+from tfs_client.cli.bulk.damage import damaged
 from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Array, Row
 from tfs_client.errors import ConfigError, EncodeError
+from tfs_client.shown import shown
 
 CELL = 64  # values of an output that a cell holds, as JSON; more belongs in another kind of file
 CHARACTERS = 32767  # of a cell, as spreadsheets take them
@@ -31,7 +33,7 @@ class CsvTable:
     def __init__(self, path: str, best: Best) -> None:
         self._best = best
         self._header: list[str] = []
-        self._file = GrowingFile(path)
+        self._file = GrowingFile(path, given=True)
         try:
             self.held, end = self._read()
             self._file.keep(end)
@@ -48,26 +50,38 @@ class CsvTable:
                 cells = self._cells(text)
                 if not self._header:
                     if cells[:3] != FIRST:
-                        raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: it begins with {cells[:3]}")
+                        raise damaged(self._file.path, "table", f"it begins with {shown(cells[:3])}")
                     self._header = cells
                 else:
                     held.add(cells[0])
                 end += len(text)
             content.seek(end)
             if not self._header and not _BEGIN.startswith(rest := content.read(len(_BEGIN))) and rest.strip(b"\0"):
-                raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: it begins with {_decoded(rest)!r}")
+                raise damaged(self._file.path, "table", f"it begins with {shown(_decoded(rest))}")
+            content.seek(end)
+            self._check_rest(content)
         return held, end
+
+    def _check_rest(self, content: BinaryIO) -> None:
+        """Raise ConfigError where whole rows follow on one that is not: that is damage, and no row that was cut off."""
+        content.readline()
+        for text in content:
+            if self._header and text.endswith(b"\n") and text.count(b'"') % 2 == 0:
+                with suppress(csv.Error):
+                    if len(next(csv.reader([_decoded(text)], strict=True), ())) == len(self._header):
+                        raise damaged(self._file.path, "table", "a row in the midst of others is not whole")
 
     def _cells(self, text: bytes) -> list[str]:
         csv.field_size_limit(max(csv.field_size_limit(), len(text)))
         try:
-            cells = next(csv.reader([_decoded(text)], strict=True))
+            cells = next(csv.reader([_decoded(text)], strict=True), [])
         except csv.Error as error:
-            raise ConfigError(f"{self._file.path!r} is no table of tfs-predict: {error}: {text[:40]!r}") from None
+            raise damaged(self._file.path, "table", f"{error}: {shown(text, 40)}") from None
         if self._header and len(cells) != len(self._header):
-            raise ConfigError(
-                f"{self._file.path!r} is no table of tfs-predict: expected {len(self._header)} cells in each row, "
-                f"got {len(cells)}: {text[:40]!r}"
+            raise damaged(
+                self._file.path,
+                "table",
+                f"expected {len(self._header)} cells in each row, got {len(cells)}: {shown(text, 40)}",
             )
         return cells
 
@@ -99,7 +113,7 @@ class CsvTable:
                 "use .npz, .parquet or .jsonl"
             )
         if large and not labels:
-            print(f"tfs-predict: the table leaves out {large}: a cell takes {_LIMITS}", file=sys.stderr)
+            exits.said("tfs-predict", f"the table leaves out {large}: a cell takes {_LIMITS}", exits.OK)
         return columns + [_column(alias) for alias in fitting]
 
     def finish(self) -> None:
@@ -112,12 +126,14 @@ class CsvTable:
 
 def _whole_rows(content: BinaryIO) -> Iterator[bytes]:
     """Rows with their ends, without what was cut off. A line within quotes goes on in the next one."""
-    row = b""
+    row: list[bytes] = []
+    quotes = 0
     for text in content:
-        row += text
-        if row.endswith(b"\n") and row.count(b'"') % 2 == 0:
-            yield row
-            row = b""
+        row.append(text)
+        quotes += text.count(b'"')
+        if text.endswith(b"\n") and quotes % 2 == 0:
+            yield b"".join(row)
+            row, quotes = [], 0
 
 
 def _decoded(text: bytes) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import closing
 
+from tfs_client.cli import exits
 from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Failed
 
@@ -22,7 +22,7 @@ class Failures:
         self.path = path
         self.count = 0
         self._file: GrowingFile | None = None
-        if path is not None and os.path.exists(path):
+        if path is not None and os.path.lexists(path):
             with closing(GrowingFile(path)):  # unless another run is writing it
                 os.unlink(path)
 
@@ -30,7 +30,7 @@ class Failures:
         """List one."""
         self.count += 1
         if self.path is None:
-            print(f"tfs-predict: {failed.image}: {failed.text}", file=sys.stderr)
+            exits.said("tfs-predict", f"{failed.image}: {failed.text}", exits.INCOMPLETE)
             return
         if self._file is None:
             self._file = GrowingFile(self.path)

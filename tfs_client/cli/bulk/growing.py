@@ -6,6 +6,7 @@ import io
 import os
 from typing import BinaryIO
 
+from tfs_client.cli.bulk.own_files import open_own, read_own
 from tfs_client.errors import ConfigError
 
 
@@ -15,12 +16,18 @@ class GrowingFile:
     A piece is written by one call to the system. What is not whole when the file is closed, or was cut off by the end
     of a process or of the power, is taken away by ``keep`` and ``close``.
 
-    Raises ConfigError for a file that another run holds, OSError for one that cannot be opened.
+    Args:
+        path: the file.
+        given: whether the user has given this path; then a link is followed. Paths that are made up are not trusted.
+
+    Raises ConfigError for a file that another run holds or that is none of a run's, OSError for one that cannot be
+    opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, given: bool = False) -> None:
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._place = os.path.realpath(path) if given else path
+        self._file = open_own(self._place)
         self._end: int | None = None  # nothing is taken away before it is known what is to be kept
         try:
             self._lock()
@@ -42,7 +49,7 @@ class GrowingFile:
 
     def content(self) -> BinaryIO:
         """What is in it, from the start. To be closed before anything is added."""
-        return open(self.path, "rb")
+        return read_own(self._place)
 
     def keep(self, end: int) -> None:
         """Keep so many bytes and add after them."""

@@ -15,8 +15,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tfs_client.cli.bulk.damage import damaged
 from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Array, Row
+from tfs_client.cli.bulk.own_files import new_file
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import read_response, write_response
 from tfs_client.errors import DecodeError, EncodeError
@@ -24,6 +26,9 @@ from tfs_client.results import ModelVersion
 
 _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
+
+SEARCHED = 1 << 20  # bytes that are searched for a whole record behind one that is not
+CHECKED = 1 << 26  # bytes that are read for that
 
 Kinds = dict[str, tuple[str, int]]  # by alias, the dtype and the number of axes of an output
 
@@ -49,9 +54,15 @@ class Journal:
             end = 0
             with self._file.content() as content:
                 for row, size in _records(content):
+                    if self._kinds not in (None, kinds_of(row.outputs)):
+                        raise damaged(
+                            path, "journal", f"the outputs of {row.image!r} are not like those of the rows before"
+                        )
                     self._kinds = self._kinds or kinds_of(row.outputs)
                     end += size
                     self.held.add(row.image)
+                content.seek(end)
+                _check_rest(path, content)
             self._file.keep(end)
         except BaseException:
             self._file.close()
@@ -101,11 +112,13 @@ def beside(path: str) -> str:
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[str]:
-    """A path to write a file to; it then takes the place of this one. Without it when that fails."""
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """A new file to write; it then takes the place of this one. Without it when that fails."""
     new = beside(path)
+    file = new_file(new)
     try:
-        yield new
+        with file:
+            yield file
         os.replace(new, path)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -132,15 +145,55 @@ def _told(kinds: Kinds) -> str:
 
 def _records(content: BinaryIO) -> Iterator[tuple[Row, int]]:
     """Rows and the sizes of their records, up to the first record that is not whole."""
-    while len(head := content.read(_HEAD.size)) == _HEAD.size:
-        length, checksum = _HEAD.unpack(head)
-        data = content.read(length)
-        if len(data) != length or zlib.crc32(data) != checksum or length < _LENGTH.size:
+    left = os.fstat(content.fileno()).st_size - content.tell()
+    while (record := _record(content, left)) is not None:
+        left -= record[1]
+        yield record
+
+
+def _record(content: BinaryIO, left: int) -> tuple[Row, int] | None:
+    """The row that begins here, and the size of its record; None for one that is not whole."""
+    head = content.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return None
+    length, checksum = _HEAD.unpack(head)
+    if not _LENGTH.size <= length <= left - _HEAD.size:
+        return None
+    data = content.read(length)
+    if zlib.crc32(data) != checksum:
+        return None
+    after = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    try:
+        spec, outputs = read_response(data[after:])
+    except DecodeError:
+        return None
+    name = os.fsdecode(data[_LENGTH.size : after])
+    return Row(name, ModelVersion(spec.name, spec.version, spec.signature), outputs), _HEAD.size + length
+
+
+def _check_rest(path: str, content: BinaryIO) -> None:
+    """Raise ConfigError where what follows on the last whole record is more than one record that was cut off.
+
+    What the end of a process or of the power leaves is the beginning of a record, or zeros. A whole record further on
+    means that one before it is damaged, and taking all of that away would take it along.
+    """
+    begin = content.tell()
+    size = os.fstat(content.fileno()).st_size
+    head = content.read(_HEAD.size)
+    if len(head) == _HEAD.size and 0 < _HEAD.unpack(head)[0] < size - begin - _HEAD.size:
+        raise damaged(path, "journal", f"the row at byte {begin} is not what was written")
+    content.seek(begin)
+    rest = content.read(SEARCHED)
+    checked = 0
+    for at in range(1, len(rest) - _HEAD.size - _LENGTH.size):
+        length, _ = _HEAD.unpack_from(rest, at)
+        if not _LENGTH.size < length <= size - begin - at - _HEAD.size:
+            continue
+        if _LENGTH.unpack_from(rest, at + _HEAD.size)[0] > length - _LENGTH.size:
+            continue
+        content.seek(begin + at)
+        if _record(content, size - begin - at) is not None:
+            raise damaged(path, "journal", f"the row at byte {begin} is not what was written, and others follow")
+        checked += length
+        if checked > CHECKED:
             return
-        after = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-        try:
-            spec, outputs = read_response(data[after:])
-        except DecodeError:
-            return
-        name = os.fsdecode(data[_LENGTH.size : after])
-        yield Row(name, ModelVersion(spec.name, spec.version, spec.signature), outputs), _HEAD.size + length

@@ -7,9 +7,10 @@ import sys
 
 from tfs_client.cli import report
 from tfs_client.cli.bulk.best import Best
+from tfs_client.cli.bulk.damage import damaged
 from tfs_client.cli.bulk.growing import GrowingFile
 from tfs_client.cli.bulk.outcomes import Row
-from tfs_client.errors import ConfigError
+from tfs_client.cli.json_output import dumps
 
 
 def line(row: Row, best: Best) -> str:
@@ -22,7 +23,7 @@ def line(row: Row, best: Best) -> str:
         "top": [{"label": label, "score": score} for label, score in best.of(row.outputs)],
         "outputs": report.outputs_for_machines(row.outputs),
     }
-    return json.dumps(found) + "\n"
+    return dumps(found) + "\n"
 
 
 class Printed:
@@ -57,7 +58,7 @@ class JsonLines:
 
     def __init__(self, path: str, best: Best) -> None:
         self._best = best
-        self._file = GrowingFile(path)
+        self._file = GrowingFile(path, given=True)
         try:
             self.held, end = self._read()
             self._file.keep(end)
@@ -74,9 +75,13 @@ class JsonLines:
                 if not text.endswith(b"\n") and _torn(text):
                     break
                 try:
-                    held.add(str(json.loads(text)["image"]))
-                except (ValueError, KeyError, TypeError):
-                    raise ConfigError(f"{self._file.path!r}, line {number}: it is no row of tfs-predict") from None
+                    image = json.loads(text)["image"]
+                    if not isinstance(image, str):
+                        raise TypeError("the name of a picture is text")
+                except Exception as error:  # of lists that are too deep and numbers that are too long, too
+                    told = f"line {number}: it is no row of tfs-predict"
+                    raise damaged(self._file.path, "list of rows", told) from error
+                held.add(image)
                 end += len(text)
         return held, end
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from tfs_client.cli.bulk.damage import damaged
 from tfs_client.cli.bulk.journal import Journal, Kinds, journal_of, kinds_of, replacing
 from tfs_client.cli.bulk.outcomes import Array, Row
-from tfs_client.errors import ConfigError, EncodeError
+from tfs_client.cli.given import check_declared, read_header
+from tfs_client.errors import EncodeError
 from tfs_client.results import ModelVersion
+from tfs_client.shown import shown
 
 NAMES, VERSIONS = "names", "versions"
 NO_VERSION = -1  # of a server that does not say
@@ -89,7 +92,7 @@ class _Column:
         return np.dtype(f"S{self.width}") if self.dtype.kind == "O" else np.dtype(self.dtype)
 
 
-def _write(path: str, rows: Callable[[], Iterable[Row]]) -> None:
+def _write(file: BinaryIO, rows: Callable[[], Iterable[Row]]) -> None:
     names: list[str] = []
     versions: list[int] = []
     columns: dict[str, _Column] = {}
@@ -98,7 +101,7 @@ def _write(path: str, rows: Callable[[], Iterable[Row]]) -> None:
         versions.append(NO_VERSION if row.model.version is None else row.model.version)
         for alias, array in row.outputs.items():
             columns.setdefault(alias, _Column(array.dtype)).see(array)
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         _put(archive, NAMES, np.array(names, str))
         _put(archive, VERSIONS, np.array(versions, np.int64))
         for alias, column in columns.items():
@@ -133,17 +136,24 @@ def _stream(
 
 
 class _Archive:
-    """An archive that an earlier run has written. Raises ConfigError for any other."""
+    """An archive that an earlier run has written. Raises ConfigError for any other, and for one that is damaged.
+
+    All of it is read once, for its checksums: rows that could not be kept must be known before others join them.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                self.names: list[str] = archive[NAMES].tolist()
-                self._versions: list[int] = archive[VERSIONS].tolist()
-                self._keys = [key for key in archive.files if key not in (NAMES, VERSIONS)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise ConfigError(f"{path!r} is no archive of tfs-predict: {error}") from None
+            with zipfile.ZipFile(path) as archive:
+                arrays = _checked(archive, os.path.getsize(path))
+                self.names: list[str] = _array(archive, NAMES).tolist()
+                self._versions: list[int] = _array(archive, VERSIONS).tolist()
+            self._keys = [key for key in arrays if key not in (NAMES, VERSIONS)]
+            _check_rows(self.names, self._versions, self._keys, arrays)
+            for _ in self.rows():
+                pass
+        except Exception as error:  # zipfile and numpy raise almost anything for damaged files
+            raise damaged(path, "archive", error) from error
 
     def kinds(self) -> Kinds | None:
         """What the outputs are; None when there are no rows."""
@@ -157,6 +167,47 @@ class _Archive:
                 yield Row(name, model, {alias: next(arrays) for alias, arrays in outputs.items()})
 
 
+def _checked(archive: zipfile.ZipFile, size: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in it, by name. Raises for what is not as ``_write`` writes it.
+
+    Arrays are stored as they are. So what they take is there, and none can grow when it is read.
+    """
+    arrays: dict[str, tuple[int, ...]] = {}
+    for info in archive.infolist():
+        key, npy, rest = info.filename.rpartition(".npy")
+        if not npy or rest or key in arrays or info.flag_bits & 1 or info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"expected arrays that are not compressed, got {shown(info.filename)}")
+        size -= info.file_size
+        if size < 0 or info.compress_size != info.file_size:
+            raise ValueError(f"{shown(info.filename)} declares more than there is")
+        with archive.open(info) as member:
+            shape, dtype = read_header(member)
+            check_declared(shape, dtype, info.file_size - member.tell())
+            if dtype.hasobject:
+                raise ValueError(f"{shown(info.filename)} holds Python objects")
+            while member.read(1 << 20):  # to the end, where the checksum is compared
+                pass
+        arrays[key] = shape
+    return arrays
+
+
+def _check_rows(names: list[str], versions: list[int], keys: list[str], arrays: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError unless every array has as many rows as there are names."""
+    if not all(isinstance(name, str) for name in names) or not all(isinstance(version, int) for version in versions):
+        raise ValueError("expected names and versions, got something else")
+    for key in (VERSIONS, *keys):
+        if key.endswith(VALUES):
+            if f"{key.removesuffix(VALUES)}{SHAPES}" not in arrays:
+                raise ValueError(f"there are values {shown(key)} without shapes")
+        elif not arrays[key] or arrays[key][0] != len(names):
+            raise ValueError(f"expected {len(names)} rows in {shown(key)}, got {shown(arrays[key])}")
+
+
+def _array(archive: zipfile.ZipFile, key: str) -> Array:
+    with archive.open(f"{key}.npy") as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
 def _alias(key: str) -> str:
     return key.removesuffix(VALUES).removeprefix("output.")
 
@@ -164,19 +215,11 @@ def _alias(key: str) -> str:
 def _rows(archive: zipfile.ZipFile, key: str) -> Iterator[Array]:
     """The rows of an output, one after the other."""
     with archive.open(f"{key}.npy") as member:
-        shape, dtype = _header(member)
+        shape, dtype = read_header(member)
         if key.endswith(VALUES):
-            with archive.open(f"{key.removesuffix(VALUES)}{SHAPES}.npy") as shapes:
-                wanted = [tuple(row) for row in np.lib.format.read_array(shapes, allow_pickle=False).tolist()]
+            wanted = [tuple(row) for row in _array(archive, f"{key.removesuffix(VALUES)}{SHAPES}").tolist()]
         else:
             wanted = [shape[1:]] * shape[0]
         for one in wanted:
             array = np.frombuffer(member.read(math.prod(one) * dtype.itemsize), dtype).reshape(one)
             yield array.astype(object) if dtype.kind == "S" else array
-
-
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(member)
-    return shape, dtype

@@ -17,6 +17,7 @@ import numpy as np
 
 from tfs_client.cli import report
 from tfs_client.cli.bulk.best import Best
+from tfs_client.cli.bulk.damage import damaged
 from tfs_client.cli.bulk.journal import Journal, journal_of, replacing
 from tfs_client.cli.bulk.outcomes import Array, Row
 from tfs_client.errors import ConfigError, EncodeError
@@ -43,10 +44,17 @@ class ParquetFile:
         self.held = there | self._journal.held
 
     def _names(self) -> set[str]:
+        """The names in the table. All of it is read once: rows that cannot be kept must be known before others come."""
+        names: set[str] = set()
         try:
-            return set(self._parquet.read_table(self._path, columns=["image"])["image"].to_pylist())
-        except (OSError, ValueError, KeyError) as error:  # pyarrow's own are of these
-            raise ConfigError(f"{self._path!r} is no table of tfs-predict: {error}") from None
+            with self._parquet.ParquetFile(self._path) as old:
+                for batch in old.iter_batches(GROUP_ROWS):
+                    names.update(batch.column("image").to_pylist())
+            if not all(isinstance(name, str) for name in names):
+                raise ValueError("expected text in the column 'image', got something else")
+        except Exception as error:  # pyarrow raises almost anything for damaged files
+            raise damaged(self._path, "table", error) from error
+        return names
 
     def add(self, row: Row) -> None:
         """Add it to the journal."""

@@ -79,7 +79,7 @@ def _make_room(options: Any, wanted: Mapping[str, Any]) -> None:
     """Take away what is to be overwritten; check that what is to be resumed is of this kind."""
     if options.overwrite:
         *whole, growing = files_of(options.output)
-        with closing(GrowingFile(growing)) as file:  # unless another run is writing it
+        with closing(GrowingFile(growing, given=growing == options.output)) as file:  # unless another run is writing it
             file.keep(0)
         consent.take_away([*whole, *asked.files_of(options.output)])
     elif consent.is_begun(options.output):
@@ -218,4 +218,4 @@ class _Run:
             parts.append(f"answered by {', '.join(sorted(self._versions))}")
         if output and not ended:
             parts.append("--resume goes on")
-        print("; ".join(parts), file=sys.stderr)
+        exits.note("; ".join(parts))

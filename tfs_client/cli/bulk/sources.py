@@ -44,7 +44,10 @@ def place(name: str, folder: str) -> str:
     path = os.path.join(folder, name)
     if ".." not in path:
         return path
-    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))  # links may lead elsewhere
+    try:
+        return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))  # links may lead elsewhere
+    except ValueError:  # a name with a zero byte is the name of nothing
+        return path
 
 
 def text_of(name: str) -> str:
@@ -52,7 +55,10 @@ def text_of(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        return os.fsencode(name).decode("utf-8", "backslashreplace")
+        try:
+            return os.fsencode(name).decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # no name of a file, but text that somebody has written into an output
+            return name.encode("utf-8", "backslashreplace").decode()
     return name
 
 
@@ -118,6 +124,8 @@ def _lines(path: str) -> list[str]:
                 data = file.read()
     except OSError as error:
         raise ConfigError(f"--input-list: cannot read {path!r}: {error.strerror or error}") from None
+    except MemoryError as error:
+        raise ConfigError(f"--input-list: cannot read {path!r}: it does not fit into memory") from error
     data = data.removeprefix(codecs.BOM_UTF8)
     lines = (line.rstrip(b"\r") for line in data.split(b"\n"))
     return [os.fsdecode(line) for line in lines if line.strip()]
