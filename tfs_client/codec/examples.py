@@ -21,6 +21,7 @@ from tfs_client.codec.messages import is_message, message_bytes
 from tfs_client.codec.values import Array
 from tfs_client.errors import DecodeError, EncodeError
 
+_LIST, _LIST_WITH_CONTEXT = wire.tag(1, wire.LENGTH), wire.tag(2, wire.LENGTH)  # the kinds of an Input
 MAX_JOINED = 0x7FFFFFFF  # bytes of all examples, each with the context before it; what one message could hold
 
 _COLUMN = "a column has a value for each example (a single example goes in a list, [{...}]): expected a list or array"
@@ -207,9 +208,6 @@ def write_input(examples: Iterable[bytes], context: bytes | None = None) -> byte
     if context is None:
         return wire.delimited(1, b"".join(wire.delimited(1, example) for example in examples))
     return wire.delimited(2, _listed_with(examples, context))
-
-
-_LIST, _LIST_WITH_CONTEXT = wire.tag(1, wire.LENGTH), wire.tag(2, wire.LENGTH)  # the kinds of an Input
 
 
 def read_input(data: bytes) -> list[bytes]:

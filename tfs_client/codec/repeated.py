@@ -96,13 +96,11 @@ class Payloads:
 
     def _rest_by_protobuf(self, at: int) -> int:
         """Take the rest of the message at once when it is nothing but strings."""
-        from google.protobuf.message import DecodeError as ProtobufError
-
         from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 
         try:
             rest = TensorProto.FromString(self._data[at : self._end])
-        except ProtobufError:
+        except Exception:  # of several kinds, where protobuf runs in Python
             return at  # the walk will say where and why
         values = list(rest.string_val)
         rest.ClearField("string_val")

@@ -7,7 +7,9 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from tfs_client.errors import InvalidArgumentError
+from tfs_client.server import regular_files
 from tfs_client.server.file_errors import file_error
+from tfs_client.shown import bounded
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -18,12 +20,13 @@ log = logging.getLogger("tfs_client.server")
 
 Path = str | os.PathLike[str]
 
+LIMIT = 16 << 20  # bytes of such a file: ten thousand models take one or two megabytes
+
 
 def read(path: Path) -> str:
     """The content of a file. Raises CallError."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return regular_files.read(path, LIMIT).decode()
     except OSError as error:
         raise file_error(error, os.fspath(path)) from None
     except UnicodeDecodeError:
@@ -52,10 +55,11 @@ def check_syntax(path: Path, name: str) -> None:
 def _parse(path: Path, proto: Message, name: str, **options: object) -> None:
     from google.protobuf import text_format
 
+    text = read(path)
     try:
-        text_format.Parse(read(path), proto, **options)  # type: ignore[arg-type]
-    except (text_format.ParseError, RecursionError) as error:  # unknown messages may nest as deep as they like
-        log.error("Error parsing text-format %s: %s", name, error)
+        text_format.Parse(text, proto, **options)  # type: ignore[arg-type]
+    except Exception as error:  # mostly ParseError; a RecursionError where messages are nested too deeply
+        log.error("Error parsing text-format %s: %s", name, bounded(str(error)))
         raise _invalid(path) from None
 
 
