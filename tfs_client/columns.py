@@ -10,11 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec import containers
+from tfs_client.codec import containers, extents
 from tfs_client.codec.dtypes import STRING
 from tfs_client.codec.values import check_strings
-from tfs_client.errors import CallError, ConfigError, EncodeError, SignatureError, TFServingError
+from tfs_client.errors import (
+    CallError,
+    ConfigError,
+    DecodeError,
+    EncodeError,
+    SignatureError,
+    TFServingError,
+    unreadable,
+)
 from tfs_client.results import Prediction
+from tfs_client.shown import shown
 from tfs_client.signatures import TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -167,14 +176,26 @@ def fitting(values: Any, spec: TensorSpec, alias: str) -> Array:
 
 
 def whole(prediction: Prediction, alias: str, count: int) -> Array:
-    """An output as a column. Raises SignatureError unless it has a row for each."""
+    """An output as a column. Raises SignatureError unless it has a row for each, DecodeError where it is overstated."""
     array = prediction[alias]
+    extents.check_copy(array, f"output {alias!r}")
     if not array.ndim or len(array) != count:
         raise SignatureError(
             f"output {alias!r} has no row for each of the {count} rows sent, its shape is {array.shape}; name the "
             "others with outputs="
         )
     return array
+
+
+def kept(outcome: Prediction | TFServingError, aliases: Iterable[str]) -> Prediction | TFServingError:
+    """The outcome of a row; an error where an output is too large to copy for what it holds."""
+    try:
+        if isinstance(outcome, Prediction):
+            for alias in aliases:
+                extents.check_copy(outcome[alias], f"output {alias!r}")
+    except DecodeError as error:
+        return error
+    return outcome
 
 
 def gathered(outcomes: Sequence[Prediction | TFServingError], alias: str, spec: TensorSpec) -> Array:
@@ -186,7 +207,11 @@ def gathered(outcomes: Sequence[Prediction | TFServingError], alias: str, spec: 
     if len(shapes) > 1:
         axes = len(next(iter(shapes)))
         return _as_objects(good.get(index, np.empty((0,) * axes, dtype)) for index in range(len(outcomes)))
-    column: Array = np.full((len(outcomes), *shapes.pop()), blank, dtype)
+    shape = shapes.pop()
+    try:
+        column: Array = np.full((len(outcomes), *shape), blank, dtype)
+    except (MemoryError, ValueError) as error:
+        raise unreadable(f"output {alias!r} as a column of {len(outcomes)} rows of {shown(shape)}", error) from error
     for index, row in good.items():
         column[index] = row[()] if dtype.kind == "O" and not row.ndim else row
     return column

@@ -19,6 +19,7 @@ from tfs_client.options import (
     checked_metadata,
     checked_timeout,
 )
+from tfs_client.shown import shown
 
 REQUEST_ID = "x-request-id"
 AUTHORIZATION = "authorization"
@@ -107,7 +108,7 @@ class Defaults:
         _check_bool("validate", validate)
         _check_bool("cast", cast)
         if not isinstance(request_id, bool) and not callable(request_id):
-            raise ConfigError(f"expected request_id=True or a function that gives an id, got {request_id!r}")
+            raise ConfigError(f"expected request_id=True or a function that gives an id, got {shown(request_id)}")
         return cls(spec, checked_timeout(timeout), checked_metadata(metadata), validate, request_id, cast)
 
     def asked(
@@ -204,7 +205,7 @@ def check_settled(pairs: MetadataPairs, settled: Mapping[str, str]) -> None:
 
 def _check_bool(name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise ConfigError(f"expected {name}=True or False, got {value!r}")
+        raise ConfigError(f"expected {name}=True or False, got {shown(value)}")
 
 
 def _new_id() -> str:
@@ -216,14 +217,14 @@ def _new_id() -> str:
 def model_spec(model: str, version: int | None, label: str | None, signature: str | None) -> ModelSpec:
     """A ModelSpec of what a user gave. Raises ConfigError."""
     if not isinstance(model, str):
-        raise ConfigError(f"expected a model's name, got {model!r}")
+        raise ConfigError(f"expected a model's name, got {shown(model)}")
     if version is not None and label is not None:
-        raise ConfigError(f"expected a version or a label, got both: version {version!r}, label {label!r}")
+        raise ConfigError(f"expected a version or a label, got both: version {shown(version)}, label {shown(label)}")
     if version is not None:
         version = _version_number(version)
     for name, value in (("label", label), ("signature", signature)):
         if value is not None and not isinstance(value, str):
-            raise ConfigError(f"expected {name} to be text, got {value!r}")
+            raise ConfigError(f"expected {name} to be text, got {shown(value)}")
     return ModelSpec(model, version, label, signature or "")
 
 
@@ -233,7 +234,7 @@ def _version_number(version: Any) -> int:
     except TypeError:
         number = -1
     if isinstance(version, bool) or not 0 <= number < 1 << 63:
-        raise ConfigError(f"expected a version number, got {version!r}")
+        raise ConfigError(f"expected a version number, got {shown(version)}")
     return number
 
 
@@ -250,7 +251,7 @@ def aliases(outputs: Iterable[str]) -> tuple[str, ...]:
     try:
         names = (outputs,) if isinstance(outputs, str) else tuple(outputs or ())
     except TypeError:
-        raise ConfigError(f"expected outputs to be names of outputs, got {outputs!r}") from None
+        raise ConfigError(f"expected outputs to be names of outputs, got {shown(outputs)}") from None
     if not all(isinstance(alias, str) for alias in names):
-        raise ConfigError(f"expected outputs to be names of outputs, got {names!r}")
+        raise ConfigError(f"expected outputs to be names of outputs, got {shown(names)}")
     return names

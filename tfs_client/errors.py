@@ -267,10 +267,16 @@ def unreadable(what: str, error: BaseException) -> DecodeError:
     return DecodeError(f"{what} cannot be read: {type(error).__name__}: {bounded(str(error), 500)}")
 
 
-def reads(what: str) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
-    """A decorator for readers of foreign bytes: errors that a reader does not foresee become those of ``unreadable``.
+def reads(
+    what: str, kind: Callable[[str], TFServingError] = DecodeError
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """A decorator for readers of foreign bytes: errors that a reader does not foresee become a DecodeError.
 
     For readers that a call passes once; on Predict's path over gRPC the same is written out, for speed.
+
+    Args:
+        what: what is read, as ``unreadable`` takes it.
+        kind: the class of the error where it is another one.
     """
 
     def decorate(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -281,7 +287,7 @@ def reads(what: str) -> Callable[[Callable[Arguments, Result]], Callable[Argumen
             except TFServingError:
                 raise
             except Exception as error:
-                raise unreadable(what, error) from error
+                raise kind(str(unreadable(what, error))) from error
 
         return reader
 

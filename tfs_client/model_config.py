@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from tfs_client.codec.config_text import check_known, checked_logging_config, parse, text_of
 from tfs_client.errors import ConfigError
+from tfs_client.shown import shown
 from tfs_client.version_policy import (
     AllVersions,
     Labels,
@@ -72,12 +73,12 @@ class ModelConfig:
         checked_text(self.base_path, "a base path")
         if not self.base_path.startswith("/") and not _URI.match(self.base_path):
             raise ConfigError(
-                f"expected an absolute base path, or a URI such as s3://bucket/model, got {self.base_path!r}; "
+                f"expected an absolute base path, or a URI such as s3://bucket/model, got {shown(self.base_path)}; "
                 "it is the server that opens it, so give the path as the server sees it"
             )
         checked_text(self.platform, 'a platform (the stock server has "tensorflow" alone)')
         if not isinstance(self.versions, VersionPolicy | None):
-            raise ConfigError(f"expected Latest, AllVersions, SpecificVersions or None, got {self.versions!r}")
+            raise ConfigError(f"expected Latest, AllVersions, SpecificVersions or None, got {shown(self.versions)}")
         object.__setattr__(self, "labels", Labels(self.labels))
         if self.logging_config is not None:
             object.__setattr__(self, "logging_config", checked_logging_config(self.logging_config))
@@ -102,14 +103,14 @@ class ModelServerConfig:
 
     def __init__(self, models: Iterable[ModelConfig] = ()) -> None:
         if not isinstance(models, Iterable):
-            raise ConfigError(f"expected ModelConfigs, got {models!r}; put a single one into a list")
+            raise ConfigError(f"expected ModelConfigs, got {shown(models)}; put a single one into a list")
         models = tuple(models)
         names = set()
         for model in models:
             if not isinstance(model, ModelConfig):
-                raise ConfigError(f"expected ModelConfigs, got {model!r}")
+                raise ConfigError(f"expected ModelConfigs, got {shown(model)}")
             if model.name in names:
-                raise ConfigError(f"expected every model once, got {model.name!r} twice; merge the two into one")
+                raise ConfigError(f"expected every model once, got {shown(model.name)} twice; merge the two into one")
             names.add(model.name)
         object.__setattr__(self, "models", models)
 

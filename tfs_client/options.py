@@ -13,6 +13,7 @@ from typing import Any
 
 from tfs_client.errors import ConfigError, StatusCode
 from tfs_client.proxy_urls import checked_proxy
+from tfs_client.shown import shown
 from tfs_client.targets import Target
 
 
@@ -41,7 +42,7 @@ def checked_timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout > 0:
-        raise ConfigError(f"expected a timeout in seconds above 0, or None for no limit, got {timeout!r}")
+        raise ConfigError(f"expected a timeout in seconds above 0, or None for no limit, got {shown(timeout)}")
     return None if timeout > LONGEST else float(timeout)
 
 
@@ -195,15 +196,15 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or not 2 <= self.attempts <= 5:
-            raise ConfigError(f"expected 2 to 5 attempts, got {self.attempts!r}; retry=None means a single one")
+            raise ConfigError(f"expected 2 to 5 attempts, got {shown(self.attempts)}; retry=None means a single one")
         for name, least in (("initial_backoff", 0.005), ("max_backoff", 0.005), ("multiplier", 1.0), ("refill", 0.001)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < LONGEST:
-                raise ConfigError(f"expected {name} of {least} or more, got {value!r}")
+                raise ConfigError(f"expected {name} of {least} or more, got {shown(value)}")
         if self.max_backoff < self.initial_backoff:
-            raise ConfigError(f"expected max_backoff of initial_backoff or more, got {self.max_backoff!r}")
+            raise ConfigError(f"expected max_backoff of initial_backoff or more, got {shown(self.max_backoff)}")
         if not isinstance(self.budget, int) or not 1 <= self.budget <= 1000:
-            raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {self.budget!r}")
+            raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {shown(self.budget)}")
         if self.codes is not None:
             object.__setattr__(self, "codes", _retryable(self.codes))
 
@@ -242,7 +243,7 @@ class Keepalive:
         for name in ("interval", "timeout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
-                raise ConfigError(f"expected keepalive {name} of 1 second to a day, got {value!r}")
+                raise ConfigError(f"expected keepalive {name} of 1 second to a day, got {shown(value)}")
 
 
 def checked_kind(name: str, value: Any, kind: type) -> None:

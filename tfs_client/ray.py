@@ -28,6 +28,7 @@ from tfs_client.columns import (
     by_alias,
     error_texts,
     gathered,
+    kept,
     tensor,
     unfit,
     whole,
@@ -229,7 +230,9 @@ class Predictor:
                 isinstance(outcome, _NO_ROW_TO_BLAME) or meaning_of(outcome) is Meaning.BUSY
             ):
                 raise outcome
-            outcomes[index] = outcome
+            outcomes[index] = kept(outcome, outputs)
+            if raises and isinstance(outcomes[index], TFServingError):
+                raise outcomes[index]
         return outcomes
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec import extents
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import ConfigError, DecodeError, SignatureError, StatusCode
 from tfs_client.shown import listed, shown
@@ -127,7 +128,8 @@ class Prediction(dict[str, Array]):
     __hash__ = None  # as of all dicts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _prediction, (dict(self), self._answered, self._asked, self._clock, self._example, self._row)
+        outputs = {alias: extents.packed(array) for alias, array in self.items()}
+        return _prediction, (outputs, self._answered, self._asked, self._clock, self._example, self._row)
 
     def _refuse(self, *args: Any, **options: Any) -> Any:
         raise TypeError("a Prediction is read-only; dict(prediction) makes a copy that you can change")
@@ -136,10 +138,13 @@ class Prediction(dict[str, Array]):
     clear = pop = popitem = setdefault = update = _refuse
 
     def to_dict(self) -> dict[str, Any]:
-        """The outputs as Python's values: nested lists, or a value alone; strings are bytes."""
+        """The outputs as Python's values: nested lists, or a value alone; strings are bytes.
+
+        Raises DecodeError for an output that declares a huge shape and holds next to nothing.
+        """
         from tfs_client.codec.plain_values import as_python
 
-        return {alias: as_python(array) for alias, array in self.items()}
+        return {alias: as_python(array, alias) for alias, array in self.items()}
 
     def to_json(self) -> str:
         """The outputs as a JSON object of nested lists.
@@ -148,7 +153,8 @@ class Prediction(dict[str, Array]):
         ``Infinity`` and ``-Infinity``, as TensorFlow Serving and Python's json write and read them, though strict JSON
         has no such numbers. Strings are ``{"b64": "..."}``, for they are bytes.
 
-        Raises EncodeError for complex numbers.
+        Raises EncodeError for complex numbers; DecodeError for an output that declares a huge shape and holds next to
+        nothing.
         """
         from tfs_client.codec.plain_values import as_json
 
@@ -160,7 +166,8 @@ class Prediction(dict[str, Array]):
         Outputs of several axes become columns of arrays, a single value stands in every row, and strings are bytes. A
         result of ``predict_many`` or a batcher, which has no batch axis, is one row.
 
-        Raises ConfigError without pandas, SignatureError for outputs of different lengths.
+        Raises ConfigError without pandas, SignatureError for outputs of different lengths, DecodeError for an output
+        that declares a huge shape and holds next to nothing.
         """
         from tfs_client.codec.plain_values import as_columns
 
@@ -181,20 +188,20 @@ class Prediction(dict[str, Array]):
     def __repr__(self) -> str:
         lines = [f"Prediction of {self.model}"]
         for alias, array in self.items():
-            values = np.array2string(array, threshold=12, edgeitems=2, precision=4).replace("\n", " ")
             dtype = "string" if array.dtype.kind == "O" else array.dtype
-            lines.append(f"  {alias}: {dtype} {array.shape} {values if len(values) <= 100 else values[:97] + '...'}")
+            lines.append(f"  {alias}: {dtype} {array.shape} {extents.summary(array)}")
         return "\n".join(lines)
 
 
 def _prediction(
-    outputs: dict[str, Array],
+    packed: dict[str, Any],
     answered: ModelSpec,
     asked: ModelSpec,
     clock: tuple[float, float, float, float],
     example: int | None,
     row: bool,
 ) -> Prediction:
+    outputs = {alias: extents.unpacked(found) for alias, found in packed.items()}
     return Prediction(outputs, answered=answered, asked=asked, clock=clock, example=example, row=row)
 
 
@@ -208,6 +215,7 @@ def _same(array: Array, other: Any) -> bool:
         return False
     if values.shape != array.shape or (values.dtype.kind in "OSU") != (array.dtype.kind in "OSU"):
         return False
+    array, values = extents.collapsed(array, values)
     equal = array == values
     return bool(np.all(equal | ((array != array) & (values != values)))) if array.size else True
 

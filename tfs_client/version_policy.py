@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tfs_client.errors import ConfigError
+from tfs_client.shown import shown
 
 _UINT32 = (1 << 32) - 1
 _INT64 = (1 << 63) - 1
@@ -17,15 +18,15 @@ _INT64 = (1 << 63) - 1
 
 def checked_text(value: str, what: str) -> str:
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"expected {what}, a text that is not empty, got {value!r}")
+        raise ConfigError(f"expected {what}, a text that is not empty, got {shown(value)}")
     if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ConfigError(f"expected {what} that UTF-8 can hold, got {value!r}")
+        raise ConfigError(f"expected {what} that UTF-8 can hold, got {shown(value)}")
     return value
 
 
 def checked_number(value: int, what: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
-        raise ConfigError(f"expected {what} from {low} to {high}, got {value!r}")
+        raise ConfigError(f"expected {what} from {low} to {high}, got {shown(value)}")
     return int(value)
 
 
@@ -86,7 +87,7 @@ class Labels(Mapping[str, int]):
 
     def __init__(self, labels: Mapping[str, int]) -> None:
         if not isinstance(labels, Mapping):
-            raise ConfigError(f"expected version numbers by label, got {labels!r}")
+            raise ConfigError(f"expected version numbers by label, got {shown(labels)}")
         checked = {checked_text(label, "a version label"): checked_version(labels[label]) for label in labels}
         self._versions = dict(sorted(checked.items()))
 

@@ -270,3 +270,22 @@ def test_a_start_that_waits_for_models_can_be_given_up(serve, tmp_path):
     assert program.ended() == 0
     assert "Running gRPC" not in program.log
     assert program.out == ""
+
+
+STUCK = """
+    import time
+
+    def signatures(path):
+        time.sleep(60)
+"""
+
+
+def test_a_start_that_a_model_holds_up_can_be_given_up(serve, tmp_path):
+    put(tmp_path / "stuck", 1, STUCK)
+    write_config(tmp_path / "models.config", tmp_path / "stuck")
+    program = serve("--model_config_file=models.config", ready="Loading servable version {name: stuck")
+    began = time.monotonic()
+    program.send(signal.SIGINT)
+    assert program.ended() == 0
+    assert time.monotonic() - began < 5  # about one second, were the machine ours
+    assert "It is abandoned" in program.log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from transports.certificates import certificates
 from tfs_client import PredictClient
 from tfs_client.cli import serve
 from tfs_client.cli.serve_flags import read
+from tfs_client.cli.serve_log import Formatter
 from tfs_client.cli.serve_options import MAX_WAITING, setup
 from tfs_client.errors import CallError
 from tfs_client.options import TLS
@@ -99,6 +101,17 @@ def taken_port():
         (["--embedded", "--port=70000"], "INVALID_ARGUMENT: expected a port from 0 to 65535, got 70000"),
         (["--embedded", "--shutdown_grace_seconds=-1"], "INVALID_ARGUMENT: expected shutdown_grace in seconds"),
         (["--embedded", "--grpc_max_threads=0"], "INVALID_ARGUMENT: expected at least one thread, got 0"),
+        (
+            ["--embedded", "--grpc_max_threads=1000000000"],
+            "INVALID_ARGUMENT: expected threads (--grpc_max_threads) as a number of threads from 1 to 4096, got 10000",
+        ),
+        (["--embedded", "--num_load_threads=99999"], "INVALID_ARGUMENT: expected num_load_threads as a number of"),
+        (["--embedded", "--num_unload_threads=99999"], "INVALID_ARGUMENT: expected num_unload_threads as a number of"),
+        (
+            ["--embedded", "--tensorflow_intra_op_parallelism=99999999999"],
+            "INVALID_ARGUMENT: expected intra_op (--tensorflow_intra_op_parallelism) as a number of threads from 0 to",
+        ),
+        (["--embedded", "--tensorflow_session_parallelism=99999"], "INVALID_ARGUMENT: expected intra_op (--tensorflow"),
     ],
 )
 def test_flags_that_do_not_go_together(failure, arguments, status):
@@ -235,10 +248,18 @@ def test_arguments_of_grpc_that_are_no_numbers(failure):
     assert status == "INVALID_ARGUMENT: expected grpc.max_receive_message_length as an integer of 32 bits, got 'abc'"
 
 
-def test_batching_parameters_that_are_not_good(failure, tmp_path):
-    (tmp_path / "batching").write_text("num_batch_threads { value: 0 }")
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("num_batch_threads { value: 0 }", "num_batch_threads must be positive; was 0"),
+        ("num_batch_threads { value: 100000000 }", "num_batch_threads must be at most 4096; was 100000000"),
+        ("max_batch_size { value: 9000000000 }", "max_batch_size must be at most 2147483647; was 9000000000"),
+    ],
+)
+def test_batching_parameters_that_are_not_good(failure, tmp_path, text, fault):
+    (tmp_path / "batching").write_text(text)
     status = failure("--embedded", "--enable_batching", "--batching_parameters_file={}/batching")
-    assert status == "INVALID_ARGUMENT: num_batch_threads must be positive; was 0"
+    assert status == f"INVALID_ARGUMENT: {fault}"
 
 
 @pytest.mark.parametrize(
@@ -321,6 +342,12 @@ def test_signals_are_left_as_they_were(failure):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     failure("--embedded", "--port=70000")
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_what_callers_send_cannot_write_to_the_terminal():
+    """Nor can it look like a line of the log's own."""
+    record = logging.LogRecord("x", logging.INFO, "/a/tfs_client/b.py", 7, "model %s", ("\x1b[2J\u202e",), None)
+    assert Formatter().format(record).endswith(r": I tfs_client/b.py:7] model \x1b[2J\u202e")
 
 
 # --- what is shown instead of serving --------------------------------------------------------------------------------
@@ -414,6 +441,12 @@ def test_what_the_server_is_told():
         "--rest_api_timeout_in_ms=1500",
         "--rest_api_enable_cors_support",
         "--rest_api_max_body_bytes=5000000000",
+        "--max_connections=7",
+        "--max_waiting_calls=8",
+        "--idle_timeout_seconds=inf",
+        "--rest_api_header_timeout_seconds=0.5",
+        "--rest_api_body_timeout_seconds=1.5",
+        "--rest_api_write_timeout_seconds=2.5",
         "--num_load_threads=2",
         "--num_unload_threads=3",
         "--max_num_load_retries=0",
@@ -432,6 +465,8 @@ def test_what_the_server_is_told():
     ).config
     assert (config.port, config.grpc_socket_path, config.host) == (None, "rel.sock", "::1")
     assert (config.rest_timeout, config.rest_cors, config.rest_max_body) == (1.5, True, 5_000_000_000)
+    assert (config.max_connections, config.max_waiting_calls, config.idle_timeout) == (7, 8, math.inf)
+    assert (config.rest_header_timeout, config.rest_body_timeout, config.rest_write_timeout) == (0.5, 1.5, 2.5)
     assert (config.num_load_threads, config.num_unload_threads) == (2, 3)
     assert (config.max_num_load_retries, config.load_retry_interval) == (0, 0.0005)
     assert config.file_system_poll_wait_seconds == -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +160,15 @@ def test_a_file_that_is_no_model(tmp_path, data):
     code, details = refused(tflite.load, str(tmp_path))
     assert code is StatusCode.INVALID_ARGUMENT
     assert details.startswith("Cannot build FlatBufferModel from buffer. ")
+
+
+def test_a_file_that_is_written_over_does_no_harm_to_the_model_that_serves(half, tmp_path):
+    """Were it mapped into memory, the next read of a page that is gone would end the process."""
+    path = tmp_path / "1"
+    path.mkdir()
+    (path / tflite.FILE).write_bytes((Path(half) / tflite.FILE).read_bytes())
+    servable = tflite.load(str(path))
+    (path / tflite.FILE).write_bytes(b"")
+    assert len(servable.signatures) == 1
+    for name, signature in servable.signatures.items():
+        servable.run(name, {alias: np.ones(1, np.float32) for alias in signature.inputs}, [*signature.outputs])

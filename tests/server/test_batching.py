@@ -13,6 +13,7 @@ import pytest
 from tfs_client import PredictClient, TensorSpec
 from tfs_client.errors import (
     CallError,
+    CancelledError,
     FailedPreconditionError,
     InvalidArgumentError,
     ResourceExhaustedError,
@@ -273,11 +274,26 @@ def test_a_batch_whose_calls_are_all_late_does_not_run(pool):
 
 
 @pytest.mark.parametrize("timeout", [None, 0, -1, 20])
-def test_a_call_with_time_takes_late_ones_along(pool, timeout):
-    with batching(Doubling(), max_batch_size=2, batch_timeout_micros=LONG) as batched:
+def test_late_calls_leave_the_batch_before_it_runs(pool, timeout):
+    model = Doubling()
+    with batching(model, max_batch_size=2, batch_timeout_micros=LONG) as batched:
         late = pool.submit(run, batched, [1], NAME, 1e-6)
         assert run(batched, [2], timeout=timeout).tolist() == [4]
-        assert outcome(late).tolist() == [2]
+        assert outcome(late) == (ResourceExhaustedError, "Run() timeout exceeded while waiting in batching queue")
+    assert model.sizes == [1]
+
+
+def test_calls_whose_client_has_gone_leave_the_batch_before_it_runs(pool):
+    def run_for_nobody():
+        with time_limit(None, lambda: False):
+            return batched.run(NAME, {"x": np.float32([1])}, ["y"])
+
+    model = Doubling()
+    with batching(model, max_batch_size=2, batch_timeout_micros=LONG) as batched:
+        gone = pool.submit(run_for_nobody)
+        assert run(batched, [2]).tolist() == [4]
+        assert outcome(gone) == (CancelledError, "the client gave up")
+    assert model.sizes == [1]
 
 
 def test_a_call_without_rows_is_answered_directly():

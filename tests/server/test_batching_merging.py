@@ -233,3 +233,12 @@ def test_an_observer_is_told_of_sizes_and_waiting_times_and_its_trouble_is_its_o
     assert seen == [BatchRun((2, 1), 4, (7.5, 7.5), 1), BatchRun((1,), 0, (7.5,), 1)]
     observe(lambda run: 1 / 0, [task(1)], parameters, 0.0)
     assert "the observer failed" in caplog.text
+
+
+def test_padding_makes_no_batch_larger_than_a_message_can_be():
+    """A few bytes declare axes of any length: the two together would take terabytes."""
+    wide, long = ({"x": np.broadcast_to(np.float32(1), shape)} for shape in [(1, 1, 10**6), (1, 10**6, 1)])
+    with pytest.raises(ResourceExhaustedError, match="Padding would make a batch of 8000000000000 bytes"):
+        merge([wide, long], 0, pad=True)
+    with pytest.raises(ResourceExhaustedError, match="Padding would make a batch of 4000000000 bytes"):
+        merge([{"x": np.ones(1, np.float32)}], 10**9 - 1, pad=False)

@@ -189,3 +189,21 @@ def test_parameters_do_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         BatchingParameters().max_batch_size = 3  # type: ignore[misc]
     assert hash(BatchingParameters(max_batch_size=2, allowed_batch_sizes=[1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"num_batch_threads": 4097}, "num_batch_threads must be at most 4096; was 4097"),
+        ({"num_batch_threads": 10**6000}, "num_batch_threads must be at most 4096; was "),
+        ({"max_batch_size": 1 << 31}, "max_batch_size must be at most 2147483647; was 2147483648"),
+        ({"allowed_batch_sizes": [1 << 40, 1000]}, "allowed_batch_sizes must be at most 2147483647; was 1099511627776"),
+        ({"max_execution_batch_size": -(10**30)}, "max_execution_batch_size must be at most 2147483647; was -10"),
+        ({"batch_timeout_micros": 1 << 63}, "expected batch_timeout_micros as an integer of 64 bits, got 92"),
+        ({"thread_pool_name": "x" * 257}, "thread_pool_name must have at most 256 characters; has 257"),
+    ],
+)
+def test_numbers_that_would_bring_the_server_down_are_refused(values, text):
+    with pytest.raises(ConfigError) as caught:
+        BatchingParameters(**values)
+    assert str(caught.value).startswith(text)

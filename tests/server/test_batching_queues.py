@@ -261,3 +261,18 @@ def test_inputs_without_a_common_number_of_rows_are_refused(inputs, text):
 def test_rows_are_counted_along_the_first_axis():
     assert rows_of({"a": COLUMN, "b": np.zeros(2)}) == 2
     assert rows_of({"a": EMPTY}) == 0
+
+
+def test_a_full_queue_drops_the_tasks_that_nobody_waits_for():
+    full = queue(max_batch_size=2, max_enqueued_batches=2)
+    waits = [True] * 4
+    tasks = [Task({"x": np.arange(1)}, 1, 1.0, math.inf, lambda index=index: waits[index]) for index in range(4)]
+    for each in tasks:
+        full.add(each, 1.0)
+    with pytest.raises(UnavailableError, match="is full"):
+        full.add(task(1), 2.0)
+    waits[1:3] = False, False
+    full.add(task(1), 3.0)
+    assert full.take(3.0) == [tasks[0], tasks[3]]
+    assert [each.answer.get(timeout=1).code for each in tasks[1:3]] == [StatusCode.CANCELLED] * 2
+    assert sizes(full.take(3.0)) == [1]

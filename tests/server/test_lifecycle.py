@@ -6,6 +6,7 @@ import gc
 import shutil
 import signal
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -340,6 +341,24 @@ def test_a_start_that_waits_can_be_stopped_by_a_signal():
     finally:
         signal.signal(signal.SIGALRM, before)
     assert not [thread for thread in threading.enumerate() if thread.name in THREADS]
+
+
+def test_a_load_under_way_holds_up_no_ctrl_c(tmp_path):
+    """Nobody can interrupt it, and it may take for ever."""
+    platform = TextPlatform()
+    gate = platform.gate(put(tmp_path / "m", 1))
+    config = ModelServerConfig([ModelConfig("m", str(tmp_path / "m"))])
+    server = Server(ServerConfig(model_config=config, **FAST), platforms={"tensorflow": platform})
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+        assert time.monotonic() - began < 4  # and not the five seconds that unloads get
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        gate.set()
 
 
 def test_a_port_that_is_taken_unloads_the_models(serve):

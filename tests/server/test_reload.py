@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -406,6 +407,13 @@ def test_entries_are_logged(serve, caplog):
     )
 
 
+def test_an_entry_cannot_look_like_other_lines_of_the_log(serve, raw, caplog):
+    served = serve(serve.model("m", 1))
+    with caplog.at_level(logging.INFO, "tfs_client.server"):
+        assert raw(served, 'model_config_list { config { name: "a\\n2026: I x]" base_path: "/" } }')
+    assert "\tname : a\\n2026: I x]\n" in caplog.messages[0]
+
+
 def test_a_reload_that_waits_ends_when_the_server_stops(serve):
     served = serve(serve.model("m", 1))
     with ThreadPoolExecutor(1) as pool:
@@ -419,6 +427,21 @@ def test_a_reload_that_waits_ends_when_the_server_stops(serve):
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_a_relative_config_file_stays_where_it_is(serve, tmp_path, monkeypatch, caplog):
+    """Code of a model may change the working directory; nor does a pipe in place of the file hold anything up."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "models.config"
+    config = ModelServerConfig([serve.model("m", 1)])
+    file.write_text(config.to_text())
+    served = serve(model_config=None, model_config_file="models.config", model_config_file_poll_wait_seconds=0.01)
+    monkeypatch.chdir("/")
+    file.unlink()
+    os.mkfifo(file)
+    until(lambda: "expected a regular file, got a named pipe" in caplog.text)
+    replace(file, config.add(serve.model("n", 5)).to_text())
+    served.until_available(5, model="n")
 
 
 def test_a_config_file_is_read_again_and_again(serve, tmp_path, caplog):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 
 import httpx
 import pytest
@@ -122,6 +124,16 @@ def test_a_socket_beside_the_port_or_instead_of_it(papers, tmp_path, caplog):
     assert f"Running gRPC ModelServer at UNIX socket {socket} ..." in caplog.messages
     with pytest.raises(ConfigError, match="cannot listen at unix:/nowhere/s: No such file or directory"):
         served(port=None, grpc_socket_path="/nowhere/s").start()
+
+
+def test_a_relative_socket_stays_where_it_is(monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:  # a short path, which pytest's are not
+        monkeypatch.chdir(folder)
+        server = served(port=None, grpc_socket_path="s")
+        monkeypatch.chdir("/")
+        with server:
+            assert server.target == f"unix:{os.path.realpath(folder)}/s"
+            assert asked(server.target) == 1
 
 
 # --- the token -------------------------------------------------------------------------------------------------------

@@ -83,57 +83,57 @@ def test_unusual_replies_are_read(style, reply):
     assert status_at(style, saying(reply)).versions[0].version == 7
 
 
+UNREADABLE = [
+    (
+        encoded(gzip.compress(gzip.compress(STATUS)), "gzip, gzip"),
+        DecodeError,
+        "one content encoding.*'gzip, gzip'",
+    ),
+    (encoded(b"?", "gzip\r\nContent-Encoding: deflate"), DecodeError, "one content encoding at most"),
+    (encoded(b"?", "br"), DecodeError, "one content encoding.*'br'"),
+    (encoded(b"?", "gzip", status="500 No"), DecodeError, "gzip data ends too early"),
+    (encoded(gzip.compress(STATUS)[:-3], "gzip"), DecodeError, "gzip data ends too early"),
+    (encoded(gzip.compress(STATUS)[:-8] + b"\1" * 8, "gzip"), DecodeError, "gzip data is damaged"),
+    (encoded(gzip.compress(STATUS) + b"x", "gzip"), DecodeError, "bytes follow the end of the gzip data"),
+    (encoded(gzip.compress(STATUS) * 2, "gzip"), DecodeError, "bytes follow the end of the gzip data"),
+    (encoded(RAW[:-1], "deflate"), DecodeError, "deflate data ends too early"),
+    (encoded(b"\xff\xff\xff", "deflate"), DecodeError, "deflate data is damaged"),
+    (encoded(b"", "gzip"), DecodeError, "expected JSON"),
+    (http_reply(STATUS, length=-5), UnavailableError, ""),
+    (http_reply(STATUS, more="Content-Length: 3\r\n"), UnavailableError, ""),
+    (http_reply(STATUS, more="Transfer-Encoding: gzip, chunked\r\n"), UnavailableError, ""),
+    (
+        http_reply(STATUS, more="A: " + "x" * 200_000 + "\r\n"),
+        UnavailableError,
+        "head of a reply .* is larger than 100 kB",
+    ),
+    (http_reply(STATUS, more="A: x\r\n" * 40_000), UnavailableError, "head of a reply .* is larger than 100 kB"),
+    (http_reply(STATUS, more="A: \0\r\n"), UnavailableError, ""),
+    (http_reply(STATUS, more="A\r\n"), UnavailableError, ""),
+    (http_reply(STATUS, status="999"), CallError, ""),
+    (http_reply(STATUS, status="99999 no"), UnavailableError, ""),
+    (http_reply(STATUS, status="101 Switching Protocols", more="Upgrade: h2c\r\n"), UnavailableError, ""),
+    (http_reply(STATUS, status="302 Found", more="Location: http://[::1\r\n"), CallError, ""),
+    (http_reply(STATUS, status="302 Found", more="Location: //\xff:x\r\n"), CallError, ""),
+    (http_reply(STATUS, status="307 Found", more="Location: x://y:99999999/\r\n"), CallError, ""),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", UnavailableError, ""),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", UnavailableError, ""),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 400 + b"\r\n", UnavailableError, ""),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdefgh\r\n", UnavailableError, ""),
+    (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + b"A: b\r\n" * 30_000,
+        TFServingError,
+        "",
+    ),
+    (b"", UnavailableError, ""),
+    (b"\r\n" * 1000, UnavailableError, ""),
+    (b"HTTP/2.0 200 OK\r\n\r\n", DecodeError, ""),
+    (b"\0" * 200_000, UnavailableError, ""),
+]
+
+
 @pytest.mark.parametrize("style", DIRECT)
-@pytest.mark.parametrize(
-    ("reply", "kind", "words"),
-    [
-        (
-            encoded(gzip.compress(gzip.compress(STATUS)), "gzip, gzip"),
-            DecodeError,
-            "one content encoding.*'gzip, gzip'",
-        ),
-        (encoded(b"?", "gzip\r\nContent-Encoding: deflate"), DecodeError, "one content encoding at most"),
-        (encoded(b"?", "br"), DecodeError, "one content encoding.*'br'"),
-        (encoded(b"?", "gzip", status="500 No"), DecodeError, "gzip data ends too early"),
-        (encoded(gzip.compress(STATUS)[:-3], "gzip"), DecodeError, "gzip data ends too early"),
-        (encoded(gzip.compress(STATUS)[:-8] + b"\1" * 8, "gzip"), DecodeError, "gzip data is damaged"),
-        (encoded(gzip.compress(STATUS) + b"x", "gzip"), DecodeError, "bytes follow the end of the gzip data"),
-        (encoded(gzip.compress(STATUS) * 2, "gzip"), DecodeError, "bytes follow the end of the gzip data"),
-        (encoded(RAW[:-1], "deflate"), DecodeError, "deflate data ends too early"),
-        (encoded(b"\xff\xff\xff", "deflate"), DecodeError, "deflate data is damaged"),
-        (encoded(b"", "gzip"), DecodeError, "expected JSON"),
-        (http_reply(STATUS, length=-5), UnavailableError, ""),
-        (http_reply(STATUS, more="Content-Length: 3\r\n"), UnavailableError, ""),
-        (http_reply(STATUS, more="Transfer-Encoding: gzip, chunked\r\n"), UnavailableError, ""),
-        (
-            http_reply(STATUS, more="A: " + "x" * 200_000 + "\r\n"),
-            UnavailableError,
-            "head of a reply .* is larger than 100 kB",
-        ),
-        (http_reply(STATUS, more="A: x\r\n" * 40_000), UnavailableError, "head of a reply .* is larger than 100 kB"),
-        (http_reply(STATUS, more="A: \0\r\n"), UnavailableError, ""),
-        (http_reply(STATUS, more="A\r\n"), UnavailableError, ""),
-        (http_reply(STATUS, status="999"), CallError, ""),
-        (http_reply(STATUS, status="99999 no"), UnavailableError, ""),
-        (http_reply(STATUS, status="101 Switching Protocols", more="Upgrade: h2c\r\n"), UnavailableError, ""),
-        (http_reply(STATUS, status="302 Found", more="Location: http://[::1\r\n"), CallError, ""),
-        (http_reply(STATUS, status="302 Found", more="Location: //\xff:x\r\n"), CallError, ""),
-        (http_reply(STATUS, status="307 Found", more="Location: x://y:99999999/\r\n"), CallError, ""),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", UnavailableError, ""),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", UnavailableError, ""),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 400 + b"\r\n", UnavailableError, ""),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcdefgh\r\n", UnavailableError, ""),
-        (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + b"A: b\r\n" * 30_000,
-            TFServingError,
-            "",
-        ),
-        (b"", UnavailableError, ""),
-        (b"\r\n" * 1000, UnavailableError, ""),
-        (b"HTTP/2.0 200 OK\r\n\r\n", DecodeError, ""),
-        (b"\0" * 200_000, UnavailableError, ""),
-    ],
-)
+@pytest.mark.parametrize(("reply", "kind", "words"), UNREADABLE, ids=range(len(UNREADABLE)))
 def test_replies_that_cannot_be_read_are_errors_of_ours(style, reply, kind, words):
     error = status_at(style, saying(reply))
     assert isinstance(error, kind), repr(error)

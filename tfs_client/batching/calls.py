@@ -11,6 +11,7 @@ from tfs_client.defaults import aliases
 from tfs_client.errors import ConfigError, TFServingError
 from tfs_client.futures import answers_come_here
 from tfs_client.results import Prediction
+from tfs_client.shown import shown
 
 if TYPE_CHECKING:  # every client has these methods, and most never call them: what they need is imported by the call
     from concurrent.futures import Future
@@ -252,7 +253,7 @@ def plan_of(
     from tfs_client.codec.snapshots import read_named
 
     if on_error not in ("raise", "return"):
-        raise ConfigError(f"expected on_error='raise' or 'return', got {on_error!r}")
+        raise ConfigError(f"expected on_error='raise' or 'return', got {shown(on_error)}")
     return Plan(
         checked_batch_size(batch_size),
         pace_of(in_flight),
@@ -270,14 +271,14 @@ def checked_batch_size(size: object) -> int:
     except TypeError:
         rows = 0
     if rows < 1:
-        raise ConfigError(f"expected a batch size of at least 1, got {size!r}")
+        raise ConfigError(f"expected a batch size of at least 1, got {shown(size)}")
     return rows
 
 
 def checked_delay(seconds: object) -> float:
     """Seconds that may pass. Raises ConfigError."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= MAX_DELAY:
-        raise ConfigError(f"expected max_delay in seconds, from 0 to {MAX_DELAY:g}, got {seconds!r}")
+        raise ConfigError(f"expected max_delay in seconds, from 0 to {MAX_DELAY:g}, got {shown(seconds)}")
     return float(seconds)
 
 
@@ -292,6 +293,6 @@ def checked_iterable(examples: Any, kinds: tuple[type, ...]) -> Any:
             + ("; one mapping of whole arrays is for predict_batched" if isinstance(examples, Mapping) else "")
         )
     if isinstance(examples, (set, frozenset)) or getattr(examples, "shape", None) == ():
-        raise ConfigError(f"expected ordered examples, got {examples!r}; pass a list")
+        raise ConfigError(f"expected ordered examples, got {shown(examples)}; pass a list")
     # A column of Arrow gives its own scalars when iterated over.
     return rows(examples) if hasattr(type(examples), "to_pylist") else examples

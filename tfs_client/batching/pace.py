@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tfs_client.batching.congestion import CongestionWindow, _random
 from tfs_client.errors import ConfigError
+from tfs_client.shown import shown
 
 MOST = 32  # requests that ``Adaptive`` has under way at the most; over REST no more are made at once either
 START = 2  # requests to begin with: one while the answer to the other travels
@@ -128,5 +129,5 @@ def pace_of(in_flight: object) -> Pace:
     except TypeError:
         limit = 0
     if limit < 1:
-        raise ConfigError(f"expected in_flight as a number of requests, at least 1, or 'auto', got {in_flight!r}")
+        raise ConfigError(f"expected in_flight as a number of requests, at least 1, or 'auto', got {shown(in_flight)}")
     return Fixed(limit)

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec import extents
 from tfs_client.codec.containers import refuse_table
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.snapshots import array_of, owned, read_named
 from tfs_client.codec.values import Untyped, read_single
-from tfs_client.errors import ConfigError, SignatureError
+from tfs_client.errors import ConfigError, DecodeError, SignatureError
 from tfs_client.results import Prediction
+from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 
@@ -86,15 +88,19 @@ class Rejoined:
         self._encode = self._decode = 0.0
 
     def put(self, rows: range, part: Prediction) -> None:
-        """The outputs for some of the rows. Raises SignatureError for those that cannot be put together."""
+        """The outputs for some of the rows.
+
+        Raises SignatureError for those that cannot be put together, DecodeError for those that hold next to nothing of
+        what they declare.
+        """
         if len(rows) == self._count:
             self._whole = part
             return
         check_rows(part, len(rows))
+        for alias, array in part.items():
+            extents.check_copy(array, f"output {alias!r}")
         if self._answered is None:
-            self._outputs = {
-                alias: np.empty((self._count, *array.shape[1:]), array.dtype) for alias, array in part.items()
-            }
+            self._outputs = {alias: _room(self._count, array, alias) for alias, array in part.items()}
             self._answered, self._asked = (
                 ModelSpec(part.model.name, part.model.version, None, part.model.signature),
                 part.asked,
@@ -138,6 +144,17 @@ def check_rows(part: Prediction, count: int) -> None:
                 f"output {alias!r} has no row for each of the {count} rows sent, its shape is {array.shape}; leave it "
                 "out with outputs=[…], or send everything in one predict"
             )
+
+
+def _room(count: int, part: Array, alias: str) -> Array:
+    """Memory for so many rows like those of a part."""
+    try:
+        return np.empty((count, *part.shape[1:]), part.dtype)
+    except (MemoryError, ValueError) as error:
+        raise DecodeError(
+            f"output {alias!r} of {count} rows like {part.dtype} {shown(part.shape[1:])} does not fit into memory; "
+            "predict_many gives each row by itself"
+        ) from error
 
 
 def _named(alias: str) -> str:

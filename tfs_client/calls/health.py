@@ -9,8 +9,10 @@ from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import wire
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
-from tfs_client.errors import reads
+from tfs_client.errors import DecodeError, reads
 from tfs_client.results import Health
+
+MOST_BYTES = 1 << 16  # of a reply; it is two bytes long
 
 _STATUS = wire.tag(1, wire.VARINT)
 
@@ -32,6 +34,8 @@ class CheckHealth(GrpcOnly):
     @reads("the reply of Check")
     def read(self, reply: bytes) -> Health:
         """The service's health. Raises DecodeError."""
+        if len(reply) > MOST_BYTES:
+            raise DecodeError(f"the reply of {self.method} is too large: expected a status, got {len(reply)} bytes")
         number = 0
         for tag, value, _ in wire.fields(reply, 0, len(reply)):
             if tag == _STATUS:

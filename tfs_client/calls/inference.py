@@ -14,7 +14,7 @@ import numpy as np
 
 from tfs_client.calls.grpc_only import GrpcOnly
 from tfs_client.codec import examples as codec
-from tfs_client.codec import model_spec, wire
+from tfs_client.codec import field_limits, model_spec, wire
 from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
@@ -35,16 +35,19 @@ class _OnExamples:
         self.spec = spec
         self._examples = examples
         self._context = context
+        self._count: int | None = None  # of the examples, once they are written
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
-        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, _input(self._examples, self._context))
+        self._count, examples = _input(self._examples, self._context)
+        return wire.delimited(1, model_spec.write(self.spec)) + wire.delimited(2, examples)
 
     def write_rest(self) -> tuple[str, bytes]:
         """The request. Raises EncodeError, as ``write`` does."""
         from tfs_client.codec import rest_messages  # here and below: few call over REST
 
         examples, context = _serialized(self._examples, self._context)
+        self._count = len(examples)
         body = rest_messages.write_examples(examples, context, self.spec.signature)
         return f"POST {rest_messages.path(self.spec, self._verb)}", body
 
@@ -71,7 +74,8 @@ class Classify(_OnExamples):
         """The classes of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
-        response = parse(ClassificationResponse, reply, f"the reply of {self.method}")
+        response = _parsed(ClassificationResponse, reply, self.method, field_limits.CLASSIFICATION, self._count)
+        _check_count(len(response.result.classifications), self._count)
         return _classification(response.result, response.model_spec, self.spec)
 
     @reads("the reply of Classify")
@@ -81,11 +85,12 @@ class Classify(_OnExamples):
 
         try:
             rows = tuple(
-                tuple(ClassScore(_text(label), _float(score)) for label, score in row)
+                tuple(ClassScore(_text(label), _float(score)) for label, score in map(_list, _list(row)))
                 for row in rest_messages.read_results(reply)
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Classify has other results than labels and scores: {error}") from None
+        _check_count(len(rows), self._count)
         return Classification(rows, _asked(self.spec))
 
 
@@ -101,7 +106,8 @@ class Regress(_OnExamples):
         """The value of every example. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
-        response = parse(RegressionResponse, reply, f"the reply of {self.method}")
+        response = _parsed(RegressionResponse, reply, self.method, field_limits.REGRESSION, self._count)
+        _check_count(len(response.result.regressions), self._count)
         return _regression(response.result, response.model_spec, self.spec)
 
     @reads("the reply of Regress")
@@ -113,6 +119,7 @@ class Regress(_OnExamples):
             values = tuple(map(_float, rest_messages.read_results(reply)))
         except (TypeError, ValueError, OverflowError) as error:
             raise DecodeError(f"the reply of Regress has other results than numbers: {error}") from None
+        _check_count(len(values), self._count)
         return Regression(values, _asked(self.spec))
 
 
@@ -140,6 +147,7 @@ class MultiInference(GrpcOnly):
         self._examples = examples
         self._context = context
         self.tasks = dict(tasks)
+        self._count: int | None = None  # of the examples, once they are written
 
     def write(self, join: Join = plain_join) -> bytes:
         """The request. Raises EncodeError, naming example and feature, for what no tf.Example can hold."""
@@ -151,7 +159,8 @@ class MultiInference(GrpcOnly):
             )
             for signature, method in self.tasks.items()
         )
-        return tasks + wire.delimited(2, _input(self._examples, self._context))
+        self._count, examples = _input(self._examples, self._context)
+        return tasks + wire.delimited(2, examples)
 
     def blame(self, signatures: Signatures) -> str:
         """What the model's signatures say to a refused call."""
@@ -166,15 +175,27 @@ class MultiInference(GrpcOnly):
         """One result for each task, in their order. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import MultiInferenceResponse
 
-        response = parse(MultiInferenceResponse, reply, f"the reply of {self.method}")
+        response = _parsed(
+            MultiInferenceResponse,
+            reply,
+            self.method,
+            field_limits.MULTI_INFERENCE,
+            (self._count or 0) * len(self.tasks),
+        )
         results: list[Classification | Regression] = []
-        for result in response.results:
-            if result.WhichOneof("result") == "classification_result":
+        if len(response.results) != len(self.tasks):
+            raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(response.results)}")
+        for (signature, task), result in zip(self.tasks.items(), response.results, strict=True):
+            kind = result.WhichOneof("result")
+            if task == "classify" and kind == "classification_result":
+                _check_count(len(result.classification_result.classifications), self._count)
                 results.append(_classification(result.classification_result, result.model_spec, self.spec))
-            else:
+            elif task == "regress" and kind == "regression_result":
+                _check_count(len(result.regression_result.regressions), self._count)
                 results.append(_regression(result.regression_result, result.model_spec, self.spec))
-        if len(results) != len(self.tasks):
-            raise DecodeError(f"expected {len(self.tasks)} results of MultiInference, got {len(results)}")
+            else:
+                wanted = "classification" if task == "classify" else "regression"
+                raise DecodeError(f"expected a {wanted} for the task {shown(signature)}, got {kind or 'no result'}")
         return tuple(results)
 
 
@@ -189,12 +210,20 @@ def _of_tensors(name: str, signatures: Signatures) -> str:
     )
 
 
-def _input(examples: Any, context: Any) -> bytes:
-    return codec.write_input(*_serialized(examples, context))
+def _input(examples: Any, context: Any) -> tuple[int, bytes]:
+    """How many examples there are, and the Input with them."""
+    found, shared = _serialized(examples, context)
+    return len(found), codec.write_input(found, shared)
 
 
 def _serialized(examples: Any, context: Any) -> tuple[list[bytes], bytes | None]:
     return codec.serialized(examples), None if context is None else codec.one(context)
+
+
+def _parsed(message: Any, reply: bytes, method: str, tree: field_limits.Tree, examples: int | None) -> Any:
+    what = f"the reply of {method}"
+    field_limits.check(reply, tree, what, examples=examples or 0)
+    return parse(message, reply, what)
 
 
 def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classification:
@@ -204,6 +233,18 @@ def _classification(result: Any, answered: Any, asked: ModelSpec) -> Classificat
 
 def _regression(result: Any, answered: Any, asked: ModelSpec) -> Regression:
     return Regression(tuple(row.value for row in result.regressions), _model(answered, asked))
+
+
+def _check_count(found: int, sent: int | None) -> None:
+    """Raise DecodeError unless every example that was sent has its result."""
+    if sent not in (None, found):
+        raise DecodeError(f"expected a result for each of the {sent} examples, got {found}")
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {shown(value)}")
+    return value
 
 
 def _float(value: Any) -> float:

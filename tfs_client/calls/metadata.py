@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tfs_client.codec import signature_defs
+from tfs_client.codec import field_limits, signature_defs
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
 from tfs_client.errors import DecodeError, unreadable
@@ -27,6 +27,7 @@ class GetModelMetadata:
 
     def read(self, reply: bytes) -> Signatures:
         """All signatures of the version that answered. Raises DecodeError."""
+        field_limits.check(reply, field_limits.METADATA, f"the reply of {self.method}")
         return self._signatures(signature_defs.read_response, reply)
 
     def write_rest(self) -> tuple[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tfs_client.calls.grpc_only import GrpcOnly
+from tfs_client.codec import field_limits
 from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.codec.predict import Join, plain_join
@@ -53,6 +54,7 @@ class ReloadConfig(GrpcOnly):
         """The metrics. Raises CallError for a status other than OK in the reply, and DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigResponse
 
+        field_limits.check(reply, field_limits.RELOAD, f"the reply of {self.method}")
         response = parse(ReloadConfigResponse, reply, f"the reply of {self.method}")
         if response.status.error_code:
             raise call_error(_code(response.status.error_code), response.status.error_message, self.method)

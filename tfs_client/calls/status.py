@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfs_client.codec import field_limits
 from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec, write
 from tfs_client.codec.predict import Join, plain_join
@@ -30,7 +31,9 @@ class GetModelStatus:
         """The versions, highest first. Raises DecodeError."""
         from tfs_client.protos.tensorflow_serving.apis import get_model_status_pb2
 
-        response = parse(get_model_status_pb2.GetModelStatusResponse, reply, f"the reply of {self.method}")
+        what = f"the reply of {self.method}"
+        field_limits.check(reply, field_limits.STATUS, what, most=field_limits.MOST_OF_STATUS)
+        response = parse(get_model_status_pb2.GetModelStatusResponse, reply, what)
         versions = [
             VersionStatus(
                 entry.version, _state(entry.state), _code(entry.status.error_code), entry.status.error_message

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec import extents
 from tfs_client.results import Prediction
 from tfs_client.shown import bounded
 
@@ -23,8 +24,9 @@ def top(prediction: Mapping[str, Array], count: int, labels: Sequence[str]) -> l
     A classification is a pair of outputs of one shape, strings and floats, or one row of floats, whose positions
     are the classes.
     """
-    texts = {alias: array for alias, array in prediction.items() if array.dtype.kind == "O"}
-    floats = {alias: array for alias, array in prediction.items() if array.dtype.kind == "f"}
+    sound = {alias: array for alias, array in prediction.items() if not extents.is_overstated(array)}
+    texts = {alias: array for alias, array in sound.items() if array.dtype.kind == "O"}
+    floats = {alias: array for alias, array in sound.items() if array.dtype.kind == "f"}
     for names in texts.values():
         for scores in floats.values():
             if names.shape == scores.shape and scores.ndim in (1, 2) and scores.size:
@@ -45,7 +47,8 @@ def _first_row(array: Array) -> Array:
 
 
 def _best(scores: Array, count: int) -> list[int]:
-    order: list[int] = np.argsort(-scores.astype(np.float64), kind="stable")[:count].tolist()
+    wide = scores.astype(np.float64 if scores.dtype.itemsize > 4 else np.float32)
+    order: list[int] = np.argsort(-wide, kind="stable")[:count].tolist()
     return order
 
 
@@ -62,6 +65,8 @@ def label_map(prediction: Prediction, size: tuple[int, int] | None = None) -> Ar
 
 
 def _as_map(array: Array, *, guess: bool) -> Array | None:
+    if extents.is_overstated(array):
+        return None
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim in (2, 3) and array.dtype.kind in "iub" and min(array.shape[-2:]) >= MAP_SIDE:
@@ -128,19 +133,20 @@ def for_machines(prediction: Prediction, *, count: int, labels: Sequence[str]) -
 
 
 def outputs_for_machines(outputs: Mapping[str, Array]) -> dict[str, Any]:
-    """Outputs as values for JSON."""
+    """Outputs as values for JSON. Raises DecodeError for those that hold next to nothing of what they declare."""
     return {
         alias: {
             "dtype": "string" if array.dtype.kind == "O" else str(array.dtype),
             "shape": list(array.shape),
-            "values": plain(array),
+            "values": plain(array, alias),
         }
         for alias, array in outputs.items()
     }
 
 
-def plain(array: Array) -> Any:
-    """An array as a value for JSON."""
+def plain(array: Array, alias: str) -> Any:
+    """An array as a value for JSON. Raises DecodeError for one that holds next to nothing of what it declares."""
+    extents.check_lists(array, f"output {alias!r}")
     if array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.isfinite(array).all())):
         return array.tolist()  # most are of this kind, and some are large
     return _plain(array.tolist())

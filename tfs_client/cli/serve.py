@@ -43,11 +43,12 @@ def _serve(arguments: Arguments) -> int:
     from tfs_client.cli.serve_signals import StopSignals
 
     with StopSignals() as signals:
-        from tfs_client.cli.serve_options import setup
         from tfs_client.cli.serve_running import run
+        from tfs_client.server.access.bounds import raise_open_files
 
+        raise_open_files()
         try:
-            run(setup(arguments), signals)
+            run(arguments, signals)
         except TFServingError as error:
             exits.show(f"Failed to start server. Error: {_status(error)}")
             return FAILED

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 
 from tfs_client.errors import ConfigError, InvalidArgumentError
+from tfs_client.server import regular_files
 from tfs_client.server.file_errors import file_error
 from tfs_client.server.proto_files import message
 from tfs_client.server.security import ServerTLS, checked_secret
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
+MAX_TOKEN = 1 << 16  # bytes of a token file
 _INT32 = range(-(1 << 31), 1 << 31)
 
 
@@ -51,12 +53,17 @@ def tls(path: str) -> ServerTLS:
 def token(path: str) -> str:
     """The token in a file; blanks and line ends around it do not count."""
     try:
-        with open(path, encoding="latin-1") as file:  # any bytes are some text, and the check says what is wrong
-            return checked_secret(file.read().strip())
+        # Any bytes are some text in Latin-1, and the check says what is wrong.
+        return checked_secret(regular_files.read(path, MAX_TOKEN).decode("latin-1").strip())
     except OSError as error:
         raise file_error(error, path) from None
     except ConfigError as error:
         raise InvalidArgumentError(f"{path}: {error}") from None
+
+
+def names(text: str) -> list[str]:
+    """``a,b``: a list, whose items may have blanks around them."""
+    return [name for item in text.split(",") if (name := item.strip())]
 
 
 def channel_arguments(text: str) -> dict[str, int | str]:

@@ -65,11 +65,17 @@ def _integer(text: str, bits: int) -> int:
     return number
 
 
+def _float(text: str) -> float:
+    if not text.isascii() or "_" in text:  # Python reads 1_0 and digits of other scripts
+        raise ValueError(text)
+    return float(text)
+
+
 READERS: dict[str, Any] = {
     "bool": _bool,
     "int32": lambda text: _integer(text, 32),
     "int64": lambda text: _integer(text, 64),
-    "float": float,
+    "float": _float,
     "string": str,
 }
 
@@ -145,8 +151,40 @@ FLAGS: tuple[Flag, ...] = (
     Flag("model_platform", "string", "tensorflow", "platform of the only model; python: servable.py", Use.OWN),
     Flag("token_file", "string", "", "file with the token that callers must bring; empty: no token", Use.OWN),
     Flag("rest_api_max_body_bytes", "int64", 1 << 30, "how large a REST body may be, also once inflated", Use.OWN),
+    Flag(
+        "max_connections",
+        "int32",
+        10_000,
+        "connections of each port; at most a third of the files that may be open",
+        Use.OWN,
+    ),
+    Flag("max_waiting_calls", "int32", 10_000, "gRPC calls that wait for a thread; more are refused as busy", Use.OWN),
+    Flag("idle_timeout_seconds", "float", 300.0, "how long a connection may have no call; inf: no limit", Use.OWN),
+    Flag("rest_api_header_timeout_seconds", "float", 20.0, "how long a request's head may take to arrive", Use.OWN),
+    Flag(
+        "rest_api_body_timeout_seconds",
+        "float",
+        30.0,
+        "how long its body may take; a second more for every 16 KiB",
+        Use.OWN,
+    ),
+    Flag(
+        "rest_api_write_timeout_seconds",
+        "float",
+        60.0,
+        "how long a client may take to read an answer; likewise",
+        Use.OWN,
+    ),
     Flag("embedded", "bool", False, "serve the models that come with the package", Use.OWN),
     Flag("allow_python_reload", "bool", False, "let reloads bring code: python models from any base path", Use.OWN),
+    Flag(
+        "model_roots",
+        "string",
+        "",
+        "directories that reloads may bring models from, separated by commas; empty: any, "
+        "or on an open port those beside the configured models",
+        Use.OWN,
+    ),
     Flag("reload_wait_seconds", "float", 60.0, "how long a reload waits for versions of new models", Use.OWN),
     Flag("drain_seconds", "float", 0.0, "how long to serve on, unhealthy, once told to stop", Use.OWN),
     Flag("shutdown_grace_seconds", "float", 10.0, "how long running calls may take once told to stop", Use.OWN),

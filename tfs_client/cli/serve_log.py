@@ -24,6 +24,7 @@ class Formatter(logging.Formatter):
         letter = LETTERS.get(record.levelno, "I")
         place = "".join(record.pathname.replace("\\", "/").rpartition("tfs_client/")[1:])
         prefix = f"{seconds}.{micros:06d}: {letter} {place}:{record.lineno}] "
+        # Names and texts of callers may hold escape sequences, which a terminal would obey.
         return prefix + printable(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:

@@ -168,6 +168,12 @@ def _listening(flags: Any, rest_port: int | None) -> dict[str, Any]:
         "channel_arguments": files.channel_arguments(flags.grpc_channel_arguments),
         "rest_timeout": flags.rest_api_timeout_in_ms / 1e3,
         "rest_max_body": flags.rest_api_max_body_bytes,
+        "max_connections": flags.max_connections,
+        "max_waiting_calls": flags.max_waiting_calls,
+        "idle_timeout": flags.idle_timeout_seconds,
+        "rest_header_timeout": flags.rest_api_header_timeout_seconds,
+        "rest_body_timeout": flags.rest_api_body_timeout_seconds,
+        "rest_write_timeout": flags.rest_api_write_timeout_seconds,
         "rest_cors": flags.rest_api_enable_cors_support,
         "metrics_path": files.metrics_path(monitoring) if monitoring else None,
     }
@@ -183,6 +189,7 @@ def _loading(flags: Any) -> dict[str, Any]:
         "allow_version_labels_for_unavailable_models": flags.allow_version_labels_for_unavailable_models,
         "reload_wait": flags.reload_wait_seconds,
         "allow_python_reload": flags.allow_python_reload,
+        "model_roots": files.names(flags.model_roots) or None,
     }
 
 

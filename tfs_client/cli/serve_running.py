@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
+from queue import SimpleQueue
+from typing import Any
 
-from tfs_client.cli.serve_options import Setup
+from tfs_client.cli.serve_flags import Arguments
+from tfs_client.cli.serve_options import Setup, setup
 from tfs_client.cli.serve_signals import StopSignals
 from tfs_client.errors import ConfigError, InvalidArgumentError
 from tfs_client.server import Server
@@ -17,40 +21,80 @@ from tfs_client.server.server import rest_host
 log = logging.getLogger("tfs_client.server")
 
 LOOK = 0.1  # seconds between two requests to a start that it may end
+PATIENCE = 1.3  # seconds for a start to end; what it waits for, code of a model or a file system, may take for ever
 
 
-def run(setup: Setup, signals: StopSignals) -> None:
+def run(arguments: Arguments, signals: StopSignals) -> None:
     """Serve until a signal says to stop, then stop in order. Raises TFServingError when the start fails."""
-    measures = Measures()
-    with Platforms(setup.platforms, measures) as platforms:
-        server = Server(setup.config, platforms=platforms.loads, warmup=platforms.warm_up, measures=measures)
-        if setup.embedded:
-            _add_embedded(server)
-        starting = threading.Thread(target=_start, args=(server, setup, signals), name="tfs-serve-start", daemon=True)
-        starting.start()
+    start = _Start(arguments, signals.events)
+    start.thread.start()
+    event = signals.events.get()
+    if serving := event is STARTED:
         event = signals.events.get()
-        if event is STARTED:
-            event = signals.events.get()
-        if isinstance(event, BaseException):
-            raise event
-        _stop(server, starting, event)
+    if isinstance(event, BaseException):
+        raise event
+    assert isinstance(event, signal.Signals)
+    log.info("%s: stopping, a second signal ends the process at once", event.name)
+    if (serving or start.given_up(PATIENCE)) and start.server is not None:
+        start.server.stop()
+    if start.platforms is not None:
+        start.platforms.close()
+    log.info("Stopped")
 
 
 STARTED = object()  # the event of a start that is done; that of one that failed is its exception
 
 
-def _start(server: Server, setup: Setup, signals: StopSignals) -> None:
-    try:
+class _Start:
+    """The start, in a thread of its own, so that a signal can end the program whatever it waits for.
+
+    Attributes:
+        server, platforms: None until they are made.
+    """
+
+    def __init__(self, arguments: Arguments, events: SimpleQueue[Any]) -> None:
+        self.server: Server | None = None
+        self.platforms: Platforms | None = None
+        self.thread = threading.Thread(target=self._run, name="tfs-serve-start", daemon=True)
+        self._arguments = arguments
+        self._events = events
+
+    def _run(self) -> None:
+        try:
+            self._open(setup(self._arguments))
+        except BaseException as error:
+            if self.server is not None:
+                self.server.stop(0)
+            if self.platforms is not None:
+                self.platforms.close()
+            self._events.put(error)
+        else:
+            self._events.put(STARTED)
+
+    def _open(self, setup: Setup) -> None:
+        measures = Measures()
+        self.platforms = platforms = Platforms(setup.platforms, measures)
+        self.server = server = Server(
+            setup.config, platforms=platforms.loads, warmup=platforms.warm_up, measures=measures
+        )
+        if setup.embedded:
+            _add_embedded(server)
         if setup.rest_port is not None:
             rest_host()  # before anything answers, since nothing would if it were not installed
         _start_grpc(server)
         if setup.rest_port is not None:
             _start_rest(server, setup.rest_port)
-    except BaseException as error:
-        server.stop(0)
-        signals.events.put(error)
-    else:
-        signals.events.put(STARTED)
+
+    def given_up(self, patience: float) -> bool:
+        """Ask the start to end, again and again, since it may just begin to wait; False when it does not end."""
+        end = time.monotonic() + patience
+        while self.thread.is_alive() and time.monotonic() < end:
+            if self.server is not None:
+                self.server.core.give_up()
+            self.thread.join(LOOK)
+        if self.thread.is_alive():
+            log.warning("The start does not end: a model, or a file system, holds it up. It is abandoned")
+        return not self.thread.is_alive()
 
 
 def _start_grpc(server: Server) -> None:
@@ -75,12 +119,3 @@ def _add_embedded(server: Server) -> None:
     for name, signatures in MODELS.items():
         server.add_model(name, signatures())
     log.info("Serving the embedded models: %s", ", ".join(MODELS))
-
-
-def _stop(server: Server, starting: threading.Thread, number: signal.Signals) -> None:
-    log.info("%s: stopping, a second signal ends the process at once", number.name)
-    while starting.is_alive():  # again and again, since the start may just begin
-        server.core.give_up()
-        starting.join(LOOK)
-    server.stop()
-    log.info("Stopped")

@@ -5,25 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tfs_client.errors import ConfigError
+from tfs_client.shown import bounded, shown
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from google.protobuf.text_format import ParseError
 
 
 def parse(text: str) -> Any:
     """The message that a model config file holds. Raises ConfigError, with the line."""
-    from google.protobuf import text_format
-
     from tfs_client.protos._pool import pool
     from tfs_client.protos.tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     proto = ModelServerConfig()
-    try:
-        text_format.Parse(text, proto, descriptor_pool=pool())
-    except text_format.ParseError as error:
-        raise ConfigError(_explained(error)) from None
+    fill(proto, text, "a ModelServerConfig", descriptor_pool=pool())
     return proto
+
+
+def fill(proto: Message, text: str, what: str, **options: Any) -> None:
+    """Read protobuf text into a message; ``what`` names it in errors. Raises ConfigError, with the line."""
+    from google.protobuf import text_format
+
+    try:
+        text_format.Parse(text, proto, **options)
+    except text_format.ParseError as error:
+        line, column = error.GetLine(), error.GetColumn()
+        where = "" if line is None else f"line {line}, column {column}: "
+        said = bounded(str(error).removeprefix(f"{line}:{column} : "), 1000)
+        raise ConfigError(f"{where}expected {what} in protobuf text: {said}") from error
+    except Exception as error:  # nested beyond Python's stack, a number of too many digits, half a character
+        said = f"{type(error).__name__}: {bounded(str(error), 500)}"
+        raise ConfigError(f"expected {what} in protobuf text: {said}") from error
 
 
 def text_of(proto: Message) -> str:
@@ -36,13 +47,6 @@ def text_of(proto: Message) -> str:
     return text_format.MessageToString(proto, as_utf8=True, descriptor_pool=pool())
 
 
-def _explained(error: ParseError) -> str:
-    line, column = error.GetLine(), error.GetColumn()
-    where = "" if line is None else f"line {line}, column {column}: "
-    said = str(error).removeprefix(f"{line}:{column} : ")
-    return f"{where}expected a ModelServerConfig in protobuf text: {said}"
-
-
 def check_known(proto: Message) -> None:
     """Refuse fields of a later schema: they would be lost in text."""
     known = type(proto).FromString(proto.SerializeToString())
@@ -53,13 +57,11 @@ def check_known(proto: Message) -> None:
 
 
 def checked_logging_config(data: bytes) -> bytes:
-    from google.protobuf.message import DecodeError
-
     from tfs_client.protos.tensorflow_serving.config.logging_config_pb2 import LoggingConfig
 
     try:
         proto = LoggingConfig.FromString(data)
-    except (DecodeError, TypeError):
-        raise ConfigError(f"expected a serialized LoggingConfig or None, got {data!r}") from None
+    except Exception:  # protobuf in Python has more than its own DecodeError
+        raise ConfigError(f"expected a serialized LoggingConfig or None, got {shown(data)}") from None
     check_known(proto)
     return proto.SerializeToString(deterministic=True)

@@ -15,6 +15,7 @@ import numpy as np
 from tfs_client.codec.nullable import refuse_structs
 from tfs_client.codec.values import read
 from tfs_client.errors import EncodeError
+from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 Rows = Sequence[Any] | Array
@@ -112,7 +113,7 @@ def columns(table: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, column in _named(table):
         if name in found:
-            raise EncodeError(f"expected columns of different names, got {name!r} twice")
+            raise EncodeError(f"expected columns of different names, got {shown(name)} twice")
         found[name] = column
     return found
 

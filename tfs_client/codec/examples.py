@@ -19,7 +19,7 @@ import numpy as np
 from tfs_client.codec import containers, features, wire
 from tfs_client.codec.messages import is_message, message_bytes
 from tfs_client.codec.values import Array
-from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.errors import DecodeError, EncodeError, reads
 
 _LIST, _LIST_WITH_CONTEXT = wire.tag(1, wire.LENGTH), wire.tag(2, wire.LENGTH)  # the kinds of an Input
 MAX_JOINED = 0x7FFFFFFF  # bytes of all examples, each with the context before it; what one message could hold
@@ -210,6 +210,7 @@ def write_input(examples: Iterable[bytes], context: bytes | None = None) -> byte
     return wire.delimited(2, _listed_with(examples, context))
 
 
+@reads("the examples")
 def read_input(data: bytes) -> list[bytes]:
     """The examples of an Input, each as the model gets it: the context's bytes before its own. Raises DecodeError."""
     kind = 0
@@ -236,6 +237,7 @@ def read_input(data: bytes) -> list[bytes]:
     return [context + example for example in examples]
 
 
+@reads("the request")
 def read_request(data: bytes) -> tuple[bytes | None, list[bytes]]:
     """A ClassificationRequest or RegressionRequest, which look alike: the ModelSpec's bytes or None, the examples."""
     specs: list[tuple[int, int]] = []

@@ -46,33 +46,41 @@ def loads(data: bytes, *, exact: bool = False) -> Any:
     """JSON as Python values. Bytes in strings that are no UTF-8 become surrogate escapes.
 
     Args:
-        exact: read integers beyond 64 bits as they are; orjson makes floats of them.
+        exact: read integers beyond 64 bits as they are; orjson makes floats of them, and is not asked.
 
     Raises DecodeError, also for a number beyond all floats, which is not to become an infinity, and for an escape that
     stands for half a character.
     """
-    if orjson is not None and not (exact and _LONG.search(data)):
+    if orjson is not None and not exact:
         try:
             return orjson.loads(data)
         except ValueError:  # perhaps for a NaN; the standard library reads it, or says what is wrong
             pass
     try:
         text = data.decode("utf-8", "surrogateescape")
-        if _HALF.search(text):
+        if "\\u" in text and _HALF.search(text):
             raise ValueError("an escape stands for half a surrogate pair")
-        return json.loads(text, parse_float=_finite if _HUGE.search(data) else None)
+        return json.loads(text, parse_float=_finite if _may_be_huge(data) else None)
     except RecursionError:
         raise DecodeError(f"expected JSON, got lists nested deeper than any tensor: {excerpt(data)}") from None
     except ValueError as error:
         raise DecodeError(f"expected JSON, got {excerpt(data)}: {error}") from None
 
 
-_LONG = re.compile(rb"[0-9]{19}")
-_HUGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")  # in a number that may be beyond all floats
+RUN = 150  # digits; a number of twice as many may be beyond all floats
+
+_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
+_DIGITS = re.compile(rb"[0-9]{%d}" % RUN)
 _HALF = re.compile(  # an escaped surrogate without its other half; an even number of backslashes before it is text
     r"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F])"
 )
+
+
+def _may_be_huge(data: bytes) -> bool:
+    """Whether a number may be beyond all floats, by a glance: the hook that checks each of them is slow."""
+    # Twice as many digits as RUN cover one of the stretches that are looked at here.
+    return bool(_EXPONENT.search(data)) or any(_DIGITS.match(data, at) for at in range(0, len(data), RUN))
 
 
 def _finite(text: str) -> float:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec import json_text
+from tfs_client.codec import extents, json_text
 from tfs_client.errors import EncodeError, SignatureError
 
 Array = np.ndarray[Any, Any]
 
+_CHUNK = 1 << 16  # floats that become text at a time, for as text numpy takes 128 bytes for each
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -27,13 +28,17 @@ def plain(array: Array) -> Array:
     return array
 
 
-def as_python(array: Array) -> Any:
-    """Nested lists of Python's values; a value alone for an array without axes."""
+def as_python(array: Array, alias: str) -> Any:
+    """Nested lists of Python's values; a value alone for an array without axes. Raises DecodeError as ``as_json``."""
+    extents.check_lists(array, f"output {alias!r}")
     return plain(array).tolist()
 
 
 def as_json(outputs: Mapping[str, Array]) -> str:
-    """An object of nested lists. Raises EncodeError for complex numbers. See ``Prediction.to_json``."""
+    """An object of nested lists. See ``Prediction.to_json``.
+
+    Raises EncodeError for complex numbers, DecodeError for an array that is too large for what it holds.
+    """
     members = [f"{json_text.dumps(alias).decode()}: {_json(array, alias)}" for alias, array in outputs.items()]
     return "{" + ", ".join(members) + "}"
 
@@ -41,8 +46,10 @@ def as_json(outputs: Mapping[str, Array]) -> str:
 def as_columns(outputs: Mapping[str, Array], *, row: bool) -> tuple[dict[str, Any], int]:
     """Columns that a table of ``count`` rows can have, and that count; ``row``: all of it is one row.
 
-    Raises SignatureError for outputs of different lengths.
+    Raises SignatureError for outputs of different lengths, DecodeError as ``as_json``.
     """
+    for alias, array in outputs.items():
+        extents.check_lists(array, f"output {alias!r}")
     arrays = {alias: plain(array) for alias, array in outputs.items()}
     lengths = {alias: len(array) for alias, array in arrays.items() if array.ndim and not row}
     if len(set(lengths.values())) > 1:
@@ -64,20 +71,26 @@ def _column(array: Array, count: int, *, alone: bool) -> Array:
 
 
 def _json(array: Array, alias: str) -> str:
+    extents.check_lists(array, f"output {alias!r}")
     array = plain(array)
     kind = array.dtype.kind
     if kind == "c":
         raise EncodeError(f"output {alias!r}: JSON has no complex numbers; send array.real and array.imag")
+    distinct, _ = extents.collapsed(array, array)
+    flat = (distinct if distinct.size == 1 else array).reshape(-1)
     if kind == "O":
-        texts = [_base64(value) for value in array.reshape(-1).tolist()]
+        texts = [_base64(value) for value in flat.tolist()]
     elif kind == "f":
         with np.errstate(invalid="ignore"):  # numpy before 1.25 warns of NaN
-            digits = array.reshape(-1).astype(str).tolist()
-        texts = [_NOT_FINITE.get(text, text) for text in digits]
+            digits = (
+                text for at in range(0, flat.size, _CHUNK) for text in flat[at : at + _CHUNK].astype(str).tolist()
+            )
+            texts = [_NOT_FINITE.get(text, text) for text in digits]
     else:
-        texts = [str(value) for value in array.reshape(-1).tolist()]
+        texts = [str(value) for value in flat.tolist()]
         if kind == "b":
             texts = [text.lower() for text in texts]
+    texts *= array.size // max(1, flat.size)
     for axis in reversed(range(array.ndim)):
         size, groups = array.shape[axis], math.prod(array.shape[:axis])
         texts = ["[" + ", ".join(texts[at * size : (at + 1) * size]) + "]" for at in range(groups)]

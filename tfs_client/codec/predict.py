@@ -23,7 +23,7 @@ from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 
-MAX_MESSAGE = 0x7FFFFFFF  # bytes; protobuf's limit, and the server's
+MAX_MESSAGE = tensors.MAX_MESSAGE
 
 _INPUTS = 2  # fields of PredictRequest
 _OUTPUT_FILTER = 3
@@ -65,6 +65,8 @@ def write_request(
             _add_entry(parts, _INPUTS, alias, array, typed=False)
         except EncodeError as error:
             raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+        except MemoryError as error:
+            raise EncodeError(f"input {alias!r}: {array.dtype} {shown(array.shape)} does not fit in memory") from error
     for alias in outputs:
         parts.append(wire.delimited(_OUTPUT_FILTER, wire.utf8(alias, "an output alias")))
     return join(parts, _size(parts, "request"))
@@ -157,15 +159,20 @@ def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Array]]:
         return known
     specs: list[tuple[int, int]] = []
     outputs: dict[str, Array] = {}
-    for tag, start, stop in wire.fields(data, 0, len(data)):
-        if tag == _FIELD_1:
-            alias, spans = _read_entry(data, start, stop)
-            outputs[alias] = read_tensor(data, spans, "output", alias)
-        elif tag == _FIELD_2:
-            wire.add_piece(specs, start, stop)
-    spec = _read_spec(data, specs)
-    _layouts.learn(data, spec, outputs)
-    return spec, outputs
+    try:
+        for tag, start, stop in wire.fields(data, 0, len(data)):
+            if tag == _FIELD_1:
+                alias, spans = _read_entry(data, start, stop)
+                outputs[alias] = read_tensor(data, spans, "output", alias)
+            elif tag == _FIELD_2:
+                wire.add_piece(specs, start, stop)
+        spec = _read_spec(data, specs)
+        _layouts.learn(data, spec, outputs)
+        return spec, outputs
+    except DecodeError:
+        raise
+    except Exception as error:
+        raise unreadable("the reply of Predict", error) from error
 
 
 @dataclass(frozen=True)
@@ -223,15 +230,20 @@ def read_request(data: bytes) -> Request | KnownRequest:
     specs: list[tuple[int, int]] = []
     inputs: dict[str, list[tuple[int, int]]] = {}
     outputs: list[str] = []
-    for tag, start, stop in wire.fields(data, 0, len(data)):
-        if tag == _FIELD_1:
-            wire.add_piece(specs, start, stop)
-        elif tag == _FIELD_2:
-            alias, spans = _read_entry(data, start, stop)
-            inputs[alias] = spans
-        elif tag == _FIELD_3:
-            outputs.append(wire.text(data, start, stop, "the output filter"))
-    return Request(data, _read_spec(data, specs) if specs else None, inputs, outputs)
+    try:
+        for tag, start, stop in wire.fields(data, 0, len(data)):
+            if tag == _FIELD_1:
+                wire.add_piece(specs, start, stop)
+            elif tag == _FIELD_2:
+                alias, spans = _read_entry(data, start, stop)
+                inputs[alias] = spans
+            elif tag == _FIELD_3:
+                outputs.append(wire.text(data, start, stop, "the output filter"))
+        return Request(data, _read_spec(data, specs) if specs else None, inputs, outputs)
+    except DecodeError:
+        raise
+    except Exception as error:
+        raise unreadable("the request of Predict", error) from error
 
 
 def read_tensor(data: bytes, spans: list[tuple[int, int]], kind: str, alias: str) -> Array:

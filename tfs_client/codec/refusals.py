@@ -11,7 +11,6 @@ import datetime
 import io
 import numbers
 import os
-import reprlib
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
@@ -59,20 +58,6 @@ def kind_of(value: Any) -> str:
         return "NaN"
     package = kind.__module__.partition(".")[0]
     return kind.__name__ if package in ("builtins", "__main__") else f"{package}.{kind.__name__}"
-
-
-def short(values: Any) -> str:
-    """A value for error texts, cut to a length that can be read."""
-    try:
-        shown = _repr.repr(values)
-    except Exception:
-        shown = f"<{type(values).__name__}>"
-    return shown if len(shown) <= 80 else shown[:77] + "..."
-
-
-_repr = reprlib.Repr()
-_repr.maxlist = _repr.maxtuple = 40
-_repr.maxstring = _repr.maxlong = _repr.maxother = 100
 
 
 def str_of(error: Exception) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec import json_text, strings
+from tfs_client.codec import extents, json_text, strings
 from tfs_client.codec.dtypes import STRING, DType, row_of
 from tfs_client.codec.json_text import Array
+from tfs_client.codec.tensors import MAX_MESSAGE
 from tfs_client.errors import DecodeError, EncodeError, reads
 from tfs_client.shown import listed, shown
 
@@ -45,11 +46,15 @@ def write_request(arrays: Mapping[str, Array], signature: str, *, row: bool) -> 
         signature: its name; "" for the default one.
         row: in row form, where all inputs have one length along axis 0, above 0; else in columnar form.
 
-    Raises EncodeError, naming the input, for a dtype that REST cannot carry.
+    Raises EncodeError, naming the input, for a dtype that REST cannot carry, and for more than 2 GiB of values.
     """
     head = b'{"signature_name":' + json_text.dumps(signature) + b"," if signature else b"{"
     for alias, array in arrays.items():
         check_carried(row_of(array.dtype), _said(alias))
+        if array.nbytes > MAX_MESSAGE:  # also of a view that repeats one value
+            raise EncodeError(f"{_said(alias)}: expected at most {MAX_MESSAGE} bytes of values, got {array.nbytes}")
+        if extents.is_deep(array):  # orjson ends the process when memory runs out
+            raise EncodeError(extents.refusal(array, _said(alias)))
     ready = {alias: _ready(array, alias) for alias, array in arrays.items()}
     if row:
         return head + b'"instances":' + _rows(ready) + b"}"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from tfs_client.codec import json_text
 from tfs_client.codec.dtypes import BY_NAME, BY_NUMBER
+from tfs_client.codec.messages import parse
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError, EncodeError, reads
 from tfs_client.shown import shown
@@ -153,13 +154,11 @@ def write_examples(examples: Iterable[bytes], context: bytes | None, signature: 
 
 
 def _features(example: bytes) -> dict[str, list[Any]]:
-    from google.protobuf.message import DecodeError as ProtobufError
-
     from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 
     try:
-        features = Example.FromString(example).features.feature
-    except ProtobufError:
+        features = parse(Example, example, "the example").features.feature
+    except DecodeError:
         raise EncodeError(f"expected a serialized tf.Example, got {json_text.excerpt(example)}") from None
     found: dict[str, list[Any]] = {}
     for name, feature in features.items():

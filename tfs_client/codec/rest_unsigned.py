@@ -26,13 +26,20 @@ from tfs_client.errors import DecodeError, reads
 from tfs_client.shown import shown
 
 UNNAMED = "predictions"
+BEYOND = float(1 << 63)  # what an int64 cannot hold
 WAY_OUT = "pass the model's signature with signatures= so that the client can read the reply"
 
 
 @reads("the reply of Predict")
 def read_reply(body: bytes) -> dict[str, Array]:
     """The outputs of a predict call, by alias; read-only. Raises DecodeError for what could be several things."""
-    reply = json_text.loads(body, exact=True)
+    outputs = _outputs(body, json_text.loads(body))
+    if any(array.dtype.kind == "f" and (np.abs(array) >= BEYOND).any() for array in outputs.values()):
+        return _outputs(body, json_text.loads(body, exact=True))  # orjson makes floats of integers beyond 64 bits
+    return outputs
+
+
+def _outputs(body: bytes, reply: Any) -> dict[str, Array]:
     row = isinstance(reply, dict) and "predictions" in reply
     if not isinstance(reply, dict) or ("outputs" not in reply and not row):
         raise DecodeError(f"expected an object with 'predictions' or 'outputs', got {json_text.excerpt(body)}")

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from tfs_client.codec import extents
 from tfs_client.codec.messages import is_message, message_bytes
 from tfs_client.codec.refusals import at, refused
 from tfs_client.errors import EncodeError
 
 Array = np.ndarray[Any, Any]
 
+MOST = 0x7FFFFFFF  # bytes of strings that are repeated; no message has room for more
 WANTED = "str or bytes in an object array"
 
 
@@ -26,7 +28,7 @@ def checked(array: Array) -> Array:
 
     Raises EncodeError, which names the first element that is neither, or that UTF-8 cannot hold.
     """
-    values: list[Any] = array.reshape(-1).tolist()
+    values = _values(array)
     if _all_plain(values):
         return array
     found = _elements(values, array.shape)
@@ -40,13 +42,13 @@ def checked(array: Array) -> Array:
 
 def flat(array: Array) -> list[str | bytes]:
     """The elements in C order. Raises EncodeError as ``checked``."""
-    values: list[Any] = array.reshape(-1).tolist()
+    values = _values(array)
     return values if _all_plain(values) else _elements(values, array.shape)
 
 
 def flat_bytes(array: Array) -> list[bytes]:
     """The elements in C order, str as UTF-8. Raises EncodeError as ``checked``."""
-    values: list[Any] = array.reshape(-1).tolist()
+    values = _values(array)
     kinds = set(map(type, values))
     if kinds <= {bytes}:
         return values
@@ -56,6 +58,13 @@ def flat_bytes(array: Array) -> list[bytes]:
     except UnicodeEncodeError:
         pass  # said below, with the element's index
     return [value.encode() if isinstance(value, str) else value for value in _elements(values, array.shape)]
+
+
+def _values(array: Array) -> list[Any]:
+    if 0 in array.strides and (size := extents.written(array)) > MOST:
+        raise EncodeError(f"expected strings of at most {MOST} bytes in all, got {size}")
+    values: list[Any] = array.reshape(-1).tolist()
+    return values
 
 
 def standing_for(value: Any) -> bytes | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfs_client.codec import tensors
+from tfs_client.codec import extents, tensors
 from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.values import as_array
 from tfs_client.errors import DecodeError, EncodeError
+from tfs_client.shown import shown
 
 if TYPE_CHECKING:
     from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -41,7 +41,7 @@ def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None) -> Tens
     try:
         shape = tuple(operator.index(size) for size in shape)
     except TypeError:
-        raise EncodeError(f"expected a shape as a tuple of sizes, got {shape!r}") from None
+        raise EncodeError(f"expected a shape as a tuple of sizes, got {shown(shape)}") from None
     if any(size < 0 for size in shape):
         raise EncodeError(f"expected a shape without negative sizes, got {shape}")
     room = math.prod(shape)
@@ -58,12 +58,14 @@ def make_ndarray(proto: Any) -> np.ndarray[Any, Any]:
 
     Strings come as an object array of bytes. The array is the caller's own and can be written to.
 
-    Raises DecodeError when dtype, shape and values of the message contradict each other.
+    Raises DecodeError when dtype, shape and values of the message contradict each other, and for values that are to be
+    repeated until they take more than 8 times the message, and more than 16 MiB.
     """
     try:
         data = proto.SerializeToString()
     except AttributeError:
         raise DecodeError(f"expected a TensorProto message, got {type(proto).__name__}") from None
-    array = tensors.read(data, budget=sys.maxsize)  # the copy takes as much anyway
+    array = tensors.read(data, budget=max(tensors.MAX_GROWTH * len(data), extents.MOST_BYTES))
+    extents.check_copy(array, "the tensor")
     own: np.ndarray[Any, Any] = array.copy()
     return own

@@ -27,6 +27,7 @@ Array = np.ndarray[Any, Any]
 
 MAX_RANK = 254  # TensorFlow's own limit; numpy's is lower and reported where it bites
 MAX_GROWTH = 8  # bytes allocated per byte read
+MAX_MESSAGE = 0x7FFFFFFF  # bytes; protobuf's limit, and the server's
 
 _DTYPE = wire.tag(1, wire.VARINT)
 _SHAPE = wire.tag(2, wire.LENGTH)
@@ -207,10 +208,12 @@ def _integers(payload: memoryview, row: DType, count: int) -> Array:
 
 def _stretched(values: Array, row: DType, shape: tuple[int, ...], count: int, budget: int) -> Array:
     """Fewer values than elements: the last one stands for the rest."""
-    if values.nbytes + count * row.dtype.itemsize > budget:
+    width = row.dtype.itemsize
+    more = (count - values.size) * len(values[-1]) if row is STRING else 0  # what repeated text is to who writes it
+    if values.nbytes + count * width + more > budget:
         raise DecodeError(
             f"{row.name} {shape} needs {count} values, got {values.size}; repeating the last one would take "
-            f"{count * row.dtype.itemsize} bytes, too many for a message of {budget // MAX_GROWTH}"
+            f"{count * width + more} bytes, too many for a message of {budget // MAX_GROWTH}"
         )
     whole = np.empty(count, row.dtype)
     whole[: values.size] = values
@@ -254,6 +257,8 @@ def memory(array: Array) -> Array:
     if dtype.byteorder == ">" or (dtype.byteorder == "=" and not _LITTLE):
         array = array.astype(dtype.newbyteorder("<"))
     if not array.flags.c_contiguous:
+        if array.nbytes > MAX_MESSAGE:
+            raise EncodeError(f"expected a tensor of at most {MAX_MESSAGE} bytes, got {array.nbytes}")
         array = np.array(array, order="C")
     named = (
         dtype.isbuiltin == 1 and dtype.kind in "biufc" and dtype.char != "e"
@@ -280,6 +285,8 @@ def values_field(array: Array, row: DType) -> tuple[bytes, Any]:
     if field in IN_MEMORY:
         payload = memory(array)
         return wire.prefix(field, payload.nbytes), payload
+    if array.size > MAX_MESSAGE:  # a view that repeats a value; a varint takes a byte at least
+        raise EncodeError(f"expected a tensor of at most {MAX_MESSAGE} values, got {array.size}")
     payload = varints.encode(_varint_values(array, row))
     return wire.prefix(field, len(payload)), payload
 

@@ -29,6 +29,8 @@ HEADER = 12  # bytes: the length and its checksum
 FOOTER = 4
 PIECE = 1 << 24  # bytes asked of a file at once: a wrong length must not make us allocate what is not there
 
+LONGEST = (1 << 31) - 1  # bytes of a record: no message of protobuf is longer
+
 SHORT = 1 << 10  # bytes; below, a loop over bytes is faster
 BLOCK = 1 << 18  # bytes folded at once; the scratch memory stays in the cache
 
@@ -60,6 +62,8 @@ def read(file: BinaryIO) -> Iterator[bytes]:
             hint = "" if at else " (Is this even a TFRecord file?)"
             raise DecodeError(f"corrupted record at {at}{hint}")
         (size,) = struct.unpack("<Q", header[:8])
+        if size > LONGEST:
+            raise DecodeError(f"truncated record at {at}: it claims {size} bytes, expected at most {LONGEST}")
         body = _exactly(file, size + FOOTER)
         if len(body) < size + FOOTER:
             raise DecodeError(f"truncated record at {at}' failed with Read less bytes than requested")

@@ -10,8 +10,9 @@ import numpy as np
 
 from tfs_client.codec import foreign, strings
 from tfs_client.codec.dtypes import BY_DTYPE, STRING, DType, Field, find, row_of
-from tfs_client.codec.refusals import refused, short, unreadable
+from tfs_client.codec.refusals import refused, unreadable
 from tfs_client.errors import EncodeError, TFServingError
+from tfs_client.shown import shown
 
 Array = np.ndarray[Any, Any]
 
@@ -126,7 +127,7 @@ def converted(inputs: Mapping[str, Any], convert: Callable[[Any], Any], what: st
     for alias, values in inputs.items():
         try:
             if not isinstance(alias, str):
-                raise EncodeError(f"expected the name of an input as text, got {alias!r}")
+                raise EncodeError(f"expected the name of an input as text, got {shown(alias)}")
             found[alias] = convert(values)
         except EncodeError as error:
             raise EncodeError(f"{what} {alias!r}: {error}") from error.__cause__
@@ -247,7 +248,7 @@ def _numpy_array(values: Any, dtype: np.dtype[Any] | None = None) -> Array:
         raise EncodeError(_TOO_LARGE) from None
     except (ValueError, TypeError) as error:
         raise EncodeError(
-            f"expected a rectangular array of values, got {short(values)}: {error}; "
+            f"expected a rectangular array of values, got {shown(values)}: {error}; "
             "pad ragged lists, or send them one by one"
         ) from None
 
@@ -289,7 +290,7 @@ def _fitting(array: Array, row: DType) -> Array:
             raise EncodeError(f"expected values for {row.name}, got integers beyond all floats") from None
     own = row_of(array.dtype)
     if (row is STRING) != (own is STRING) and array.size:
-        raise EncodeError(f"expected values for {row.name}, got {short(array.tolist())}")
+        raise EncodeError(f"expected values for {row.name}, got {shown(array.tolist())}")
     if row is STRING or not array.size:
         return array.astype(row.dtype)
     target = row.dtype
@@ -300,7 +301,7 @@ def _fitting(array: Array, row: DType) -> Array:
     cast = _rounded(array, base)
     # A negative number and the large unsigned one of the same bits are told apart by their sign.
     if kind in "iu" and not (np.array_equal(cast.astype(array.dtype), array) and np.array_equal(cast < 0, array < 0)):
-        raise EncodeError(f"expected values that fit {row.name}, got {short(array.tolist())}")
+        raise EncodeError(f"expected values that fit {row.name}, got {shown(array.tolist())}")
     return cast.view(target) if target.fields is not None else cast
 
 
@@ -310,8 +311,8 @@ def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
         try:
             return array.astype(dtype)
         except FloatingPointError:
-            shown = short(array.tolist())
-            raise EncodeError(f"expected values that fit {dtype}, got {shown}; ask for a wider dtype") from None
+            got = shown(array.tolist())
+            raise EncodeError(f"expected values that fit {dtype}, got {got}; ask for a wider dtype") from None
 
 
 def check_strings(array: Array) -> None:

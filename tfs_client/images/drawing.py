@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tfs_client.codec import extents
 from tfs_client.errors import ImageError
 from tfs_client.images.loading import MAX_PIXELS, STRIP, Path
 from tfs_client.shown import shown
@@ -23,10 +24,12 @@ def overlay(
         labels: integers (height, width); stretched to the picture without mixing labels.
         max_pixels: the most labels; None for any number.
 
-    Raises ImageError for labels of another shape, for more of them, and where memory does not suffice.
+    Raises ImageError for labels of another shape, for more of them, and where memory does not suffice; DecodeError for
+    an array that declares a huge shape and holds next to nothing.
     """
     if labels.ndim != 2 or not labels.size:
         raise ImageError(f"expected labels of the shape (height, width), got {shown(labels.shape)}")
+    extents.check_copy(labels, "the map of labels")
     if max_pixels is not None and labels.size > max_pixels:
         raise ImageError(f"expected a map of at most {max_pixels} labels (max_pixels=), got {shown(labels.shape)}")
     try:

@@ -23,6 +23,7 @@ from tfs_client.server.servable import Servable
 from tfs_client.server.serving_map import LabelTable, ServingMap
 from tfs_client.server.states import OVER, Phase
 from tfs_client.server.workers import Workers
+from tfs_client.shown import shown
 
 log = logging.getLogger("tfs_client.server")
 
@@ -69,7 +70,7 @@ class BasicManager:
         if not name:
             raise ConfigError("a model needs a name")
         if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 1 << 63:
-            raise ConfigError(f"model {name!r}: expected a version number from 0 to 2**63 - 1, got {version!r}")
+            raise ConfigError(f"model {name!r}: expected a version number from 0 to 2**63 - 1, got {shown(version)}")
         with self._changed:
             versions = self._models.get(name, {})
             if name in self._claimed or any(known.loader and known.managed for known in versions.values()):
@@ -123,7 +124,7 @@ class BasicManager:
     def _load(self, harness: Harness) -> None:
         try:
             servable = self._loaded(harness)
-        except Exception as error:
+        except BaseException as error:  # whatever it is, the version has come to its end
             failure = load_error(error, str(harness))
             level = logging.ERROR if harness.wanted else logging.INFO
             log.log(level, "Encountered an error for servable version %s: %s", harness, status_text(failure))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 from tfs_client.errors import ConfigError
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
+from tfs_client.server.access.bounds import Bounds
 from tfs_client.server.loader import Retries
 from tfs_client.server.security import ServerTLS, checked_secret
+from tfs_client.server.threads import checked_threads
+from tfs_client.shown import shown
 
 # Arguments of gRPC that it reads as integers only. Of a text it would tell its own log, which is off, and pass it over.
 _INTEGERS = re.compile(
@@ -33,7 +36,7 @@ class ServerConfig:
         token: what callers must bring as ``authorization: Bearer <token>``; None: everybody may call. Health checks
             need none.
         enable_grpc_healthcheck_service: offer grpc.health.v1.Health, as ModelService, PredictionService and "".
-        threads: how many calls run at the same time, over gRPC and once more over REST.
+        threads: how many calls run at the same time, over gRPC and once more over REST; at most 4096.
         tensor_content: answer with tensor content instead of typed fields, as TensorFlow Serving does with
             ``--enable_serialization_as_tensor_content``.
         method_name_check: refuse signatures made for another method (``--enable_signature_method_name_check``).
@@ -42,6 +45,12 @@ class ServerConfig:
         shutdown_grace: seconds that running calls may take to finish when the server stops.
         version_labels: for each model, the version that a label stands for. A model config replaces them all.
         channel_arguments: gRPC arguments of the listening side; messages may be of any size unless these limit them.
+        max_connections: how many connections each port takes; never more than a third of the files that the process
+            may open. Beyond that REST closes a connection that is idle, or answers 503 with Retry-After; gRPC closes
+            the new connection, which is UNAVAILABLE to its client.
+        max_waiting_calls: how many calls may wait for a thread over gRPC. More are RESOURCE_EXHAUSTED, "Server
+            Threadpool Exhausted", which clients take for a reason to try again later.
+        idle_timeout: seconds that a connection may go without a call.
         rest_port: the REST port; 0 picks a free one, which ``Server.rest_url`` tells. None: no REST, which needs the
             packages of the extra ``server``.
         rest_timeout: seconds that a call over REST may take from when its body is there, the time included in which it
@@ -49,6 +58,9 @@ class ServerConfig:
         rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
         rest_max_body: bytes that the body of a REST request may have, also once inflated
             (``--rest_api_max_body_bytes``).
+        rest_header_timeout: seconds that the head of a request may take to arrive.
+        rest_body_timeout: seconds that the body of a request may take to arrive, and one more for every 16 KiB of it.
+        rest_write_timeout: seconds that the client may take to read an answer, and one more for every 16 KiB of it.
         metrics_path: where the REST port has the page of metrics; None: nowhere (``--monitoring_config_file``).
 
     Models from the file system:
@@ -64,8 +76,12 @@ class ServerConfig:
         reload_wait: the same for a reload that brings models.
         allow_python_reload: let reloads bring models of platform "python" from any base path, whose code the server
             then runs. Otherwise only from those that model_config or model_config_file has.
+        model_roots: directories; a reload may bring models from below these, and from base paths that model_config or
+            model_config_file has. None: from anywhere, unless the gRPC port is open to other machines without a token
+            or client certificates; then from below the parents of the configured base paths.
 
-    Seconds may be ``math.inf``, for no limit. A stop takes any more than 30 days for 30 days.
+    Seconds may be ``math.inf``, for no limit. The gRPC arguments that ``channel_arguments`` states replace those that
+    come of these bounds. A stop takes any more than 30 days for 30 days.
     """
 
     host: str = "127.0.0.1"
@@ -98,17 +114,26 @@ class ServerConfig:
     start_wait: float = math.inf
     reload_wait: float = 60.0
     allow_python_reload: bool = False
+    max_connections: int = 10_000
+    max_waiting_calls: int = 10_000
+    idle_timeout: float = 300.0
+    rest_header_timeout: float = 20.0
+    rest_body_timeout: float = 30.0
+    rest_write_timeout: float = 60.0
+    model_roots: Sequence[str | os.PathLike[str]] | None = None
 
     def __post_init__(self) -> None:
         self._check_addresses()
         if not isinstance(self.threads, int) or self.threads < 1:
-            raise ConfigError(f"expected at least one thread, got {self.threads!r}")
+            raise ConfigError(f"expected at least one thread, got {shown(self.threads)}")
+        checked_threads("threads (--grpc_max_threads)", self.threads, 1)
         for name in ("shutdown_grace", "drain_seconds", "start_wait", "reload_wait"):
             _check_seconds(name, getattr(self, name), least=0.0)
         for name, value in checked_channel_options(self.channel_arguments).items():
             if _INTEGERS.match(name) and not isinstance(value, int):
-                raise ConfigError(f"expected {name} as an integer of 32 bits, got {value!r}")
+                raise ConfigError(f"expected {name} as an integer of 32 bits, got {shown(value)}")
         self._check_rest()
+        self.bounds  # noqa: B018  raises
         self._check_callers()
         self._check_models()
 
@@ -127,29 +152,33 @@ class ServerConfig:
         _check_seconds("rest_timeout", self.rest_timeout)
         _check_flag("rest_cors", self.rest_cors)
         if self.metrics_path is not None and not str(self.metrics_path).startswith("/"):
-            raise ConfigError(f"expected metrics_path as a path from / on, got {self.metrics_path!r}")
+            raise ConfigError(f"expected metrics_path as a path from / on, got {shown(self.metrics_path)}")
         if isinstance(self.rest_max_body, bool) or not isinstance(self.rest_max_body, int) or self.rest_max_body < 1:
-            raise ConfigError(f"expected rest_max_body in bytes, 1 or more, got {self.rest_max_body!r}")
+            raise ConfigError(f"expected rest_max_body in bytes, 1 or more, got {shown(self.rest_max_body)}")
 
     def _check_callers(self) -> None:
         if self.tls is not None and not isinstance(self.tls, ServerTLS):
-            raise ConfigError(f"expected tls=ServerTLS(...) or None, got {self.tls!r}")
+            raise ConfigError(f"expected tls=ServerTLS(...) or None, got {shown(self.tls)}")
         if self.token is not None:
             checked_secret(self.token)
         _check_flag("enable_grpc_healthcheck_service", self.enable_grpc_healthcheck_service)
 
     def _check_models(self) -> None:
         if self.model_config is not None and not isinstance(self.model_config, ModelServerConfig):
-            raise ConfigError(f"expected a ModelServerConfig as model_config, got {self.model_config!r}")
+            raise ConfigError(f"expected a ModelServerConfig as model_config, got {shown(self.model_config)}")
         if self.model_config is not None and self.model_config_file is not None:
             raise ConfigError("expected model_config or model_config_file, got both")
         _check_path("model_config_file", self.model_config_file)
+        if self.model_config_file is not None:  # it is read again when a model may have changed the working directory
+            object.__setattr__(self, "model_config_file", os.path.abspath(self.model_config_file))
         for name in ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"):
             _check_seconds(name, getattr(self, name))
         for name in ("num_load_threads", "num_unload_threads"):
-            _check_threads(name, getattr(self, name))
+            checked_threads(name, getattr(self, name), 0, ", 0 for one of each model")
         _check_flag("allow_version_labels_for_unavailable_models", self.allow_version_labels_for_unavailable_models)
         _check_flag("allow_python_reload", self.allow_python_reload)
+        if self.model_roots is not None:
+            object.__setattr__(self, "model_roots", _roots(self.model_roots))
         self.load_retries  # noqa: B018  raises
 
     @property
@@ -157,27 +186,42 @@ class ServerConfig:
         """How often a load that failed is tried again."""
         return Retries(self.max_num_load_retries, self.load_retry_interval)
 
+    @property
+    def bounds(self) -> Bounds:
+        """What the server takes in at most, and how long it waits for whoever sends, reads, or does nothing."""
+        return Bounds(**{bound.name: getattr(self, bound.name) for bound in fields(Bounds)})
+
 
 def _check_seconds(name: str, value: object, least: float = -math.inf) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-        raise ConfigError(f"expected {name} in seconds{', 0 or more' if least == 0 else ''}, got {value!r}")
-
-
-def _check_threads(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigError(f"expected {name} as a number of threads, 0 for one of each model, got {value!r}")
+        raise ConfigError(f"expected {name} in seconds{', 0 or more' if least == 0 else ''}, got {shown(value)}")
 
 
 def _check_path(name: str, value: object) -> None:
     if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
-        raise ConfigError(f"expected {name} as a path, got {value!r}")
+        raise ConfigError(f"expected {name} as a path, got {shown(value)}")
+    if value is not None and "\0" in str(os.fspath(value)):
+        raise ConfigError(f"expected {name} as a path without NUL characters, got {shown(value)}")
+
+
+def _roots(value: object) -> tuple[str, ...]:
+    """Directories, as absolute paths: the working directory may be another one when they are needed."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise ConfigError(f"expected model_roots as a list of directories, got {shown(value)}")
+    roots = []
+    for root in value:
+        path = os.fspath(root) if isinstance(root, (str, os.PathLike)) else None
+        if not isinstance(path, str) or not path or "\0" in path or "://" in path:
+            raise ConfigError(f"expected model_roots as local directories, got {shown(root)}")
+        roots.append(os.path.abspath(path))
+    return tuple(roots)
 
 
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise ConfigError(f"expected {name} to be True or False, got {value!r}")
+        raise ConfigError(f"expected {name} to be True or False, got {shown(value)}")
 
 
 def _check_port(port: object) -> None:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
-        raise ConfigError(f"expected a port from 0 to 65535, got {port!r}")
+        raise ConfigError(f"expected a port from 0 to 65535, got {shown(port)}")

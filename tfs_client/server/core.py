@@ -8,6 +8,7 @@ Source: model_servers/server_core.cc, model_servers/server.cc.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from tfs_client.errors import CallError, CancelledError, FailedPreconditionError, UnavailableError
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.server import model_list
+from tfs_client.server.access.model_roots import ModelRoots
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.loader import Load, Loader, Warmup
 from tfs_client.server.manager import Manager
@@ -59,7 +61,9 @@ class ServerCore:
         self._lock = threading.RLock()
         self._models: Models = ()
         self._arrived: frozenset[str] = frozenset()  # the models that need not be waited for again
-        self._code_paths: frozenset[str] = frozenset()  # the base paths that code may come from
+        self._roots = ModelRoots(config)
+        self._own_paths: frozenset[str] = frozenset()  # the base paths of the server's own configuration
+        self._code_paths: frozenset[str] = frozenset()  # those of them that code may come from
         self._loads: dict[str, Load] = {}
         self._source: Source | None = None
         self._file_polling: Periodic | None = None
@@ -93,6 +97,7 @@ class ServerCore:
         another configuration has taken its place, and left out a model that is waited for.
         """
         proto = config.to_proto() if isinstance(config, ModelServerConfig) else config
+        self._check_roots(proto)
         self._apply(proto, self._config.reload_wait, gone)
 
     def look_again(self) -> None:
@@ -104,9 +109,10 @@ class ServerCore:
         self._stopping.set()
         self._manager.look_again()
 
-    def stop(self, timeout: float) -> bool:
+    def stop(self, timeout: float, loads: float = math.inf) -> bool:
         """Look for no more versions, and unload all that were found; False when that takes longer than ``timeout``.
 
+        Loads under way get no more than ``loads`` seconds once all others are unloaded.
         May be called again, and ``start`` after it.
         """
         self.give_up()
@@ -115,7 +121,8 @@ class ServerCore:
         try:
             source, self._source = self._source, None
             polling, self._file_polling = self._file_polling, None
-            self._models, self._arrived, self._code_paths = (), frozenset(), frozenset()
+            self._models, self._arrived = (), frozenset()
+            self._own_paths = self._code_paths = frozenset()
             self._manager.claim(())
         finally:
             if alone:
@@ -123,7 +130,7 @@ class ServerCore:
         done = True
         if source is not None:
             source.stop(0)  # nothing more comes from it, though it may still be looking: a file system may hang
-            done = self._manager.unload_all(max(0.0, end - time.monotonic()))
+            done = self._manager.unload_all(max(0.0, end - time.monotonic()), loads)
             source.stop(max(0.0, end - time.monotonic()))
         if polling is not None:
             polling.stop(max(0.0, end - time.monotonic()))
@@ -167,8 +174,31 @@ class ServerCore:
             self._manager.replace_labels(labels)
             self._loads |= {model.name: self._platforms[model_list.platform_of(model)] for model in models}
             if own:
+                self._own_paths = frozenset(model.base_path for model in models)
                 self._code_paths = model_list.code_paths(models)
             return models, self._watch(models)
+
+    def _check_roots(self, config: schema.ModelServerConfig) -> None:
+        """Refuse a reload that names forbidden directories. Without the lock: a file system may take for ever."""
+        models = model_list.read(config) or ()
+        model_list.check_names_and_paths(models)
+        model_list.check_readable(models)
+        self._roots.check(models, self._own_paths)
+
+    def _allowed(self, path: str) -> str:
+        return self._roots.allowed(path, self._own_paths)
+
+    def warn_if_exposed(self) -> None:
+        """Log a warning if other machines can send reloads, and nothing says who may."""
+        if not self._roots.exposed or not self._platforms:
+            return
+        below = ", ".join(self._roots.roots(self._own_paths) or ()) or "no directory but the configured ones"
+        log.warning(
+            "Everybody who can reach the gRPC port may call the models, and reload others from %s. Models are "
+            "programs. --token_file, or --ssl_config_file with client_verify, says who may call; --model_roots=DIR,... "
+            "says where the models of reloads may come from",
+            below,
+        )
 
     def _checked(self, models: Models, own: bool) -> LabelTable:
         """The labels of a list in which every model is good. The model server's checks come first, in its order."""
@@ -226,7 +256,8 @@ class ServerCore:
     def _aspire(self, name: str, versions: Sequence[VersionPath]) -> None:
         """What the source found becomes what the manager is to have."""
         self._manager.aspire(
-            name, {version: Loader(path, self._loads[name], self._warmup) for version, path in versions}
+            name,
+            {version: Loader(path, self._loads[name], self._warmup, self._allowed) for version, path in versions},
         )
 
     def _reload_file(self) -> None:

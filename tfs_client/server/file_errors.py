@@ -5,7 +5,15 @@ from __future__ import annotations
 import errno
 import os
 
-from tfs_client.errors import CallError, FailedPreconditionError, StatusCode, TFServingError, call_error
+from tfs_client.errors import (
+    CallError,
+    FailedPreconditionError,
+    PermissionDeniedError,
+    StatusCode,
+    TFServingError,
+    call_error,
+)
+from tfs_client.server.failures import details_of, said, text_of
 
 # TensorFlow's table of system errors (tensorflow/core/platform/errors.cc), as far as files know them.
 BY_ERRNO = {
@@ -25,11 +33,19 @@ class MissingPackageError(FailedPreconditionError):
     """A load that needs a package which is not installed, so that trying again is of no use."""
 
 
+class ForbiddenPathError(PermissionDeniedError):
+    """A directory that this model may not be loaded from, so that trying again is of no use."""
+
+
+FINAL = (MissingPackageError, ForbiddenPathError)
+
+
 def file_error(error: OSError, path: str) -> CallError:
     """What the runtime says of a file that it cannot read: ``<path>; No such file or directory``."""
     named = error.filename if isinstance(error.filename, str) else path
-    code = BY_ERRNO.get(error.errno or 0, StatusCode.UNKNOWN)
-    return call_error(code, f"{named}; {os.strerror(error.errno) if error.errno else error}")
+    number = error.errno if isinstance(error.errno, int) else 0  # code of a model may put anything there
+    code = BY_ERRNO.get(number, StatusCode.UNKNOWN)
+    return call_error(code, f"{named}; {os.strerror(number) if number else said(error)}")
 
 
 def load_error(error: BaseException, path: str) -> CallError:
@@ -38,13 +54,16 @@ def load_error(error: BaseException, path: str) -> CallError:
     A CallError says it itself. Our own errors blame what is in the files, others the program.
     """
     if isinstance(error, CallError):
-        return error if error.code else call_error(StatusCode.UNKNOWN, error.details)
+        details = details_of(error)
+        if error.code and details is error.details:
+            return error
+        return call_error(error.code or StatusCode.UNKNOWN, details)
     if isinstance(error, OSError):
         return file_error(error, path)
     if isinstance(error, MemoryError):
         return call_error(StatusCode.RESOURCE_EXHAUSTED, f"{path}: not enough memory")
     code = StatusCode.INVALID_ARGUMENT if isinstance(error, TFServingError) else StatusCode.UNKNOWN
-    return call_error(code, f"{type(error).__name__}: {error}")
+    return call_error(code, text_of(error))
 
 
 def status_text(error: CallError) -> str:

@@ -13,18 +13,21 @@ from tfs_client.codec import examples as wire_examples
 from tfs_client.codec import model_spec
 from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import InvalidArgumentError, StatusCode
+from tfs_client.errors import DeadlineExceededError, InvalidArgumentError, StatusCode
 from tfs_client.server import reload
+from tfs_client.server.access.overload import EXHAUSTED, BoundedHandlers, no_waiting, waiting_in
 from tfs_client.server.admission import Admission
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
 from tfs_client.server.deadlines import time_limit
-from tfs_client.server.messages import parse
+from tfs_client.server.messages import inflated_limit, parse, plain
 from tfs_client.server.methods import Methods
 from tfs_client.server.own_threads import Behavior, in_threads
 from tfs_client.server.security import check_caller
-from tfs_client.server.served import Observer, Recording, ServedCall, finite, settle
+from tfs_client.server.served import TOO_LATE, Observer, Recording, ServedCall, finite, observe, settle
 
+PREDICTION_SERVICE = "/tensorflow.serving.PredictionService"
+MODEL_SERVICE = "/tensorflow.serving.ModelService"
 MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones (model_servers/grpc_status_util.cc)
 
 
@@ -47,6 +50,7 @@ class GrpcService:
     ) -> None:
         self._methods = methods
         self._config = config
+        self._inflated_limit = inflated_limit(config.channel_arguments)
         self.admission = Admission()
         self._observer = observer
         self._began = began
@@ -54,40 +58,61 @@ class GrpcService:
         self._metrics = metrics or reload.no_metrics
 
     def handlers(
-        self, *, reloads: ThreadPoolExecutor | None = None, lookups: ThreadPoolExecutor | None = None
+        self,
+        *,
+        threads: ThreadPoolExecutor | None = None,
+        refusals: ThreadPoolExecutor | None = None,
+        reloads: ThreadPoolExecutor | None = None,
+        lookups: ThreadPoolExecutor | None = None,
     ) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
         """What a grpc.Server takes. Without threads of their own methods run in those of the server.
 
         Args:
+            threads: the server's; None: calls may wait without a bound.
+            refusals: those that refuse calls while too many wait for the server's.
             reloads: the threads of HandleReloadConfigRequest, which waits.
             lookups: those of what runs no model: a busy server shall still tell its state.
         """
-        services: dict[str, dict[str, Behavior]] = {
-            "tensorflow.serving.PredictionService": {
-                "Predict": self._served("Predict", self._predict),
-                "Classify": self._served("Classify", self._classify),
-                "Regress": self._served("Regress", self._regress),
-                "MultiInference": self._served("MultiInference", self._multi_inference),
-                "GetModelMetadata": in_threads(lookups, self._served("GetModelMetadata", self._get_model_metadata)),
-            },
-            "tensorflow.serving.ModelService": {
-                "GetModelStatus": in_threads(lookups, self._served("GetModelStatus", self._get_model_status)),
-                "HandleReloadConfigRequest": in_threads(reloads, self._reload),
-            },
+        predictions: dict[str, Behavior] = {
+            "Predict": self._served("Predict", self._predict),
+            "Classify": self._served("Classify", self._classify),
+            "Regress": self._served("Regress", self._regress),
+            "MultiInference": self._served("MultiInference", self._multi_inference),
         }
-        return tuple(
-            grpc.method_handlers_generic_handler(
-                service, {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
-            )
-            for service, methods in services.items()
-        )
+        others: dict[str, Behavior] = {
+            f"{PREDICTION_SERVICE}/GetModelMetadata": in_threads(
+                lookups, self._served("GetModelMetadata", self._get_model_metadata)
+            ),
+            f"{MODEL_SERVICE}/GetModelStatus": in_threads(
+                lookups, self._served("GetModelStatus", self._get_model_status)
+            ),
+            f"{MODEL_SERVICE}/HandleReloadConfigRequest": in_threads(reloads, self._reload),
+        }
+        behaviors = {f"{PREDICTION_SERVICE}/{name}": behavior for name, behavior in predictions.items()} | others
+        handlers = {path: grpc.unary_unary_rpc_method_handler(behavior) for path, behavior in behaviors.items()}
+        refusing = {f"{PREDICTION_SERVICE}/{name}": self._refusing(name, refusals) for name in predictions}
+        waiting = no_waiting if threads is None else waiting_in(threads)
+        return (BoundedHandlers(handlers, refusing, waiting, self._config.max_waiting_calls),)
+
+    def _refusing(self, name: str, threads: ThreadPoolExecutor | None) -> Any:
+        """A handler that refuses calls of a method. It leaves the request unread, as only streams of them can be."""
+
+        def refuse(requests: Any, context: grpc.ServicerContext) -> bytes:
+            metadata = dict(context.invocation_metadata())
+            call = ServedCall(name, metadata=metadata, code=StatusCode.RESOURCE_EXHAUSTED, details=EXHAUSTED)
+            if self._began is not None:
+                self._began(call)
+            observe(self._observer, call)
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, EXHAUSTED)
+
+        return grpc.stream_unary_rpc_method_handler(in_threads(threads, refuse))
 
     def _served(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> Behavior:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             timeout = context.time_remaining()
             call = ServedCall(name, metadata=dict(context.invocation_metadata()), timeout=finite(timeout))
             recording = self._recording(call, context) if self._observer else None
-            with self.admission, time_limit(timeout):
+            with self.admission, time_limit(timeout, context.is_active):
                 reply = settle(call, lambda: self._admitted(method, request, call))
             if not context.is_active():
                 call.left()
@@ -110,8 +135,10 @@ class GrpcService:
 
     def _admitted(self, method: Callable[[bytes, ServedCall], bytes], request: bytes, call: ServedCall) -> bytes:
         self.admission.check()
+        if call.timeout is not None and call.timeout <= 0:  # while it waited for a thread
+            raise DeadlineExceededError(TOO_LATE)
         check_caller(self._config.token, call.metadata)
-        return method(request, call)
+        return method(plain(request, self._inflated_limit), call)
 
     def _predict(self, data: bytes, call: ServedCall) -> bytes:
         request = wire_predict.read_request(data)

@@ -13,11 +13,14 @@ from typing import Any
 import grpc
 
 from tfs_client.codec import wire
-from tfs_client.errors import DecodeError
+from tfs_client.errors import DecodeError, ResourceExhaustedError, reads
 from tfs_client.results import Health
+from tfs_client.server.messages import plain
 from tfs_client.server.own_threads import in_threads
 
 SERVICES = frozenset({"", "ModelService", "PredictionService"})  # not package-qualified (model_servers/server.cc)
+
+MAX_REQUEST = 1 << 16  # bytes that a compressed request may become; the name of a service is short
 
 _SERVICE = wire.tag(1, wire.LENGTH)
 
@@ -42,14 +45,15 @@ class HealthService:
 
     def _check(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            service = service_of(request)
-        except DecodeError as error:
+            service = service_of(plain(request, MAX_REQUEST))
+        except (DecodeError, ResourceExhaustedError) as error:
             context.abort(grpc.StatusCode.INTERNAL, f"the request is no message of Check: {error}")
         if service not in SERVICES:
             context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {service}")
         return reply_of(Health.SERVING if self._serving.is_set() else Health.NOT_SERVING)
 
 
+@reads("the request")
 def service_of(request: bytes) -> str:
     """The service that a HealthCheckRequest is about. Raises DecodeError."""
     service = ""

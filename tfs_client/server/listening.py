@@ -12,10 +12,21 @@ import grpc
 from tfs_client.errors import ConfigError
 from tfs_client.server.config import ServerConfig
 
+MAX_SOCKET_PATH = 103  # bytes; macOS has the shortest, Linux takes 107
+
 log = logging.getLogger("tfs_client.server")
 
 
-def listen(server: grpc.Server, config: ServerConfig) -> int | None:
+def absolute_socket_path(config: ServerConfig) -> str | None:
+    """Where the UNIX socket is, whatever the working directory becomes; as it was given if that would be too long."""
+    if config.grpc_socket_path is None:
+        return None
+    given = os.fspath(config.grpc_socket_path)
+    path = os.path.abspath(given)
+    return path if len(os.fsencode(path)) <= MAX_SOCKET_PATH else given
+
+
+def listen(server: grpc.Server, config: ServerConfig, socket_path: str | None) -> int | None:
     """Bind what the config asks for; the port that was bound, if any. Raises ConfigError when it cannot be had."""
     log.info("Using InsecureServerCredentials" if config.tls is None else "Using SSL credentials")
     port = None
@@ -23,9 +34,8 @@ def listen(server: grpc.Server, config: ServerConfig) -> int | None:
         port = _bind(server, f"{bracketed(config.host)}:{config.port}", config)
         log.info("Running gRPC ModelServer at %s:%d ...", bracketed(config.host), port)
     if config.grpc_socket_path is not None:
-        path = os.fspath(config.grpc_socket_path)
-        _bind(server, f"unix:{path}", config)
-        log.info("Running gRPC ModelServer at UNIX socket %s ...", path)
+        _bind(server, f"unix:{socket_path}", config)
+        log.info("Running gRPC ModelServer at UNIX socket %s ...", os.fspath(config.grpc_socket_path))
     return port
 
 

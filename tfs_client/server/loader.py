@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tfs_client.errors import CallError, CancelledError, ConfigError, call_error
-from tfs_client.server.file_errors import MissingPackageError, file_error, load_error, status_text
+from tfs_client.server.file_errors import FINAL, ForbiddenPathError, file_error, load_error, status_text
 from tfs_client.server.servable import Servable
+from tfs_client.shown import shown
 
 log = logging.getLogger("tfs_client.server")
 
@@ -45,10 +46,10 @@ class Retries:
 
     def __post_init__(self) -> None:
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 0:
-            raise ConfigError(f"expected a number of load retries, 0 or more, got {self.count!r}")
+            raise ConfigError(f"expected a number of load retries, 0 or more, got {shown(self.count)}")
         number = isinstance(self.pause, (int, float)) and not isinstance(self.pause, bool)
         if not number or self.pause != self.pause:
-            raise ConfigError(f"expected the pause between load attempts in seconds, got {self.pause!r}")
+            raise ConfigError(f"expected the pause between load attempts in seconds, got {shown(self.pause)}")
 
 
 class Loader:
@@ -58,27 +59,33 @@ class Loader:
         path: the version's directory.
         load: the platform's function.
         warmup: run after every load that succeeds, before it counts as one.
+        guard: gets the path before anything is read, and returns the one to read; it raises for a forbidden one.
     """
 
-    def __init__(self, path: str, load: Load, warmup: Warmup | None = None) -> None:
+    def __init__(
+        self, path: str, load: Load, warmup: Warmup | None = None, guard: Callable[[str], str] | None = None
+    ) -> None:
         self.path = path
         self._load = load
         self._warmup = warmup
+        self._guard = guard
 
     def estimate(self) -> int:
         """Bytes of memory that the servable may take. Raises CallError when the directory cannot be listed."""
+        path = self._guarded()
         try:
-            return int(sum(_sizes(self.path)) * RAM_FACTOR)
+            return int(sum(_sizes(path)) * RAM_FACTOR)
         except OSError as error:
             raise file_error(error, self.path) from None
 
     def load(self) -> Servable:
         """One attempt: load and warm up. Raises CallError."""
         try:
-            servable = self._load(self.path)
+            path = self._guarded()
+            servable = self._load(path)
             try:
                 if self._warmup is not None:
-                    self._warmup(servable, self.path)
+                    self._warmup(servable, path)
             except BaseException:
                 self.unload(servable)
                 raise
@@ -87,6 +94,9 @@ class Loader:
             if not isinstance(error, (CallError, OSError)):  # its text alone would not say where it came from
                 log.debug("Loading %s failed", self.path, exc_info=True)
             raise load_error(error, self.path) from error
+
+    def _guarded(self) -> str:
+        return self.path if self._guard is None else self._guard(self.path)
 
     def unload(self, servable: Servable) -> None:
         """Give back what a servable holds: its ``close`` method is called, if it has one."""
@@ -118,6 +128,8 @@ def reserve(who: str, loader: Loader, retries: Retries, cancelled: threading.Eve
     def attempt() -> int:
         try:
             return loader.estimate()
+        except ForbiddenPathError:
+            raise
         except CallError as error:
             said = f"Error while attempting to reserve resources to load servable {who}: {error.details}"
             raise call_error(error.code, said) from None
@@ -135,8 +147,8 @@ def load(who: str, loader: Loader, retries: Retries, cancelled: threading.Event)
 def attempts(what: str, attempt: Callable[[], T], retries: Retries, cancelled: threading.Event) -> T:
     """The result of the first attempt that succeeds. Raises CallError, that of the last one.
 
-    Once ``cancelled`` is set there are no more attempts, and a pause ends at once. What a missing package has ended is
-    not tried again.
+    Once ``cancelled`` is set there are no more attempts, and a pause ends at once. What a missing package
+    or a forbidden path has ended is not tried again.
     """
     failed: CallError = CancelledError("Loading of servable cancelled")
     for retry in range(retries.count + 1):
@@ -155,7 +167,7 @@ def attempts(what: str, attempt: Callable[[], T], retries: Retries, cancelled: t
         except CallError as error:
             failed = error
             log.error("%s failed: %s", what, status_text(error))
-            if isinstance(error, MissingPackageError):
+            if isinstance(error, FINAL):
                 raise
     log.info("Retrying of %s exhausted max_num_retries: %d", what, retries.count)
     raise failed

@@ -8,6 +8,7 @@ model server looks at ten times a second happens here as soon as it can. Source:
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 
@@ -115,20 +116,30 @@ class Manager(BasicManager):
                 }
             return tuple(statuses[number] for number in sorted(statuses, reverse=True))
 
-    def unload_all(self, timeout: float) -> bool:
-        """Unload everything that came from a source, in order; False when that is not done in ``timeout`` seconds."""
+    def unload_all(self, timeout: float, loads: float = math.inf) -> bool:
+        """Unload everything that came from a source, in order; False when that is not done in ``timeout`` seconds.
+
+        Loads under way, which nobody can interrupt, get no more than ``loads`` of them once the others are done.
+        """
         log.info("Unload all remaining servables in the manager.")
         end = time.monotonic() + timeout
         with self._changed:
             for name in [*self._models]:
                 if self._sourced(name):
                     self.aspire(name, {})
-        done = self.wait_until(lambda: not any(map(self._sourced, self._models)), timeout)
+        if self.wait_until(lambda: not any(map(self._serves, self._models)), timeout):
+            end = min(end, time.monotonic() + loads)
+        left = max(0.0, end - time.monotonic())
+        done = self.wait_until(lambda: not any(map(self._sourced, self._models)), left)
         return done and all(workers.join(max(0.0, end - time.monotonic())) for workers in (self._loads, self._unloads))
 
     def _sourced(self, name: str) -> bool:
         """Whether versions of a model come from a source, or will when others have ended."""
         return bool(self._pending.get(name)) or bool(self._managed(name))
+
+    def _serves(self, name: str) -> bool:
+        """Whether versions of a model from a source are there, or may be called; those being loaded do not count."""
+        return any(known.phase not in (Phase.LOAD_REQUESTED, Phase.LOADING) for known in self._managed(name).values())
 
 
 def _torn_down(harness: Harness) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ABSOLUTE = re.compile(r"/|[A-Za-z][0-9A-Za-z.]+://")
 _TENSORFLOW = 1  # of the deprecated enum ModelType
 _PYTHON = "python"
+LONGEST_PATH = 4096  # bytes; no system opens longer ones, and each look at one would be a line in the log
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,11 @@ def check_readable(models: Iterable[ListedModel]) -> None:
         directory_of(model.base_path)
         if "\0" in model.base_path:
             raise InvalidArgumentError(f"Expected model {model.name} to have a base path without NUL characters")
+        if len(model.base_path.encode(errors="replace")) > LONGEST_PATH:
+            raise InvalidArgumentError(
+                f"Expected model {model.name} to have a base path of at most {LONGEST_PATH} bytes, got one of "
+                f"{len(model.base_path)} characters"
+            )
 
 
 def code_paths(models: Iterable[ListedModel]) -> frozenset[str]:

@@ -19,6 +19,7 @@ from tfs_client.errors import NotFoundError
 from tfs_client.server.loader import Load, Warmup
 from tfs_client.server.measures import Measures
 from tfs_client.server.servable import Servable
+from tfs_client.server.threads import checked_threads
 
 if TYPE_CHECKING:
     from tfs_client.server.batching import BatchingParameters, BatchScheduler
@@ -55,6 +56,11 @@ class PlatformOptions:
     warmup: bool = True
     warmup_iterations: int = 0
     method_name_check: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("intra_op", "inter_op"):
+            flag = f"--tensorflow_{name}_parallelism"
+            checked_threads(f"{name} ({flag})", getattr(self, name), 0, ", 0 for as many as TensorFlow likes")
 
 
 class Platforms:

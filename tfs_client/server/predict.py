@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tfs_client.codec import extents
 from tfs_client.codec.dtypes import row_of
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError, FailedPreconditionError, InternalError, InvalidArgumentError
@@ -114,9 +115,13 @@ def read_inputs(signature: Signature, defaults: Mapping[str, Array], request: Re
 
 def _decoded(request: Request, alias: str) -> Array:
     try:
-        return request.tensor(alias)
+        array = request.tensor(alias)
     except DecodeError:
         raise InvalidArgumentError(f"tensor parsing error: {alias}") from None
+    # The model server would allocate what the shape says. So would most functions, and a few bytes ask for any amount.
+    if (not array.size or 0 in array.strides) and not extents.is_runnable(array):
+        raise InvalidArgumentError(extents.refusal(array, f"input {alias!r}"))
+    return array
 
 
 def wanted_outputs(signature: Signature, output_filter: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from tfs_client.errors import CallError
 from tfs_client.server import model_list
 from tfs_client.server.core import ServerCore
 from tfs_client.server.messages import parse
+from tfs_client.shown import bounded
 
 log = logging.getLogger("tfs_client.server")
 
@@ -62,7 +63,5 @@ def _log_entries(models: Iterable[Any]) -> None:
         log.info(
             "\nConfig entry\n\tindex : %d\n\tpath : %s\n\tname : %s\n\tplatform : %s",
             index,
-            model.base_path,
-            model.name,
-            model.model_platform,
+            *(bounded(text, 500).replace("\n", "\\n") for text in (model.base_path, model.name, model.model_platform)),
         )

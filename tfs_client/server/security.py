@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from tfs_client.errors import ConfigError, UnauthenticatedError
+from tfs_client.errors import ConfigError, InvalidArgumentError, UnauthenticatedError
+from tfs_client.server import regular_files
+from tfs_client.shown import shown
+
+LIMIT = 16 << 20  # bytes of a PEM file
 
 Pem = bytes | str | os.PathLike[str]
 
@@ -23,7 +27,8 @@ class ServerTLS:
         ca: the authorities that clients' certificates may come from (``custom_ca``).
         client_verify: whether clients must show a certificate (mTLS); it needs ``ca``.
 
-    certificate, key and ca are PEM: the path of a file, or its content as bytes. Files are read when the port opens.
+    certificate, key and ca are PEM: the path of a file, or its content as bytes. Files are read when the port opens;
+    relative paths are made absolute at once.
     Raises ConfigError for files that are not there or are no PEM.
     """
 
@@ -34,10 +39,14 @@ class ServerTLS:
 
     def __post_init__(self) -> None:
         if not isinstance(self.client_verify, bool):
-            raise ConfigError(f"expected client_verify to be True or False, got {self.client_verify!r}")
+            raise ConfigError(f"expected client_verify to be True or False, got {shown(self.client_verify)}")
         if self.client_verify and self.ca is None:
             raise ConfigError("expected ca, the authorities of clients' certificates, along with client_verify")
         self._pems()
+        for name in ("certificate", "key", "ca"):  # they are read again, and the working directory may change
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bytes):
+                object.__setattr__(self, name, os.path.abspath(value))
 
     def _pems(self) -> tuple[bytes, bytes, bytes | None]:
         ca = None if self.ca is None else _pem("ca", self.ca)
@@ -56,10 +65,11 @@ def _pem(name: str, value: Pem) -> bytes:
     else:
         try:
             where = repr(os.fspath(value))  # also refuses numbers, which open() takes for files that are open
-            with open(value, "rb") as file:
-                data = file.read()
-        except (OSError, TypeError) as error:
-            raise ConfigError(f"expected {name} as a PEM file or its bytes, got {value!r}: {error}") from None
+            data = regular_files.read(value, LIMIT)
+        except InvalidArgumentError as error:
+            raise ConfigError(f"expected {name} as a PEM file or its bytes: {error.details}") from None
+        except (OSError, TypeError, ValueError) as error:
+            raise ConfigError(f"expected {name} as a PEM file or its bytes, got {shown(value)}: {error}") from None
     if b"-----BEGIN " not in data:
         raise ConfigError(f"expected {name} in PEM form, which begins with '-----BEGIN', got {where}")
     return data

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tfs_client.errors import CallError, DecodeError, StatusCode
+from tfs_client.server.failures import details_of, text_of
 from tfs_client.server.servable import Array
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+TOO_LATE = "Timed out waiting for notification"  # TensorFlow's direct_session.cc
+GAVE_UP = "the client gave up"
 
 
 @dataclass
@@ -64,12 +68,12 @@ class ServedCall:
 
     def late(self) -> None:
         """The call's deadline has passed; whatever the model said came to nothing."""
-        self.code, self.details = StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification"
+        self.code, self.details = StatusCode.DEADLINE_EXCEEDED, TOO_LATE
         self.run_seconds = None
 
     def gave_up(self) -> None:
         """Nobody waits for the answer any more."""
-        self.code, self.details = StatusCode.CANCELLED, "the client gave up"
+        self.code, self.details = StatusCode.CANCELLED, GAVE_UP
 
     def left(self) -> None:
         """The client has gone: its deadline has passed, or it gave up before."""
@@ -115,12 +119,12 @@ def settle(call: ServedCall, work: Callable[[], T]) -> T | None:
     try:
         return work()
     except CallError as error:
-        call.code, call.details = error.code or StatusCode.INTERNAL, error.details  # OK is no error
+        call.code, call.details = error.code or StatusCode.INTERNAL, details_of(error)  # OK is no error
     except DecodeError as error:
         call.code, call.details = StatusCode.INTERNAL, f"the request is no message of {call.method}: {error}"
     except BaseException as error:  # also SystemExit and pytest's outcomes: somebody waits for an answer
         log.exception("%s failed", call.method)
-        call.code, call.details = StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+        call.code, call.details = StatusCode.INTERNAL, text_of(error)
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
 from tfs_client.server.grpc_service import GrpcService
 from tfs_client.server.health import HealthService
-from tfs_client.server.listening import bracketed, listen
+from tfs_client.server.listening import absolute_socket_path, bracketed, listen
 from tfs_client.server.loader import Load, Warmup
 from tfs_client.server.manager import Manager
 from tfs_client.server.measures import Measures
@@ -42,7 +41,9 @@ QUIET_SECONDS, SETTLE_SECONDS = 0.05, 0.5
 
 LONGEST = 30 * 24 * 3600.0  # seconds that a stop waits for anything; without limit is more than clocks can count
 
-LEAST_UNLOAD_SECONDS = 5.0  # loads and unloads cannot be interrupted, and stopping without grace is no reason to leak
+# Loads and unloads cannot be interrupted. Stopping without grace is no reason to leak what was loaded; but a version
+# that is still being loaded when all others are gone may take for ever.
+LEAST_UNLOAD_SECONDS, LOAD_SECONDS = 5.0, 1.0
 
 
 class Server:
@@ -101,6 +102,7 @@ class Server:
         self._server: grpc.Server | None = None
         self._address = bracketed(self.config.host)
         self._port: int | None = None
+        self._socket_path = absolute_socket_path(self.config)
         self._own_threads: list[ThreadPoolExecutor] = []
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
@@ -123,28 +125,37 @@ class Server:
             self._start_grpc()
             if self.config.rest_port is not None:
                 self.open_rest()
-        except BaseException:
+        except Exception:
             self.stop(0)
+            raise
+        except BaseException:  # Ctrl-C, mostly, and whoever pressed it waits
+            self._stop(0, LOAD_SECONDS)
             raise
 
     def _start_grpc(self) -> None:
-        options = {
+        options: dict[str, int | str] = {
             "grpc.max_send_message_length": -1,
             "grpc.max_receive_message_length": -1,
+            "grpc.per_message_decompression": 0,  # see messages.py
             "grpc.so_reuseport": 0,  # a port that another server has is an error, not half of its calls
-        } | dict(self.config.channel_arguments)
-        server = grpc.server(
-            ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve"), options=list(options.items())
-        )
+        }
+        options |= self.config.bounds.grpc_arguments()
+        options |= self.config.channel_arguments
+        threads = ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve")
+        server = grpc.server(threads, options=list(options.items()))
         self._service.admission.open()
-        reloads, lookups, health = self._own_threads = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"tfs-serve-{name}") for name in ("reload", "lookup", "health")
+        reloads, lookups, health, refusals = self._own_threads = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"tfs-serve-{name}")
+            for name in ("reload", "lookup", "health", "refusal")
         ]
-        server.add_generic_rpc_handlers(self._service.handlers(reloads=reloads, lookups=lookups))
+        server.add_generic_rpc_handlers(
+            self._service.handlers(threads=threads, refusals=refusals, reloads=reloads, lookups=lookups)
+        )
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(health),))
-        self._port = listen(server, self.config)
+        self._port = listen(server, self.config, self._socket_path)
         server.start()
+        self.core.warn_if_exposed()
         self._health.set(True)
         self._server = server
 
@@ -188,6 +199,9 @@ class Server:
         May be called again, and from several threads. The server may be started again.
         """
         grace = min(self.config.shutdown_grace if grace is None else grace, LONGEST)
+        self._stop(grace, max(grace, LEAST_UNLOAD_SECONDS))
+
+    def _stop(self, grace: float, unload: float) -> None:
         with self._rest_lock:
             server, self._server = self._server, None
             own_threads, self._own_threads = self._own_threads, []
@@ -206,7 +220,7 @@ class Server:
             stopped.wait()
         for threads in own_threads:
             threads.shutdown(wait=False)
-        if not self.core.stop(max(grace, LEAST_UNLOAD_SECONDS)):
+        if not self.core.stop(unload, LOAD_SECONDS):
             log.warning("Some models could not be unloaded in time")
 
     @property
@@ -222,7 +236,7 @@ class Server:
         """What a client takes as its target."""
         self._started()
         if self._port is None:
-            return f"unix:{os.fspath(self.config.grpc_socket_path or '')}"
+            return f"unix:{self._socket_path}"
         return f"{self._address}:{self._port}"
 
     @property

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from tfs_client.errors import CallError, NotFoundError, UnimplementedError
 from tfs_client.server.file_errors import file_error, status_text
 from tfs_client.server.periodic import Periodic
+from tfs_client.shown import shown
 from tfs_client.version_policy import AllVersions, Latest
 
 log = logging.getLogger("tfs_client.server")
@@ -159,8 +160,20 @@ def children_of(model: Watched) -> list[str]:
         cause = error
     except OSError as error:
         raise file_error(error, model.base_path) from None
+    except ValueError as error:  # a name that this system's encoding does not have
+        raise NotFoundError(
+            f"Could not find base path {shown(model.base_path)} for servable {model.name}: {error}"
+        ) from None
     text = f"Could not find base path {model.base_path} for servable {model.name} with error {status_text(cause)}"
     raise NotFoundError(text)
+
+
+def wanted_now(model: Watched) -> list[VersionPath]:
+    """The versions that a poll would find just now; none where the base path cannot be read."""
+    try:
+        return _paths(model, find(model, children_of(model)))
+    except CallError:
+        return []
 
 
 class Source:

@@ -18,7 +18,8 @@ from tfs_client.codec import examples as wire_examples
 from tfs_client.codec import predict as wire_predict
 from tfs_client.codec import tfrecord
 from tfs_client.errors import DataLossError, DecodeError, InvalidArgumentError, UnimplementedError
-from tfs_client.server import inference
+from tfs_client.server import inference, regular_files
+from tfs_client.server.messages import parse
 from tfs_client.server.predict import predict
 from tfs_client.server.servable import Servable
 from tfs_client.server.served import ServedCall
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
+MAX_SHOWN = 1000  # bytes of a record that cannot be read
 
 Ended = Callable[[str, str, int, float], None]
 """Gets the version directory, "OK" or the status of a broken file, the number of records, and the seconds it took."""
@@ -103,7 +105,7 @@ def run(servable: Servable, log_: Any, *, method_name_check: bool = False, ran: 
 def _run_file(run_log: Callable[[Any], None], path: str, iterations: int) -> tuple[int, DecodeError | None]:
     """Run every record of a file: how many there were, and what is wrong with the one after them."""
     count = 0
-    with open(path, "rb") as file:
+    with regular_files.opened(path) as file:
         records = tfrecord.read(file)
         while True:
             try:
@@ -121,15 +123,13 @@ def _run_file(run_log: Callable[[Any], None], path: str, iterations: int) -> tup
 
 
 def _parsed(record: bytes, path: str) -> Any:
-    from google.protobuf.message import DecodeError as ProtobufError
-
     from tfs_client.protos.tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
     try:
-        return PredictionLog.FromString(record)
-    except ProtobufError:
-        shown = record.decode(errors="replace")
-        raise InvalidArgumentError(f"Failed to parse warmup record: {shown} from {path}") from None
+        return parse(PredictionLog, record)
+    except DecodeError as error:
+        said = record[:MAX_SHOWN].decode(errors="replace")
+        raise InvalidArgumentError(f"Failed to parse warmup record: {said} from {path}") from error
 
 
 Checks = dict[str, bool]

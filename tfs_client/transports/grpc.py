@@ -10,13 +10,15 @@ import grpc
 
 from tfs_client import daemons
 from tfs_client.errors import DeadlineExceededError, TFServingError
+from tfs_client.inflating import COMPRESSED
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, connecting, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
 from tfs_client.transports.grpc_interceptors import check_interceptors, intercepted
-from tfs_client.transports.grpc_messages import BYTES, MESSAGES, Message, is_plain
+from tfs_client.transports.grpc_messages import BYTES, Message, is_plain, messages
 from tfs_client.transports.grpc_outcomes import outcome
+from tfs_client.transports.grpc_replies import GrpcReplies
 from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.memory import RequestMemory
 from tfs_client.transports.replicas import Replicas
@@ -35,6 +37,7 @@ class GrpcTransport:
         self._way = GrpcWay(connection)
         self._plain = True  # whether nobody is between gRPC's channel and its callers
         self._errors = GrpcErrors(connection, self._arguments)
+        self._replies = GrpcReplies(connection, self._errors)
         self._replicas = Replicas(connection.target.addresses)
         self._closed = False
         self._answering: int | None = None  # the thread that brings an answer, while what is waiting for it runs there
@@ -71,6 +74,8 @@ class GrpcTransport:
         self._down = False
         if not isinstance(reply, bytes):
             raise self._errors.no_message(reply, send.address)
+        if reply[:1] in COMPRESSED:
+            return self._replies.plain(reply, send)
         return reply
 
     def start(self, send: Send, done: Done) -> Callable[[], object]:
@@ -102,6 +107,8 @@ class GrpcTransport:
             self._answering = threading.get_ident()
             try:
                 reply = ended.result() if hasattr(ended, "result") else ended
+                if isinstance(reply, bytes) and reply[:1] in COMPRESSED:
+                    reply = self._replies.plain(reply, send)
             except (grpc.RpcError, grpc.FutureCancelledError) as error:
                 error.__traceback__ = None  # mostly it is the call itself: it would hold this frame, and the future
                 done(None, self._translated(error if hasattr(error, "code") else ended, send, down))
@@ -174,7 +181,8 @@ class GrpcTransport:
         channel, methods = self._link
         method = methods.get(path)
         if method is None:
-            method = methods[path] = channel.unary_unary(path, **(BYTES if self._plain else MESSAGES))
+            kind = BYTES if self._plain else messages(self._replies.message)
+            method = methods[path] = channel.unary_unary(path, **kind)
         return method
 
     def _look(self) -> None:

@@ -13,12 +13,14 @@ import grpc.aio
 
 from tfs_client import daemons
 from tfs_client.errors import ClosedError, ConfigError, DeadlineExceededError, TFServingError
+from tfs_client.inflating import COMPRESSED
 from tfs_client.options import UNSET, Connection, Deadline
 from tfs_client.steps import Send
 from tfs_client.transports.grpc_channel import COMPRESSIONS, NO_COMPRESSION, arguments, credentials
 from tfs_client.transports.grpc_errors import GrpcErrors
-from tfs_client.transports.grpc_messages import BYTES, MESSAGES, Message, is_plain
+from tfs_client.transports.grpc_messages import BYTES, Message, is_plain, messages
 from tfs_client.transports.grpc_outcomes import outcome
+from tfs_client.transports.grpc_replies import GrpcReplies
 from tfs_client.transports.grpc_way import GrpcWay
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.memory import RequestMemory
@@ -37,6 +39,7 @@ class GrpcAioTransport:
         self._arguments = arguments(connection)
         self._way = GrpcWay(connection)
         self._errors = GrpcErrors(connection, self._arguments)
+        self._replies = GrpcReplies(connection, self._errors)
         self._closed = False
         self._links: PerLoop[_Link] = PerLoop(lambda: _Link(connection, self._arguments, self._way), _Link.close)
         self._memory = RequestMemory()
@@ -74,6 +77,8 @@ class GrpcAioTransport:
         link.down = False
         if not isinstance(reply, bytes):
             raise self._errors.no_message(reply, address)
+        if reply[:1] in COMPRESSED:
+            return await self._replies.plain_aio(reply, send)
         return reply
 
     async def close(self) -> None:
@@ -89,7 +94,8 @@ class GrpcAioTransport:
         if method is None:
             if link.replicas.due():
                 link.look()
-            method = link.methods[path] = link.channel.unary_unary(path, **(BYTES if link.plain else MESSAGES))
+            kind = BYTES if link.plain else messages(self._replies.message_aio)
+            method = link.methods[path] = link.channel.unary_unary(path, **kind)
         elif link.replicas.due():
             link.look()
         return method, link.plain

@@ -12,16 +12,20 @@ import grpc
 from tfs_client.options import TLS, Connection
 from tfs_client.transports.replicas import is_ip
 
-# Messages of any size, unless the user sets a limit: a tensor is as large as it is. A connection of its own for every
+# Messages of any size, unless the user sets a limit: a tensor is as large as it is. Compressed ones are left as they
+# come, for gRPC inflates without a limit (``grpc_replies.py``). A connection of its own for every
 # client, so that closing one closes its connection; and quick attempts to find a server again that was away.
 DEFAULT_OPTIONS: dict[str, Any] = {
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": -1,
+    "grpc.per_message_decompression": 0,
     "grpc.use_local_subchannel_pool": 1,
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 5000,
     "grpc.dns_min_time_between_resolutions_ms": 5000,
 }
+
+_LARGEST = (1 << 31) - 1  # gRPC's arguments have 32 bits
 
 COMPRESSIONS = {
     None: None,
@@ -35,6 +39,8 @@ def arguments(connection: Connection) -> dict[str, Any]:
     """The channel's arguments; those of the user count most."""
     chosen = dict(DEFAULT_OPTIONS)
     keepalive, tls = connection.keepalive, connection.tls
+    if connection.limits.reply is not None:
+        chosen["grpc.max_receive_message_length"] = min(connection.limits.reply, _LARGEST)
     if keepalive is not None:
         chosen["grpc.keepalive_time_ms"] = int(keepalive.interval * 1000)
         chosen["grpc.keepalive_timeout_ms"] = int(keepalive.timeout * 1000)

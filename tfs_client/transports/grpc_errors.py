@@ -104,6 +104,10 @@ class GrpcErrors:
 
     def __init__(self, connection: Connection, arguments: Mapping[str, Any]) -> None:
         self._target = connection.target
+        self._limits = (
+            ("max_reply_bytes=", connection.limits.reply),
+            ("'grpc.max_receive_message_length'", connection.channel_options.get("grpc.max_receive_message_length")),
+        )
         self._intercepted = bool(connection.interceptors)
         self._tls = connection.tls
         self._retries = connection.retry is not None
@@ -172,6 +176,12 @@ class GrpcErrors:
         error.final = pushback == NEVER
         error.retry_after = None if error.final else pushback
         return error
+
+    def too_large(self, limit: int, method: str) -> CallError:
+        """For a compressed reply that would become larger than the client takes."""
+        details = f"the reply has more than {limit} bytes once inflated"
+        option = next((name for name, value in self._limits if value == limit), "max_inflated_bytes=")
+        return call_error(StatusCode.RESOURCE_EXHAUSTED, details, method, f"{option} sets the limit.")
 
     def lost(self, error: TFServingError) -> bool:
         """Whether an error says that there is no connection, or that it broke under the call."""
@@ -260,6 +270,8 @@ class GrpcErrors:
         ours = self._arguments[option] == int(limit)
         if (side == "CLIENT") if side else ours:
             what = "request" if verb == "Sent" else "reply"
+            if what == "reply" and self._limits[0][1] is not None:
+                return "The client refused its reply: raise max_reply_bytes=, or leave it out for no limit."
             return f"The client refused its {what}: raise {option!r} in channel_options, or leave it out for no limit."
         what = "reply" if verb == "Sent" else "request"
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -24,7 +25,11 @@ def _unchanged(message: bytes) -> bytes:
 
 # What the methods of a channel are made with: functions and not None, which some of those who wrap channels call.
 BYTES = {"request_serializer": _unchanged, "response_deserializer": _unchanged}
-MESSAGES = {"request_serializer": Message.SerializeToString, "response_deserializer": Message.FromString}
+
+
+def messages(read: Callable[[bytes], Message]) -> dict[str, Callable[..., Any]]:
+    """What they are made with where somebody is in between; ``read`` makes the replies."""
+    return {"request_serializer": Message.SerializeToString, "response_deserializer": read}
 
 
 def is_plain(channel: Any) -> bool:

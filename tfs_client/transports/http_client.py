@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from httpx import (
@@ -37,6 +37,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeout",
     "HTTPError",
+    "Head",
     "InvalidURL",
     "LocalProtocolError",
     "ProxyError",
@@ -147,25 +148,57 @@ def pools(client: Client | AsyncClient) -> Iterator[Any]:
             yield pool
 
 
-def is_spoilt(client: Client | AsyncClient, response: Response) -> bool:
+class Head(NamedTuple):
+    """What the head of a reply says of its body; "" for what it does not say.
+
+    Attributes:
+        kind: its Content-Type.
+        encoding: its Content-Encoding.
+        length: its Content-Length.
+        transfer: its Transfer-Encoding.
+    """
+
+    kind: str
+    encoding: str
+    length: str
+    transfer: str
+
+    @classmethod
+    def of(cls, response: Response) -> Head:
+        """Of a reply. httpx looks through all headers for each that it is asked for."""
+        found = {b"content-type": b"", b"content-encoding": b"", b"content-length": b"", b"transfer-encoding": b""}
+        for name, value in response.headers.raw:
+            if (name := name.lower()) in found:
+                found[name] = found[name] + b", " + value if found[name] else value
+        return cls(*(value.decode("latin-1") for value in found.values()))
+
+
+def is_spoilt(client: Client | AsyncClient, head: Head) -> bool:
     """Whether more arrived than the reply, so that the next call would take it for its own answer.
 
     What arrives later shows when the connection is used again: httpcore then looks whether there is anything to read.
     It does not look at what was read already, and stands in the buffers of h11 or anyio.
     """
-    if "transfer-encoding" in response.headers and "content-length" in response.headers:
+    if head.length and head.transfer:
         return True  # two ends of one body: others may see the other one (RFC 9112, 6.3)
-    layers = [connection for pool in pools(client) for connection in pool.connections]
-    for layer in layers:  # proxies and TLS put one into another
-        for name in _INNER:
-            if (inner := getattr(layer, name, None)) is not None:
-                layers.append(inner)
-        if (trailing := getattr(layer, "trailing_data", None)) is not None and trailing[0]:
-            return True
-        if getattr(layer, "read_queue", None) or getattr(getattr(layer, "_read_bio", None), "pending", 0):
-            return True
+    for pool in pools(client):
+        for connection in pool.connections:
+            while connection is not None and not hasattr(connection, "_h11_state"):  # proxies have one in another
+                connection = getattr(connection, "_connection", None)
+            if connection is not None and connection._h11_state.trailing_data[0]:
+                return True
+            if isinstance(client, AsyncClient) and _is_ahead(connection):
+                return True
     return False
 
 
-# From a connection of httpcore down to h11's state, and to the streams of anyio with what they have read.
-_INNER = ("_connection", "_h11_state", "_network_stream", "_stream", "_protocol", "transport_stream")
+def _is_ahead(connection: Any) -> bool:
+    """Whether the streams of anyio below a connection have read more than they were asked for."""
+    layer = getattr(connection, "_network_stream", None)
+    while layer is not None:
+        if getattr(getattr(layer, "_protocol", None), "read_queue", None):
+            return True
+        if getattr(getattr(layer, "_read_bio", None), "pending", 0):
+            return True
+        layer = getattr(layer, "_stream", None) or getattr(layer, "transport_stream", None)
+    return False

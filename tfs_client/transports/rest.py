@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
-from tfs_client.errors import TFServingError
+from tfs_client.errors import DecodeError, TFServingError
+from tfs_client.inflating import TooLarge
 from tfs_client.options import Connection
 from tfs_client.steps import Send
-from tfs_client.transports.http_client import Response, is_spoilt, open_blocking
+from tfs_client.transports.http_client import Head, Response, is_spoilt, open_blocking
 from tfs_client.transports.lanes import Lanes
 from tfs_client.transports.punctual import Punctual
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
@@ -31,9 +30,13 @@ class RestTransport:
         try:
             with self._lanes.taken() as client, self._punctual.until(send.deadline):
                 request = self._http.request(client, send, progress.note, patience=True)
-                with closing(client.send(request, stream=True)) as response:
-                    body = self._read(response, send, progress)
-                if is_spoilt(client, response):
+                response = client.send(request, stream=True)
+                try:
+                    head = Head.of(response)
+                    body = self._read(response, head, send, progress)
+                finally:
+                    response.close()
+                if is_spoilt(client, head):
                     response.extensions["network_stream"].close()
         except TFServingError:
             raise
@@ -43,18 +46,20 @@ class RestTransport:
             if not self._http.is_ours(error, progress):
                 raise
             raise self._http.failure(error, send, progress) from error
-        return self._http.reply(response, body, send)
+        return self._http.reply(response, head, body, send)
 
-    def _read(self, response: Response, send: Send, progress: Progress) -> bytes:
+    def _read(self, response: Response, head: Head, send: Send, progress: Progress) -> bytes:
         if response.is_stream_consumed:  # a mock's, which was never on a network
             return self._http.checked(response.content, send)
-        body = self._http.body(response, send)
-        with self._http.reading(send):
+        try:
+            body = self._http.body(head)
             for data in response.iter_raw():
                 for _ in body.add(data):
                     if send.deadline.passed():
                         raise self._http.late(send, progress)
             return body.whole()
+        except (TooLarge, DecodeError) as error:
+            raise self._http.unread(error, send) from error
 
     def close(self) -> None:
         """Break off what is under way and release the connections. May be called again."""

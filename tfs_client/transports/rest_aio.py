@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from contextlib import aclosing
 
-from tfs_client.errors import ConfigError, TFServingError
+from tfs_client.errors import ConfigError, DecodeError, TFServingError
+from tfs_client.inflating import TooLarge
 from tfs_client.options import Connection
 from tfs_client.steps import Send
 from tfs_client.transports.handshakes import closing
-from tfs_client.transports.http_client import AsyncClient, Request, Response, is_spoilt, open_asyncio
+from tfs_client.transports.http_client import AsyncClient, Head, Request, Response, is_spoilt, open_asyncio
 from tfs_client.transports.lanes import AsyncLanes
 from tfs_client.transports.lifelines import PerLoop
 from tfs_client.transports.rest_http import FAILURES, KEEPALIVE_EXPIRY, Progress, RestHttp, method_of, opener
@@ -50,7 +50,7 @@ class RestAioTransport:
             async with lanes.taken() as client:
                 request = self._http.request(client, send, progress.note_aio, patience=False)
                 exchange = self._exchanged(client, request, send)
-                response, body = await within(exchange, send.deadline.remaining())
+                response, head, body = await within(exchange, send.deadline.remaining())
         except TimeoutError as error:
             raise self._http.late(send, progress) from error
         except TFServingError:
@@ -61,28 +61,34 @@ class RestAioTransport:
             if not self._http.is_ours(error, progress):
                 raise
             raise self._http.failure(error, send, progress) from error
-        return self._http.reply(response, body, send)
+        return self._http.reply(response, head, body, send)
 
-    async def _exchanged(self, client: AsyncClient, request: Request, send: Send) -> tuple[Response, bytes]:
-        async with aclosing(await client.send(request, stream=True)) as response:
-            body = await self._read(response, send)
-        if is_spoilt(client, response):
+    async def _exchanged(self, client: AsyncClient, request: Request, send: Send) -> tuple[Response, Head, bytes]:
+        response = await client.send(request, stream=True)
+        try:
+            head = Head.of(response)
+            body = await self._read(response, head, send)
+        finally:
+            await response.aclose()
+        if is_spoilt(client, head):
             await response.extensions["network_stream"].aclose()
-        return response, body
+        return response, head, body
 
-    async def _read(self, response: Response, send: Send) -> bytes:
+    async def _read(self, response: Response, head: Head, send: Send) -> bytes:
         """The body. Other tasks run every few milliseconds, however much or little of it is there at once."""
         if response.is_stream_consumed:  # a mock's, which was never on a network
             return self._http.checked(response.content, send)
-        body = self._http.body(response, send)
-        rest = time.monotonic() + TURN
-        with self._http.reading(send):
+        try:
+            body = self._http.body(head)
+            rest = time.monotonic() + TURN
             async for data in response.aiter_raw():
                 for _ in body.add(data):
                     if time.monotonic() >= rest:
                         await asyncio.sleep(0)
                         rest = time.monotonic() + TURN
             return body.whole()
+        except (TooLarge, DecodeError) as error:
+            raise self._http.unread(error, send) from error
 
     async def close(self) -> None:
         """Break off what is under way and release the connections. May be called again."""

@@ -12,8 +12,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -37,6 +36,7 @@ from tfs_client.transports.http_client import (
     AsyncClient,
     Client,
     ClientOptions,
+    Head,
     HTTPError,
     InvalidURL,
     Request,
@@ -52,6 +52,7 @@ from tfs_client.transports.trust import rest_context
 Opened = TypeVar("Opened", Client, AsyncClient)
 
 KEEPALIVE_EXPIRY = 30.0  # seconds
+LONGEST_ERROR = 1 << 20  # bytes of an error that are parsed; larger pages are none of TensorFlow Serving's
 
 # Three codes come as 400, two as 409, three as 500: of each the one that clients mostly meet. The last lines are what
 # proxies say.
@@ -213,23 +214,16 @@ class RestHttp:
             extensions={**self._extensions, "trace": trace},
         )
 
-    def body(self, response: Response, send: Send) -> ReplyBody:
-        """What takes the body of a reply. Raises DecodeError and ResourceExhaustedError for one that is not read."""
-        headers = response.headers
-        with self.reading(send):
-            return ReplyBody(
-                headers.get("content-encoding", ""), headers.get("content-length", ""), self._connection.limits
-            )
+    def body(self, head: Head) -> ReplyBody:
+        """What takes the body of a reply. Raises TooLarge and DecodeError for one that is not read."""
+        return ReplyBody(head, self._connection.limits)
 
-    @contextmanager
-    def reading(self, send: Send) -> Iterator[None]:
-        """Errors of bodies become those of the call."""
-        try:
-            yield
-        except TooLarge as error:
-            raise self._errors.too_large(error.limit, method_of(send.address)) from error
-        except DecodeError as error:
-            raise DecodeError(f"the reply of {method_of(send.address)} cannot be read: {error}") from error
+    def unread(self, error: TooLarge | DecodeError, send: Send) -> TFServingError:
+        """Our error for a body that is too large, or damaged."""
+        method = method_of(send.address)
+        if isinstance(error, TooLarge):
+            return self._errors.too_large(error.limit, method)
+        return DecodeError(f"the reply of {method} cannot be read: {error}")
 
     def checked(self, body: bytes, send: Send) -> bytes:
         """A body that is there as a whole, if it is within the limit. Raises ResourceExhaustedError."""
@@ -238,13 +232,13 @@ class RestHttp:
             raise self._errors.too_large(limit, method_of(send.address))
         return body
 
-    def reply(self, response: Response, body: bytes, send: Send) -> bytes:
+    def reply(self, response: Response, head: Head, body: bytes, send: Send) -> bytes:
         """The reply's body. Raises CallError for a status other than 200 and when the time is over, DecodeError for a
         page in place of JSON.
         """
         if response.status_code != HTTPStatus.OK:
             raise self._refusal(response, body, method_of(send.address))
-        if "html" in response.headers.get("content-type", ""):
+        if "html" in head.kind:
             page = DecodeError(
                 f"expected JSON from {self._errors.target}, got a page: {_said(body)}; is this TensorFlow Serving's "
                 "REST port (usually 8501), or the page of a proxy?"
@@ -293,6 +287,8 @@ def _header(value: str | bytes) -> str:
 
 
 def _error_text(body: bytes) -> str | None:
+    if len(body) > LONGEST_ERROR:
+        return None
     try:
         text = json.loads(body.decode(errors="replace"))["error"]  # the server does not check its texts
     except (ValueError, KeyError, TypeError, RecursionError):

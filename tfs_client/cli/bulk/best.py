@@ -25,4 +25,5 @@ class Best:
 
     def of(self, outputs: Mapping[str, Array]) -> list[tuple[str, float]]:
         """Labels and scores, best first; none when the outputs are not of that kind."""
-        return report.top({alias: array[np.newaxis] for alias, array in outputs.items()}, self.count, self.labels)
+        rows = {alias: array[np.newaxis] for alias, array in outputs.items() if array.ndim <= 1}
+        return report.top(rows, self.count, self.labels)

@@ -105,7 +105,7 @@ class CsvTable:
     def _columns(self, row: Row, labels: int) -> list[str]:
         """The header for rows like this one. Raises ConfigError when nothing of them fits in cells."""
         columns = [*FIRST, *(f"{what}_{n}" for n in range(1, labels + 1) for what in ("label", "score"))]
-        fitting = [alias for alias, array in row.outputs.items() if _fits(array)]
+        fitting = [alias for alias, array in row.outputs.items() if _fits(array, alias)]
         large = _listed({alias: array for alias, array in row.outputs.items() if alias not in fitting})
         if not fitting and not labels:
             raise ConfigError(
@@ -154,19 +154,19 @@ def _column(alias: str) -> str:
 def _cell(alias: str, array: Array) -> Any:
     if array.size > CELL:
         raise EncodeError(f"output {alias!r} has {array.size} values, and a cell takes {CELL}; use .jsonl")
-    value = _value(array)
+    value = _value(array, alias)
     if isinstance(value, str) and len(value) > CHARACTERS:
         raise EncodeError(f"output {alias!r} has {len(value)} characters, and a cell takes {CHARACTERS}; use .jsonl")
     return value
 
 
-def _value(array: Array) -> Any:
-    value = report.plain(array)
+def _value(array: Array, alias: str) -> Any:
+    value = report.plain(array, alias)
     return value if not array.ndim and isinstance(value, (int, float, str)) else json.dumps(value)
 
 
-def _fits(array: Array) -> bool:
-    return array.size <= CELL and len(str(_value(array))) <= CHARACTERS
+def _fits(array: Array, alias: str) -> bool:
+    return array.size <= CELL and len(str(_value(array, alias))) <= CHARACTERS
 
 
 def _listed(outputs: Mapping[str, Array]) -> str:

@@ -20,8 +20,10 @@ from tfs_client.cli.bulk.outcomes import Failed, Outcome, Row
 from tfs_client.cli.bulk.outputs import Output, files_of, open_output
 from tfs_client.cli.bulk.sources import listed, place, text_of
 from tfs_client.client import PredictClient
+from tfs_client.codec import extents
 from tfs_client.errors import (
     DeadlineExceededError,
+    DecodeError,
     EncodeError,
     ImageError,
     SignatureError,
@@ -195,8 +197,10 @@ class _Run:
         outcome = replace(outcome, image=text_of(outcome.image))
         if isinstance(outcome, Row):
             try:
+                for alias, array in outcome.outputs.items():
+                    extents.check_lists(array, f"output {alias!r}")
                 self._output.add(outcome)
-            except EncodeError as error:
+            except (EncodeError, DecodeError) as error:
                 outcome = Failed(outcome.image, error)
             else:
                 self._counts.done += 1

@@ -23,7 +23,9 @@ from tfs_client.errors import (
     UnimplementedError,
     UnknownError,
 )
+from tfs_client.server.failures import text_of
 from tfs_client.server.servable import Array
+from tfs_client.shown import shown
 from tfs_client.signatures import PREDICT, Signature, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ class FunctionServable:
         except BaseException as error:  # pytest.fail() in a test's function is no Exception
             log.exception("the function of signature %s failed", signature)
             code = next(code for kind, code in CODES if isinstance(error, kind))
-            raise code(f"{type(error).__name__}: {error}") from error
+            raise code(text_of(error)) from error
         specs = self._signatures[signature].outputs
         if not isinstance(answer, Mapping):
             if len(specs) != 1:
@@ -139,7 +141,7 @@ def _signature(name: str, signature: FunctionSignature) -> Signature:
     for specs in (signature.inputs, signature.outputs):
         for alias, spec in specs.items():
             if not isinstance(spec, TensorSpec):
-                raise ConfigError(f"{name} {alias!r} needs a TensorSpec(dtype, shape), got {spec!r}")
+                raise ConfigError(f"{name} {alias!r} needs a TensorSpec(dtype, shape), got {shown(spec)}")
     inputs, outputs = named(signature.inputs, name), named(signature.outputs, f"{name}_out")
     return Signature(inputs, outputs, signature.method_name, optional=frozenset(signature.defaults))
 
@@ -147,7 +149,7 @@ def _signature(name: str, signature: FunctionSignature) -> Signature:
 def _check_function(name: str, signature: FunctionSignature) -> None:
     """Raise ConfigError for what cannot be called with the signature's inputs as keyword arguments."""
     if not callable(signature.fn):
-        raise ConfigError(f"signature {name!r} needs a function, got {signature.fn!r}")
+        raise ConfigError(f"signature {name!r} needs a function, got {shown(signature.fn)}")
     try:
         parameters = inspect.signature(signature.fn)
     except (TypeError, ValueError):  # built in C, and it does not say

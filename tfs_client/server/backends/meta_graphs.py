@@ -9,9 +9,17 @@ import os
 from importlib import import_module
 from typing import Any
 
-from tfs_client.errors import DataLossError, FailedPreconditionError, NotFoundError, UnimplementedError
+from tfs_client.errors import (
+    DataLossError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnimplementedError,
+)
+from tfs_client.server import regular_files
 
 BINARY, TEXT, SESSION_BUNDLE = "saved_model.pb", "saved_model.pbtxt", "export.meta"
+MAX_BYTES = (1 << 31) - 1  # of a message of protobuf
 INIT_OP = "__saved_model_init_op"
 
 
@@ -40,18 +48,20 @@ def meta_graph(file: str, tags: frozenset[str]) -> Any:
 
 
 def _saved_model(file: str) -> Any:
-    from google.protobuf import message, text_format
+    from google.protobuf import text_format
 
     saved_model = import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
-    with open(file, "rb") as opened:
-        data = opened.read()
+    try:
+        data = regular_files.read(file, MAX_BYTES)
+    except InvalidArgumentError as error:
+        raise DataLossError(error.details) from error
     kind = "text" if file.endswith(TEXT) else "binary"
     try:
         if kind == "text":
             text_format.Parse(data.decode(), saved_model)
         else:
             saved_model.ParseFromString(data)
-    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+    except Exception as error:  # DecodeError, ParseError, UnicodeDecodeError, RecursionError
         raise DataLossError(f"Can't parse {file} as {kind} proto") from error
     return saved_model
 

@@ -39,6 +39,8 @@ from typing import Any
 
 from tfs_client.errors import CallError, InvalidArgumentError, NotFoundError
 from tfs_client.server.backends.functions import CODES, FunctionServable, FunctionSignature
+from tfs_client.server.failures import text_of
+from tfs_client.shown import bounded, shown
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +74,10 @@ def load(path: str) -> PythonServable:
     package = _Package(path)
     try:
         return PythonServable(package, _signatures(package, path))
-    except CallError:
+    except (CallError, KeyboardInterrupt):
         package.forget()
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         package.forget()
         log.exception("%s cannot be loaded", os.path.join(path, FILE))
         code = next(code for kind, code in CODES if isinstance(error, kind))
@@ -85,8 +87,8 @@ def load(path: str) -> PythonServable:
 def _last_line(error: BaseException) -> str:
     """What a traceback ends with; a SyntaxError says where it is only further up."""
     if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error}"
-    return traceback.format_exception_only(error)[-1].strip()
+        return text_of(error)
+    return bounded(traceback.format_exception_only(error)[-1].strip())
 
 
 def _signatures(package: _Package, path: str) -> Mapping[str, FunctionSignature]:
@@ -96,7 +98,8 @@ def _signatures(package: _Package, path: str) -> Mapping[str, FunctionSignature]
     found = function(path)
     if not isinstance(found, Mapping) or not all(isinstance(each, FunctionSignature) for each in found.values()):
         raise InvalidArgumentError(
-            f"{path}: {FUNCTION}(path) of {FILE} gave no mapping from signature names to FunctionSignature: {found!r}"
+            f"{path}: {FUNCTION}(path) of {FILE} gave no mapping from signature names to FunctionSignature: "
+            f"{shown(found)}"
         )
     return found
 

@@ -17,11 +17,13 @@ import numpy as np
 
 from tfs_client.codec.dtypes import STRING, find
 from tfs_client.errors import InternalError, InvalidArgumentError, NotFoundError
+from tfs_client.server import regular_files
 from tfs_client.server.backends.saved_model import tensorflow
 from tfs_client.server.servable import Array
 from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, TensorSpec
 
 FILE = "model.tflite"
+MAX_BYTES = (1 << 31) - 1  # of a flatbuffer
 
 
 def load(path: str) -> TFLiteServable:
@@ -37,7 +39,8 @@ def load(path: str) -> TFLiteServable:
     try:
         with warnings.catch_warnings():  # that it will move to a package of its own
             warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
-            interpreter = lite.Interpreter(file)
+            # Its content, not its path: of a file that is mapped and then written to anew, a read ends the process.
+            interpreter = lite.Interpreter(model_content=regular_files.read(file, MAX_BYTES))
         return TFLiteServable(_runners(interpreter))
     except ValueError as error:
         raise InvalidArgumentError(f"Cannot build FlatBufferModel from buffer. {str(error).strip()}") from error

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from tfs_client.errors import CallError, InternalError, ResourceExhaustedError
 from tfs_client.server.batching.merging import cut, merge
 from tfs_client.server.batching.parameters import BatchingParameters
-from tfs_client.server.batching.tasks import Task, Tensors
+from tfs_client.server.batching.tasks import LATE, Task, Tensors
 from tfs_client.server.deadlines import time_limit
+from tfs_client.server.failures import text_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def results(tasks: Sequence[Task], model: Model, parameters: BatchingParameters,
     """
     deadline = _deadline(tasks)
     if deadline <= now:
-        raise ResourceExhaustedError("Run() timeout exceeded while waiting in batching queue")
+        raise ResourceExhaustedError(LATE)
     sizes = [task.size for task in tasks]
     extra = parameters.executed_size(sum(sizes)) - sum(sizes)
     inputs = merge([task.inputs for task in tasks], extra, pad=parameters.pad_variable_length_inputs)
@@ -66,7 +67,7 @@ def answer(tasks: Sequence[Task], model: Model, parameters: BatchingParameters, 
         _refuse(tasks, error)
     except BaseException as error:  # also SystemExit and pytest's outcomes: somebody waits for an answer
         log.exception("a batch failed")
-        _refuse(tasks, InternalError(f"{type(error).__name__}: {error}"))
+        _refuse(tasks, InternalError(text_of(error)))
     else:
         for task, outputs in zip(tasks, answers, strict=True):
             task.answer.put(outputs)

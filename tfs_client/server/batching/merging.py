@@ -5,15 +5,18 @@ Source of checks and texts: batching/batching_session.cc (MergeInputTensors, Spl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
 
 from tfs_client.codec.dtypes import STRING, row_of
-from tfs_client.errors import FailedPreconditionError, InternalError
-from tfs_client.server.batching.padding import largest, padded
+from tfs_client.errors import FailedPreconditionError, InternalError, ResourceExhaustedError
+from tfs_client.server.batching.padding import Shape, largest, padded
 from tfs_client.server.servable import Array
+
+MOST_BYTES = (1 << 31) - 1  # of the inputs of a batch that was padded: as many as the largest message can bring
 
 
 def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dict[str, Array]:
@@ -26,6 +29,8 @@ def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dic
     Raises CallError, which is every task's.
     """
     longest = largest(batch) if pad else {}
+    if pad or extra:
+        _check_memory(batch, extra, longest)
     columns: dict[str, list[Array]] = {name: [] for name in batch[0]}
     for inputs in batch:
         for name, array in inputs.items():
@@ -44,6 +49,16 @@ def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dic
             # A row of a task is sure to be a valid input, which zeros are not.
             column.append(np.repeat(column[-1][:1], extra, axis=0))
     return {name: concatenated(column) for name, column in columns.items()}
+
+
+def _check_memory(batch: Sequence[Mapping[str, Array]], extra: int, longest: Mapping[str, Shape]) -> None:
+    """Refuse a batch that padding would make larger than any message: a few bytes may declare very long axes."""
+    needed = 0
+    for name, first in batch[0].items():
+        rows = sum(len(inputs[name]) for inputs in batch) + extra
+        needed += rows * math.prod(longest.get(name, first.shape)[1:]) * first.itemsize
+    if needed > MOST_BYTES:
+        raise ResourceExhaustedError(f"Padding would make a batch of {needed} bytes; it may have {MOST_BYTES}")
 
 
 def concatenated(arrays: Sequence[Array]) -> Array:

@@ -12,13 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tfs_client.codec.config_text import fill
 from tfs_client.errors import ConfigError, InvalidArgumentError
+from tfs_client.server import regular_files
 from tfs_client.server.file_errors import file_error
+from tfs_client.server.threads import MAX_THREADS
+from tfs_client.shown import shown
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 log = logging.getLogger(__name__)
+
+LIMIT = 1 << 20  # bytes of a batching parameters file
+MAX_SIZE = (1 << 31) - 1  # rows
+MAX_NAME = 256  # characters
 
 NAME = "model_server_batch_threads"
 NAME_IN_FILES = "batch_threads"  # a file that is silent about the name gets the scheduler's own default
@@ -34,7 +42,7 @@ class BatchingParameters:
             only while all threads are busy.
         max_enqueued_batches: how many batches may wait in a queue, the open one included and running ones not.
             0 counts as 1, unless large batches are split.
-        num_batch_threads: how many batches run at the same time, of all queues together.
+        num_batch_threads: how many batches run at the same time, of all queues together; at most 4096.
         thread_pool_name: what the threads' names begin with.
         allowed_batch_sizes: a batch is filled up, with copies of a row, to the first of these that is large enough.
             In increasing order, which TensorFlow Serving does not check either; the last one must be max_batch_size.
@@ -44,7 +52,7 @@ class BatchingParameters:
 
     Raises ConfigError, with TensorFlow Serving's text, for what fails a load there. Two settings with which it starts
     are refused too: negative sizes, which it takes for huge ones, and a max_execution_batch_size below 1 when
-    splitting, with which it would refuse every call.
+    splitting, with which it would refuse every call. So are sizes of more than 2**31 - 1 rows.
     """
 
     max_batch_size: int = 1000
@@ -61,7 +69,8 @@ class BatchingParameters:
         object.__setattr__(self, "allowed_batch_sizes", tuple(self.allowed_batch_sizes))
         self._check_types()
         if self.num_batch_threads < 1:
-            raise ConfigError(f"num_batch_threads must be positive; was {self.num_batch_threads}")
+            raise ConfigError(f"num_batch_threads must be positive; was {shown(self.num_batch_threads)}")
+        self._check_upwards()
         if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
             raise ConfigError(
                 "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
@@ -79,6 +88,23 @@ class BatchingParameters:
         for name in ("pad_variable_length_inputs", "enable_large_batch_splitting"):
             _check(name, getattr(self, name), bool)
         _check("thread_pool_name", self.thread_pool_name, str)
+
+    def _check_upwards(self) -> None:
+        """Numbers with which the model server would crash, or run out of memory, later."""
+        if self.num_batch_threads > MAX_THREADS:
+            raise ConfigError(f"num_batch_threads must be at most {MAX_THREADS}; was {shown(self.num_batch_threads)}")
+        sizes = {"max_batch_size": self.max_batch_size, "max_execution_batch_size": self.max_execution_batch_size or 0}
+        sizes |= {"allowed_batch_sizes": max((abs(size) for size in self.allowed_batch_sizes), default=0)}
+        for name, size in sizes.items():
+            if abs(size) > MAX_SIZE:
+                raise ConfigError(f"{name} must be at most {MAX_SIZE}; was {shown(size)}")
+        for name in ("batch_timeout_micros", "max_enqueued_batches"):
+            if abs(getattr(self, name)) >= 1 << 63:
+                raise ConfigError(f"expected {name} as an integer of 64 bits, got {shown(getattr(self, name))}")
+        if len(self.thread_pool_name) > MAX_NAME:
+            raise ConfigError(
+                f"thread_pool_name must have at most {MAX_NAME} characters; has {len(self.thread_pool_name)}"
+            )
 
     def _check_queue(self) -> None:
         """What the scheduler checks when a queue is made, in its order (AddQueueAfterRewritingOptions)."""
@@ -126,8 +152,7 @@ class BatchingParameters:
         """
         name = os.fspath(path)
         try:
-            with open(path, encoding="utf-8") as file:
-                proto = _parsed(file.read())
+            proto = _parsed(regular_files.read(path, LIMIT).decode())
         except OSError as error:
             raise file_error(error, name) from error
         except (ConfigError, UnicodeDecodeError) as error:
@@ -174,22 +199,14 @@ _WRAPPED = (
 
 def _check(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"expected {name} of type {kind.__name__}, got {value!r}")
+        raise ConfigError(f"expected {name} of type {kind.__name__}, got {shown(value)}")
 
 
 def _parsed(text: str) -> Message:
-    from google.protobuf import text_format
-
     from tfs_client.protos.tensorflow_serving.servables.tensorflow.session_bundle_config_pb2 import (
         BatchingParameters as Schema,
     )
 
     proto = Schema()
-    try:
-        text_format.Parse(text, proto)
-    except text_format.ParseError as error:
-        line, column = error.GetLine(), error.GetColumn()
-        where = "" if line is None else f"line {line}, column {column}: "
-        said = str(error).removeprefix(f"{line}:{column} : ")
-        raise ConfigError(f"{where}expected BatchingParameters in protobuf text: {said}") from error
+    fill(proto, text, "BatchingParameters")
     return proto

@@ -16,6 +16,7 @@ from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.tasks import Task, part_sizes, split
 
 AT_ONCE = -math.inf
+TIDY_SECONDS = 0.01  # between two searches of a full queue, which each refused call would cost otherwise
 CLOSED = "The batch scheduling queue to which this task was submitted is closed"
 
 Run = Callable[[list[Task], float], None]
@@ -45,6 +46,7 @@ class BatchQueue:
         self._most = parameters.execution_limit
         self._batches = deque([_Batch()])
         self._running = 0
+        self._tidied = -math.inf  # when tasks that nobody waits for were last looked for
 
     def add(self, task: Task, now: float) -> list[Task]:
         """Take a task in. Returns the parts that bring its answer: the task itself, unless it is split.
@@ -57,10 +59,32 @@ class BatchQueue:
             raise InvalidArgumentError(
                 f"Task size {task.size} is larger than maximum input batch size {self._parameters.max_batch_size}"
             )
-        parts = self._split(task) if self._parameters.enable_large_batch_splitting else self._whole(task)
+        try:
+            parts = self._parts(task)
+        except UnavailableError:
+            if not self._tidy(now):
+                raise
+            parts = self._parts(task)
         for part in parts:
             self._append(part, now)
         return parts
+
+    def _tidy(self, now: float) -> bool:
+        """Make room: drop the tasks that nobody waits for. False when there are none, or it has just been done."""
+        if now < self._tidied + TIDY_SECONDS:
+            return False
+        self._tidied = now
+        tasks = [task for batch in self._batches for task in batch.tasks]
+        wanted = [task for task in tasks if not task.dropped(now)]
+        if len(wanted) == len(tasks):
+            return False
+        self._batches = deque([_Batch()])
+        for task in wanted:
+            self._append(task, task.enqueued)
+        return True
+
+    def _parts(self, task: Task) -> list[Task]:
+        return self._split(task) if self._parameters.enable_large_batch_splitting else self._whole(task)
 
     def _whole(self, task: Task) -> list[Task]:
         count, most = len(self._batches), self._parameters.enqueued_limit

@@ -14,6 +14,7 @@ from tfs_client.errors import ConfigError, UnavailableError
 from tfs_client.server.batching.parameters import NAME
 from tfs_client.server.batching.queues import CLOSED, BatchQueue, Rotation
 from tfs_client.server.batching.tasks import Task
+from tfs_client.server.threads import MAX_THREADS
 
 
 class BatchScheduler:
@@ -30,14 +31,23 @@ class BatchScheduler:
         threads = os.cpu_count() or 1 if threads is None else threads
         if threads < 1:
             raise ConfigError(f"num_batch_threads must be positive; was {threads}")
+        if threads > MAX_THREADS:
+            raise ConfigError(f"num_batch_threads must be at most {MAX_THREADS}; was {threads}")
         self._work = _Work()
         # They know the work and not the scheduler, so that a forgotten one can be noticed; see __del__.
         self._threads = [
             threading.Thread(target=_serve, args=(self._work,), name=f"{name}_{index}", daemon=True)
             for index in range(threads)
         ]
-        for thread in self._threads:
-            thread.start()
+        for number, thread in enumerate(self._threads):
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._work.stop()
+                raise ConfigError(
+                    f"expected a num_batch_threads that the system can give, got {threads}: after {number} threads "
+                    f"it said {error}"
+                ) from error
 
     def submit(self, queue: BatchQueue, task: Task) -> list[Task]:
         """Put a task into a queue, which is kept until it has run empty; the queue's ``run`` must not raise.

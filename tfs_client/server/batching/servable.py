@@ -21,7 +21,7 @@ from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.queues import CLOSED, BatchQueue
 from tfs_client.server.batching.scheduler import BatchScheduler
 from tfs_client.server.batching.tasks import Task, Tensors, joined, rows_of
-from tfs_client.server.deadlines import UNLIMITED, deadline
+from tfs_client.server.deadlines import UNLIMITED, client_waits, deadline
 from tfs_client.server.servable import Array, Run, Servable, run_together
 from tfs_client.signatures import Signature, TensorSpec
 
@@ -111,7 +111,7 @@ class BatchingServable:
         rows = rows_of(fed)
         if not rows:  # Serving lets it wait until a call with rows comes along
             return run_together(self._servable, runs)
-        task = Task(fed, rows, now, now + UNLIMITED if limit is None else limit)
+        task = Task(fed, rows, now, now + UNLIMITED if limit is None else limit, client_waits())
         queue = self._queue((frozenset(fed), frozenset(fetched)), runs)
         tensors = joined(self._scheduler.submit(queue, task))
         return [
@@ -229,5 +229,7 @@ class _Batches:
     observer: Observer | None
 
     def __call__(self, tasks: list[Task], now: float) -> None:
-        execution.observe(self.observer, tasks, self.parameters, now)
-        execution.answer(tasks, self.model, self.parameters, now)
+        wanted = [task for task in tasks if not task.dropped(now)]
+        execution.observe(self.observer, wanted or tasks, self.parameters, now)
+        if wanted:
+            execution.answer(wanted, self.model, self.parameters, now)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from queue import SimpleQueue
 
-from tfs_client.errors import CallError, InvalidArgumentError
+from tfs_client.errors import CallError, CancelledError, InvalidArgumentError, ResourceExhaustedError
 from tfs_client.server.batching.merging import concatenated
 from tfs_client.server.servable import Array
+from tfs_client.server.served import GAVE_UP
 
 Tensors = Mapping[str, Array]  # by tensor name
+
+LATE = "Run() timeout exceeded while waiting in batching queue"  # tensorflow_serving/batching/batching_session.cc
 
 
 @dataclass(eq=False, slots=True)  # not frozen: every call makes one, and that is faster
@@ -22,6 +25,7 @@ class Task:
         inputs: by tensor name, all with the same number of rows.
         size: that number, 1 or more.
         enqueued, deadline: when it came, and when its caller gives up; in seconds, by one clock.
+        waits: tells whether the caller's client still waits; None when nobody knows.
         answer: gets the outputs by tensor name, or the error, once the task's batch has run. One caller waits for it;
             a Future would cost as much as the rest of a call's way through a batch.
     """
@@ -30,7 +34,18 @@ class Task:
     size: int
     enqueued: float
     deadline: float
+    waits: Callable[[], bool] | None = None
     answer: SimpleQueue[Tensors | CallError] = field(default_factory=SimpleQueue)
+
+    def dropped(self, now: float) -> bool:
+        """Whether running it would be for nobody: it is too late, or its client has gone. Its answer says so then."""
+        if self.deadline <= now:
+            self.answer.put(ResourceExhaustedError(LATE))
+        elif self.waits is not None and not self.waits():
+            self.answer.put(CancelledError(GAVE_UP))
+        else:
+            return False
+        return True
 
 
 def rows_of(inputs: Tensors) -> int:
@@ -61,7 +76,13 @@ def split(task: Task, sizes: Sequence[int]) -> list[Task]:
     """The parts of a task, in order; their inputs are views of its own."""
     ends = list(accumulate(sizes))
     return [
-        Task({name: array[end - size : end] for name, array in task.inputs.items()}, size, task.enqueued, task.deadline)
+        Task(
+            {name: array[end - size : end] for name, array in task.inputs.items()},
+            size,
+            task.enqueued,
+            task.deadline,
+            task.waits,
+        )
         for size, end in zip(sizes, ends, strict=True)
     ]
 

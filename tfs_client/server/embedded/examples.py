@@ -44,11 +44,9 @@ def _values(data: bytes, position: int, name: str, size: int) -> Any:
 
 def _parsed(data: bytes, position: int) -> Any:
     # protobuf is slow to import, and most requests are Predict, which never needs it.
-    from google.protobuf.message import DecodeError
-
     from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 
     try:
         return Example.FromString(data)
-    except DecodeError:
+    except Exception:
         raise InvalidArgumentError(f"Example {position}: these {len(data)} bytes are no serialized Example.") from None

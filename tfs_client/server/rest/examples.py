@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfs_client.codec import examples as wire_examples
-from tfs_client.errors import EncodeError, InvalidArgumentError
+from tfs_client.errors import EncodeError, InvalidArgumentError, reads
 from tfs_client.server.rest.json_debug import debug_text, type_name
 from tfs_client.server.rest.json_text import bytes_of, members
 from tfs_client.server.rest.requests import signature_name
@@ -42,6 +42,7 @@ class ExamplesRequest:
         return self.examples if self.context is None else [self.context + example for example in self.examples]
 
 
+@reads("the body", InvalidArgumentError)
 def examples_request(root: dict[str, Any], method: str) -> ExamplesRequest:
     """Read the body of a request to "classify" or "regress". Raises InvalidArgumentError."""
     signature = signature_name(root)

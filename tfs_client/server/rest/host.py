@@ -8,32 +8,36 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from tfs_client.errors import ConfigError
+from tfs_client.server.access.accepting import Acceptor
+from tfs_client.server.access.connections import Connections
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.methods import Methods
-from tfs_client.server.rest.app import RestApp
-from tfs_client.server.rest.pages import HEADERS, Page, page_text
+from tfs_client.server.rest import replies
+from tfs_client.server.rest.app import JSON, RestApp
+from tfs_client.server.rest.connection import RestConnection, page_answer
+from tfs_client.server.rest.pages import Page
 from tfs_client.server.served import Observer
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE = 86400  # seconds that a connection may be idle; the model server knows no limit
-MAX_HEADERS = 1 << 20  # bytes; the model server knows no limit
+FOR_EVER = 86400  # seconds after which uvicorn closes idle connections; see access/ for when that really happens
 TURNS = 5  # of the event loop, in which a connection that has been accepted is made, or one that has ended is noticed
 LAST_BYTES = 0.5  # seconds for the rest of requests that have begun when the server stops
 LAST_WORDS = 0.5  # seconds for answers that are on their way when the grace is over
-PHRASES = {429: b"Client Error", 499: b"Client Error", 504: b"Gateway Time-out"}
+TOO_MANY = page_answer(
+    b"503 Service Unavailable",
+    replies.error("the server has too many connections"),
+    {"content-type": JSON, "retry-after": "1", "connection": "close"},
+)
 
 
 class RestHost:
@@ -60,17 +64,18 @@ class RestHost:
         self._app = RestApp(methods, config, self._executor, self._lookups, observer, pages, began=began)
         self._options = uvicorn.Config(
             self._app,
-            http=_Connection,
+            http=RestConnection,
             interface="asgi3",
             proxy_headers=False,
             log_config=None,
             log_level=None,
             lifespan="off",
             ws="none",
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=FOR_EVER,
         )
+        self._bounds = config.bounds
         self._state = ServerState()
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop() if os.name == "nt" else asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._grace = 0.0
         self._thread = threading.Thread(target=self._run, name="tfs-serve-rest-loop", daemon=True)
@@ -112,23 +117,23 @@ class RestHost:
 
     async def _serve(self) -> None:
         def connection() -> asyncio.Protocol:
-            return _Connection(self._options, self._state, {})
+            return RestConnection(self._options, self._state, self._bounds)
 
         self._options.load()
-        server = await self._loop.create_server(connection, sock=self._socket)
+        opened: Any = self._state.connections
+        connections = Connections(opened, self._bounds, self._loop)
+        acceptor = Acceptor(self._socket, connections, lambda: len(opened), connection, TOO_MANY, self._loop)
+        connections.start()
+        acceptor.start()
         self._ready.set()
         await self._stopping.wait()
         self._app.closing = True
-        await self._accept_no_more()
-        server.close()
-        await self._finish()
-
-    async def _accept_no_more(self) -> None:
-        """Connections that have been accepted must be made before the server closes, or asyncio forgets them open."""
-        with suppress(NotImplementedError):  # event loops that accept in another way
-            self._loop.remove_reader(self._socket.fileno())
-        for _ in range(TURNS):
+        acceptor.stop()
+        for _ in range(TURNS):  # connections that have been accepted are made
             await asyncio.sleep(0)
+        acceptor.close()
+        connections.stop()
+        await self._finish()
 
     async def _finish(self) -> None:
         """Close idle connections at once, and the others when their call has ended, or when it has taken too long."""
@@ -160,56 +165,6 @@ class RestHost:
         ends = [connection.ended.wait() for connection in connections]
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.gather(*ends), LAST_WORDS)
-
-
-class _Connection(H11Protocol):
-    """uvicorn's HTTP/1.1, without a log of requests, and with the model server's page for what is no HTTP.
-
-    Requests have in their state when the connection has "ended", and how to "watch" for it.
-    """
-
-    def __init__(self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]) -> None:
-        self.ended = asyncio.Event()
-        super().__init__(config, state, app_state | {"ended": self.ended, "watch": self._watch})
-        self.conn = _Answers(h11.SERVER, MAX_HEADERS)
-        self.logger = log
-        self.access_log = False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.ended.set()
-
-    def _watch(self) -> None:
-        """Notice when the client goes. After a large body uvicorn reads no more until it is asked for the next part."""
-        self.flow.resume_reading()
-
-    def shutdown(self) -> None:
-        if not self.transport.is_closing():
-            super().shutdown()
-
-    def _should_upgrade(self) -> bool:
-        return False  # there is nothing to upgrade to, which uvicorn would say in the log each time
-
-    def send_400_response(self, msg: str) -> None:
-        page = page_text(400)
-        head = [f"{name}: {value}\r\n" for name, value in {**HEADERS, "content-length": str(len(page))}.items()]
-        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{''.join(head)}\r\n".encode() + page)
-        self.transport.close()
-
-
-class _Answers(h11.Connection):
-    """h11's side of a connection. An answer's head and body leave in one piece, and have the model server's phrases."""
-
-    _head: Sequence[bytes] = ()
-
-    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
-        if isinstance(event, h11.Response):
-            phrase = PHRASES.get(event.status_code)
-            self._head = super().send_with_data_passthrough(replace(event, reason=phrase) if phrase else event) or ()
-            return []
-        parts = super().send_with_data_passthrough(event)
-        head, self._head = self._head, ()
-        return None if parts is None else [*head, *parts]
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.errors import CallError, InvalidArgumentError
+from tfs_client.errors import CallError, InvalidArgumentError, reads
 from tfs_client.server.rest import json_text
 from tfs_client.server.rest.json_debug import debug_text
 from tfs_client.server.rest.json_text import members
@@ -41,6 +41,7 @@ class TensorRequest:
         return self.inputs[alias]
 
 
+@reads("the body", InvalidArgumentError)
 def read_body(data: bytes) -> dict[str, Any]:
     """The root of a body, which must be an object. Raises InvalidArgumentError."""
     try:
@@ -81,6 +82,7 @@ def form_of(root: dict[str, Any]) -> str:
     return ROW if "instances" in root else COLUMNAR
 
 
+@reads("the body", InvalidArgumentError)
 def tensors_of(root: dict[str, Any], signature: Signature) -> dict[str, Array]:
     """The inputs of a body. Raises CallError."""
     if "instances" in root and "inputs" in root:

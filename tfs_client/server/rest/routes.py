@@ -82,6 +82,7 @@ def _decoded(name: str) -> str:
 def _version(digits: str | None) -> int | None:
     if digits is None:
         return None
-    if len(digits.lstrip("0")) > 19 or int(digits) >> 63:
+    number = digits.lstrip("0") or "0"
+    if len(number) > 19 or int(number) >> 63:
         raise NoVersion(f"Failed to convert version: {digits} to numeric.")
-    return int(digits)
+    return int(number)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from tfs_client.errors import StatusCode
 from tfs_client.server.deadlines import time_limit
 from tfs_client.server.rest import replies
-from tfs_client.server.served import Observer, ServedCall, observe, settle
+from tfs_client.server.served import GAVE_UP, TOO_LATE, Observer, ServedCall, observe, settle
 
 Reply = tuple[StatusCode, bytes]
 
@@ -26,7 +26,7 @@ class Running:
         call: its record.
         work: makes the body of its reply.
         observer: told of it.
-        gone: set when the client is. If anybody is told of calls, it is told then, and the thread goes on.
+        gone: set when the client is. The call has ended then: it is not begun, and a thread that has begun goes on.
         limit: the seconds that it has, those that it waits for a thread included; 0 or less, or infinity: no limit.
     """
 
@@ -39,7 +39,7 @@ class Running:
         limit: float,
     ) -> None:
         self._call = call
-        self._work = work
+        self._work: Callable[[], bytes] | None = work
         self._observer = observer
         self._gone = gone
         self._limit = limit if 0 < limit < math.inf else None
@@ -52,10 +52,10 @@ class Running:
         """The reply. An error once the call has taken too long, or when the server stops."""
         timer = None
         if self._limit is not None:
-            late = StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification"
+            late = StatusCode.DEADLINE_EXCEEDED, TOO_LATE
             timer = self._loop.call_later(self._limit, self._early, *late)
         executor.submit(self._run)
-        leaving = None if self._observer is None else self._loop.create_task(self._leave())
+        leaving = self._loop.create_task(self._leave())
         try:
             await self._done.wait()
         except asyncio.CancelledError:
@@ -64,20 +64,23 @@ class Running:
         finally:
             if timer is not None:
                 timer.cancel()
-            if leaving is not None:
-                leaving.cancel()
+            leaving.cancel()
         return self._reply
 
     async def _leave(self) -> None:
         await self._gone.wait()
-        self._early(StatusCode.CANCELLED, "the client gave up")
+        self._early(StatusCode.CANCELLED, GAVE_UP)
+
+    def _waits(self) -> bool:
+        """Whether the client still waits."""
+        return not self._answered.locked()
 
     def _run(self) -> None:
-        left = self._end - time.monotonic()
-        if left <= 0 or self._answered.locked():
-            return  # it has waited for a thread for too long, and the loop answers it
-        with time_limit(left if self._limit else None):
-            content = settle(self._call, self._work)
+        left, work = self._end - time.monotonic(), self._work
+        if left <= 0 or work is None:
+            return  # it has waited for a thread for too long, or for nobody, and the loop answers it
+        with time_limit(left if self._limit else None, self._waits):
+            content = settle(self._call, work)
         if self._gone.is_set():
             self._call.gave_up()
         reply = self._call.code, replies.error(self._call.details) if content is None else content
@@ -89,7 +92,8 @@ class Running:
     def _early(self, code: StatusCode, details: str) -> None:
         """Answer before the thread is done, unless it just was."""
         if self._answered.acquire(blocking=False):
-            # The thread goes on with the record it has; what becomes of that is nobody's business any more.
+            self._work = None  # a thread that comes to it now has nothing to do; nor does the body wait for that
+            # A thread that has begun goes on with the record it has; what becomes of that is not told any more.
             observe(self._observer, replace(self._call, code=code, details=details))
             self._deliver((code, replies.error(details)))
 

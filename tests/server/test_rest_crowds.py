@@ -1,0 +1,217 @@
+"""Crowds over REST: clients that hang up, stall, never leave, or are too many. Everything here is raw sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import socket
+import struct
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tfs_client import TensorSpec
+from tfs_client.server import FunctionSignature, Server, ServerConfig
+
+VECTOR = TensorSpec("float32", (None,))
+STRING = TensorSpec("string", (None,))
+BODY = b'{"instances": [1.0]}'
+STATUS = b"GET /v1/models/m HTTP/1.1\r\nHost: x\r\n\r\n"
+HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+PREDICT = HEAD % len(BODY) + BODY
+
+
+class Model:
+    """Answers once its gate is open, and counts how often it was run."""
+
+    def __init__(self):
+        self.open = threading.Event()
+        self.entered = threading.Event()
+        self.runs = 0
+
+    def __call__(self, x):
+        self.runs += 1
+        self.entered.set()
+        assert self.open.wait(20)
+        return {"y": x}
+
+
+@pytest.fixture
+def model():
+    gated = Model()
+    yield gated
+    gated.open.set()
+
+
+@pytest.fixture
+def connect(model):
+    """Starts a server with the model when first called; opens a connection to it."""
+    with contextlib.ExitStack() as stack:
+        servers = []
+
+        def opened(sent=b"", **options):
+            if not servers:
+                server = Server(ServerConfig(rest_port=0, shutdown_grace=0, **{"threads": 1, **options}))
+                long = FunctionSignature(
+                    lambda x: {"y": np.array([b"a" * 9_000_000], object)}, {"x": VECTOR}, {"y": STRING}
+                )
+                server.add_model("m", {"serving_default": FunctionSignature(model, {"x": VECTOR}, {"y": VECTOR})})
+                server.add_model("long", {"serving_default": long})
+                servers.append(stack.enter_context(server))
+            host, _, port = servers[0].rest_url.removeprefix("http://").rpartition(":")
+            connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            connection.sendall(sent)
+            return connection
+
+        yield opened
+        model.open.set()
+
+
+def everything(connection):
+    """What comes until the server closes the connection."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def close_after_shutdown(connection):
+    connection.shutdown(socket.SHUT_WR)
+    connection.close()
+
+
+@pytest.mark.parametrize("hang_up", [socket.socket.close, reset, close_after_shutdown])
+def test_calls_of_clients_that_hang_up_do_not_run(connect, model, hang_up):
+    busy = connect(PREDICT)
+    assert model.entered.wait(10)
+    gone = [connect(PREDICT) for _ in range(20)]
+    everyone_is_there(connect)
+    for each in gone:
+        hang_up(each)
+    everyone_is_there(connect)
+    good = connect(PREDICT)
+    model.open.set()
+    assert b" 200 " in busy.recv(1000)
+    assert b" 200 " in good.recv(1000)
+    assert model.runs == 2
+
+
+def everyone_is_there(connect):
+    """The server has noticed whatever happened before this."""
+    for _ in range(2):
+        connection = connect(STATUS)
+        assert connection.recv(1000)
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("size", [len(BODY), 300_000])
+def test_a_client_that_only_stops_sending_gets_its_answer(connect, model, size):
+    half = connect(HEAD % size + BODY.ljust(size))
+    half.shutdown(socket.SHUT_WR)
+    assert model.entered.wait(10)
+    model.open.set()
+    answer = everything(half)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"]\n}")
+
+
+def test_so_does_one_that_sends_several_requests_first(connect, model):
+    model.open.set()
+    half = connect(PREDICT + STATUS + b"nonsense\r\n\r\n")
+    half.shutdown(socket.SHUT_WR)
+    assert re.findall(rb"HTTP/1.1 (\d+)", everything(half)) == [b"200", b"200", b"400"]
+
+
+def test_half_a_request_is_no_reason_to_wait(connect):
+    for part in (b"", STATUS[:20], PREDICT[:-1]):
+        half = connect(part)
+        half.shutdown(socket.SHUT_WR)
+        assert everything(half) == b""
+
+
+@pytest.mark.parametrize(
+    ("first", "drip", "answer"),
+    [
+        (b"", STATUS, b"HTTP/1.1 408 Request Timeout\r\n"),
+        (STATUS + STATUS[:5], STATUS[5:-2], b"HTTP/1.1 408 Request Timeout\r\n"),
+        (PREDICT[:-1], b"", b"HTTP/1.1 408 Request Timeout\r\n"),
+        (HEAD % 1000, b" " * 50, b"HTTP/1.1 408 Request Timeout\r\n"),
+        (HEAD.replace(b"Content-Length: %d", b"Transfer-Encoding: chunked"), b"1\r\n \r\n" * 20, b"HTTP/1.1 408 "),
+        (b"", b"", b""),
+    ],
+    ids=["head", "next-head", "end-of-body", "body", "chunks", "nothing"],
+)
+def test_who_is_slow_to_send_is_told_and_cut_off(connect, first, drip, answer):
+    slow = connect(first, idle_timeout=0.3, rest_header_timeout=0.2, rest_body_timeout=0.2)
+    began = time.monotonic()
+    with contextlib.suppress(OSError):
+        for byte in drip:
+            slow.sendall(bytes([byte]))
+            time.sleep(0.02)
+    assert answer in everything(slow)
+    assert time.monotonic() - began < 5
+
+
+def test_who_does_not_read_is_cut_off(connect):
+    slow = connect(PREDICT.replace(b"models/m:", b"models/long:"), rest_write_timeout=0.1)
+    assert slow.recv(10) == b"HTTP/1.1 2"
+    time.sleep(0.4)
+    assert len(everything(slow)) < 9_000_000
+
+
+def test_a_slow_call_is_no_slow_connection(connect, model):
+    quiet = connect(
+        PREDICT, idle_timeout=0.05, rest_header_timeout=0.05, rest_body_timeout=0.05, rest_write_timeout=0.05
+    )
+    time.sleep(0.3)
+    model.open.set()
+    assert b" 200 " in everything(quiet)
+
+
+def test_beyond_the_maximum_a_connection_is_told_so(connect, model):
+    first = connect(PREDICT, max_connections=1)
+    assert model.entered.wait(10)
+    answer = everything(connect(STATUS))
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nretry-after: 1\r\n" in answer
+    assert b"the server has too many connections" in answer
+    model.open.set()
+    assert b" 200 " in first.recv(1000)
+
+
+def test_idle_connections_make_room(connect):
+    idle = connect(max_connections=1)
+    time.sleep(0.6)
+    assert b" 404 " in connect(STATUS.replace(b"/m ", b"/n ")).recv(1000)
+    assert everything(idle) == b""
+
+
+def test_a_flood_of_pipelined_requests_waits_in_the_network(connect):
+    flood = connect()
+    flood.settimeout(0.3)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < 1 << 26:
+            sent += flood.send(PREDICT * 1000)
+    assert sent < 1 << 25
+
+
+def test_all_pipelined_requests_are_answered(connect):
+    last = STATUS.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert everything(connect(STATUS * 300 + last)).count(b"HTTP/1.1 200 OK") == 301
+
+
+def test_the_log_has_a_line_a_second_for_what_outsiders_do(connect, caplog):
+    with caplog.at_level(logging.WARNING):
+        for _ in range(20):
+            assert b" 400 " in everything(connect(b"nonsense\r\n\r\n"))
+    assert 1 <= len(caplog.records) <= 3

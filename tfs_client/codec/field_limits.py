@@ -1,0 +1,103 @@
+"""Limits of replies that become objects of Python: their bytes and their fields, counted before protobuf sees them.
+
+A field of two bytes may become an object of a hundred. Predict's replies become arrays, whose memory grows with the
+message; those of the other methods become objects, one for each version, signature, class or value. No real reply comes
+near these limits. Most are shorter than the limit allows fields at two bytes each, and are not walked at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfs_client.codec import wire
+from tfs_client.errors import DecodeError
+
+MOST_BYTES = 1 << 26
+MOST_FIELDS = 1 << 18  # 1,000 signatures with 20 tensors each, or 80,000 classes with labels and scores
+MOST_OF_STATUS = 1 << 19  # 130,000 versions, which a server remembers for as long as it runs
+FIELDS_FOR_EACH_EXAMPLE = 1 << 16  # 20,000 classes with labels and scores
+FIELDS_FOR_EACH_VALUE = 4  # of a regression
+
+Tree = Mapping[int, Any]
+"""The message fields of a message by their tags, each with the tree of its own."""
+
+
+def _tree(**fields: Tree) -> Tree:
+    """``_1={}`` stands for field 1, a message without messages in it."""
+    return {wire.tag(int(name[1:]), wire.LENGTH): tree for name, tree in fields.items()}
+
+
+_SPEC = _tree(_2={})
+_CLASSES = _tree(_1=_tree(_1={}))
+_VALUES = _tree(_1={})
+_INFO = _tree(_2=_tree(_3=_tree(_2={})))  # a map entry of TensorInfo
+
+STATUS = _tree(_1=_tree(_3={}))
+METADATA = _tree(_1=_SPEC, _2=_tree(_2=_tree(_2=_tree(_1=_tree(_2=_tree(_1=_INFO, _2=_INFO, _4={}))))))
+CLASSIFICATION = _tree(_1=_CLASSES, _2=_SPEC)
+REGRESSION = _tree(_1=_VALUES, _2=_SPEC)
+MULTI_INFERENCE = _tree(_1=_tree(_1=_SPEC, _2=_CLASSES, _3=_VALUES))
+RELOAD = _tree(_1={}, _2={})
+
+
+def check(data: bytes, tree: Tree, what: str, *, examples: int = 0, most: int = MOST_FIELDS) -> None:
+    """Raise DecodeError for a reply with more bytes or fields than a real one.
+
+    Args:
+        tree: where messages are within the reply; fields are counted at all depths of it.
+        what: the reply, e.g. "the reply of GetModelStatus".
+        examples: how many examples it answers, as each may have many classes.
+        most: fields of a reply without examples.
+    """
+    each = FIELDS_FOR_EACH_VALUE if tree is REGRESSION else FIELDS_FOR_EACH_EXAMPLE
+    size = MOST_BYTES + 64 * each * examples
+    if len(data) > size:
+        raise DecodeError(f"{what} is too large: expected at most {size} bytes, got {len(data)}")
+    most += each * examples
+    if len(data) > 2 * most and _has_more(data, tree, most):
+        raise DecodeError(f"{what} is too large: expected at most {most} fields, got more in {len(data)} bytes")
+
+
+def _has_more(data: bytes, tree: Tree, most: int) -> bool:
+    """Whether there are more fields than so many. Stops where the bytes are no message, which their reader reports.
+
+    One loop for all depths, for at two bytes a field a call for each would take as long as all else. Fields of unknown
+    groups count like others, and so do their ends.
+    """
+    at, end, left = 0, len(data), most
+    outer: list[tuple[int, Tree]] = []
+    try:
+        while True:
+            while at >= end:
+                if not outer:
+                    return False
+                end, tree = outer.pop()
+            left -= 1
+            if left < 0:
+                return True
+            tag = data[at]
+            at += 1
+            if tag >= 0x80:
+                tag, at = wire.read_varint(data, at - 1, end)
+            kind = tag & 7
+            if kind == wire.LENGTH:
+                size = data[at]
+                at += 1
+                if size >= 0x80:
+                    size, at = wire.read_varint(data, at - 1, end)
+                if tag not in tree:
+                    at += size
+                elif size:
+                    outer.append((end, tree))
+                    end, tree = at + size, tree[tag]
+            elif kind == wire.VARINT:
+                while data[at] >= 0x80:
+                    at += 1
+                at += 1
+            elif kind == wire.FIXED32:
+                at += 4
+            elif kind == wire.FIXED64:
+                at += 8
+    except (IndexError, DecodeError):
+        return False

@@ -1,0 +1,166 @@
+"""Accepting: connections come in one by one, and those that are too many are told so.
+
+asyncio's own loop of accept logs a traceback for each connection for which the process has no file left, and knows no
+limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from tfs_client.server.access.connections import Connections
+from tfs_client.server.access.log_limit import OncePerSecond
+
+log = logging.getLogger(__name__)
+log.addFilter(OncePerSecond())
+
+AT_ONCE = 64  # connections accepted in one turn of the event loop
+NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+LINGER = 0.5  # seconds that a refused connection stays open, so that its request does not reset the answer
+LINGERING = 32  # such connections at the same time; more are closed at once
+PAUSE = 0.05  # seconds without accepting, when no file is left
+
+
+class Acceptor:
+    """Accepts the connections of a listening socket.
+
+    Args:
+        listener: the socket, which must not block.
+        connections: the open ones.
+        count: how many that are.
+        protocol: makes the protocol of a new one.
+        refusal: the bytes that tell a client that there are too many.
+        loop: where it runs.
+
+    A descriptor is kept in reserve: when the process has no file left, it is given up for the moment that it takes to
+    refuse a connection. Otherwise clients would wait for an answer until somebody else leaves.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        connections: Connections,
+        count: Callable[[], int],
+        protocol: Callable[[], asyncio.Protocol],
+        refusal: bytes,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._listener = listener
+        self._connections = connections
+        self._count = count
+        self._protocol = protocol
+        self._refusal = refusal
+        self._loop = loop
+        self._making: set[asyncio.Task[None]] = set()
+        self._lingering: set[socket.socket] = set()
+        self._reserve: int | None = None
+        self._pause: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._listener.setblocking(False)
+        self._keep_reserve()
+        self._resume()
+
+    def stop(self) -> None:
+        """Accept no more. Connections that have been accepted are made."""
+        self._loop.remove_reader(self._listener.fileno())
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def close(self) -> None:
+        """Close the listening socket, and whatever else is open here."""
+        self._listener.close()
+        for refused in list(self._lingering):
+            self._end(refused)
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError as error:
+                if error.errno in NO_FILES:
+                    self._out_of_files(error)
+                elif error.errno not in (errno.EAGAIN, errno.EINTR, errno.ECONNABORTED):
+                    log.warning("REST cannot accept a connection: %s", error)
+                return
+            accepted.setblocking(False)
+            if self._count() + len(self._making) < self._connections.limit or self._connections.make_room():
+                self._make(accepted)
+            else:
+                log.warning("REST has %d connections, its maximum; more get 503", self._connections.limit)
+                self._refuse(accepted)
+
+    def _make(self, accepted: socket.socket) -> None:
+        async def make() -> None:
+            try:
+                await self._loop.connect_accepted_socket(self._protocol, accepted)
+            except OSError:  # it has gone already
+                accepted.close()
+
+        task = self._loop.create_task(make())
+        self._making.add(task)
+        task.add_done_callback(self._making.discard)
+
+    def _refuse(self, accepted: socket.socket) -> None:
+        """Answer, and close the connection once the client has had time to read that."""
+        with suppress(OSError):
+            accepted.send(self._refusal)
+            accepted.shutdown(socket.SHUT_WR)
+        self._lingering.add(accepted)
+        self._loop.call_later(LINGER if len(self._lingering) <= LINGERING else 0, self._end, accepted)
+
+    def _end(self, refused: socket.socket) -> None:
+        self._lingering.discard(refused)
+        with suppress(OSError):  # what is unread at the close would reset the connection, and the answer with it
+            refused.recv(65536)
+        refused.close()
+
+    def _out_of_files(self, error: OSError) -> None:
+        """Close idle connections, whose files are free in the next turn; if there are none, refuse one connection."""
+        log.warning("REST cannot accept a connection: %s. It closes idle ones, or answers 503", error.strerror)
+        if self._connections.make_room():
+            return
+        refused = self._in_reserve()
+        self._loop.remove_reader(self._listener.fileno())
+        self._pause = self._loop.call_later(PAUSE, self._after_pause, refused)
+
+    def _in_reserve(self) -> socket.socket | None:
+        """The next connection, refused, in place of the descriptor in reserve."""
+        if self._reserve is None:
+            return None
+        os.close(self._reserve)
+        self._reserve = None
+        with suppress(OSError):
+            refused = self._listener.accept()[0]
+            refused.setblocking(False)
+            self._lingering.add(refused)
+            with suppress(OSError):
+                refused.send(self._refusal)
+                refused.shutdown(socket.SHUT_WR)
+            return refused
+        return None
+
+    def _after_pause(self, refused: socket.socket | None) -> None:
+        if refused is not None:
+            self._end(refused)
+        self._keep_reserve()
+        self._resume()
+
+    def _keep_reserve(self) -> None:
+        if self._reserve is None:
+            with suppress(OSError):
+                self._reserve = os.open(os.devnull, os.O_RDONLY)

@@ -1,0 +1,88 @@
+"""Bounds: what a server takes in at most, and how long it waits for whoever sends, reads, or does nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tfs_client.errors import ConfigError
+
+# Calls of one connection that gRPC takes in, those included that were reset and not yet cleared away. Without it, one
+# connection that opens calls and resets them fills the queue in which the calls of all others wait.
+MAX_STREAMS = 10_000
+# gRPC holds calls back until the server asks for them, and ends those above this number as CANCELLED, which does not
+# tell the client that a later attempt may pass. The server asks at once, and refuses what is too much itself.
+MAX_PENDING = 1 << 20
+HANDSHAKE_MILLISECONDS = 5_000  # for TLS and HTTP/2's first frames; connections that never send them hold a place
+ENOUGH_FILES = 1 << 16
+_MAX_MILLISECONDS = (1 << 31) - 1  # for gRPC, no limit
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The bounds of one server; see ServerConfig for each. ``math.inf`` seconds are no limit."""
+
+    max_connections: int = 10_000
+    max_waiting_calls: int = 10_000
+    idle_timeout: float = 300.0
+    rest_header_timeout: float = 20.0
+    rest_body_timeout: float = 30.0
+    rest_write_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_connections", "max_waiting_calls"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ConfigError(f"expected {name} as a number, 1 or more, got {number!r}")
+        for name in ("idle_timeout", "rest_header_timeout", "rest_body_timeout", "rest_write_timeout"):
+            seconds = getattr(self, name)
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+                raise ConfigError(f"expected {name} in seconds, more than 0, got {seconds!r}")
+
+    def grpc_arguments(self) -> Mapping[str, int]:
+        """The bounds as arguments of a gRPC server."""
+        return {
+            "grpc.server.max_pending_requests": MAX_PENDING,
+            "grpc.server.max_pending_requests_hard_limit": MAX_PENDING,
+            "grpc.max_concurrent_streams": MAX_STREAMS,
+            "grpc.max_allowed_incoming_connections": self.connections,
+            "grpc.max_connection_idle_ms": _milliseconds(self.idle_timeout),
+            "grpc.server_handshake_timeout_ms": HANDSHAKE_MILLISECONDS,
+        }
+
+    @property
+    def connections(self) -> int:
+        """How many connections a port takes: at most a third of the files that the process may open.
+
+        A third is for the other port, and one for models and whatever else the process does.
+        """
+        return max(1, min(self.max_connections, _open_files() // 3))
+
+
+def _milliseconds(seconds: float) -> int:
+    return _MAX_MILLISECONDS if seconds * 1000 >= _MAX_MILLISECONDS else max(1, round(seconds * 1000))
+
+
+def _open_files() -> int:
+    """How many files this process may open at the same time."""
+    if os.name != "posix":
+        return 1 << 31
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 31 if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as it may allow itself; for programs that are nothing but a server."""
+    if os.name != "posix":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

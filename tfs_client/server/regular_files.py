@@ -1,0 +1,52 @@
+"""Files that an operator or a model brings: regular ones of a reasonable size.
+
+Opening a named pipe waits for whoever writes to it, and a device may never end. What is read here does neither.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+from tfs_client.errors import InvalidArgumentError
+
+Path = str | os.PathLike[str]
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a regular file. Raises OSError, and InvalidArgumentError for what is not one."""
+    name = os.fspath(path)
+    file = open(os.open(name, _FLAGS), "rb")  # noqa: SIM115  the caller closes it
+    try:
+        kind = stat.S_IFMT(os.fstat(file.fileno()).st_mode)
+        if kind == stat.S_IFDIR:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        if kind != stat.S_IFREG:
+            raise InvalidArgumentError(f"{name}: expected a regular file, got {_KINDS.get(kind, 'something else')}")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes.
+
+    Raises OSError, and InvalidArgumentError for a larger file and for what is not a regular one.
+    """
+    with opened(path) as file:
+        large = os.fstat(file.fileno()).st_size > limit
+        data = b"" if large else file.read(limit + 1)  # files of /proc have no size
+    if large or len(data) > limit:
+        raise InvalidArgumentError(f"{os.fspath(path)}: expected a file of at most {limit} bytes, got a larger one")
+    return data

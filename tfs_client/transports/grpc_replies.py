@@ -1,0 +1,86 @@
+"""Compressed replies of gRPC: inflated here, because gRPC itself would do that without a limit.
+
+Channels leave them as they come (``grpc.per_message_decompression``), and how they begin tells what they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+
+from tfs_client.errors import DecodeError, StatusCode
+from tfs_client.inflating import TooLarge, inflated, inflation_of
+from tfs_client.options import Connection
+from tfs_client.steps import Send
+from tfs_client.transports.grpc_errors import GrpcErrors
+from tfs_client.transports.grpc_messages import Message
+
+LENGTH = "grpc.max_receive_message_length"
+TURN = 0.01  # seconds for which a reply is inflated before other tasks of a loop run
+AT_ONCE = 8 << 20  # bytes that are inflated while a loop waits, where an interceptor wants to see them
+
+
+class GrpcReplies:
+    """Inflates the replies of a connection. A reply that is not compressed need not come here."""
+
+    def __init__(self, connection: Connection, errors: GrpcErrors) -> None:
+        length = connection.channel_options.get(LENGTH)
+        limits = [connection.limits.inflated_reply, length if isinstance(length, int) and length >= 0 else None]
+        self._limit = min((one for one in limits if one is not None), default=None)
+        self._errors = errors
+
+    def plain(self, reply: bytes, send: Send) -> bytes:
+        """The reply as the server wrote it. Raises DecodeError, ResourceExhaustedError, DeadlineExceededError."""
+        work = self._work(reply, send)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return bytes(end.value)
+
+    async def plain_aio(self, reply: bytes, send: Send) -> bytes:
+        """The same, while other tasks run."""
+        work = self._work(reply, send)
+        rest = time.monotonic() + TURN
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return bytes(end.value)
+            if time.monotonic() >= rest:
+                await asyncio.sleep(0)
+                rest = time.monotonic() + TURN
+
+    def message(self, reply: bytes) -> Message:
+        """A reply as interceptors see it. What cannot be inflated stays as it is: the transport says why later."""
+        return _message(reply, self._limit)
+
+    def message_aio(self, reply: bytes) -> Message:
+        """The same in a loop, which waits meanwhile; so what is large stays as it is, too."""
+        return _message(reply, AT_ONCE if self._limit is None else min(self._limit, AT_ONCE))
+
+    def _work(self, reply: bytes, send: Send) -> Generator[None, None, bytes]:
+        inflation = inflation_of(reply, self._limit)
+        if inflation is None:
+            return reply
+        method = send.address.rpartition("/")[2]
+        try:
+            for _ in inflation.add(reply):
+                if send.deadline.passed():
+                    raise self._errors.made_of(
+                        StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", send.address, send.deadline, (), closed=False
+                    )
+                yield
+            return inflation.whole()
+        except TooLarge as error:
+            raise self._errors.too_large(error.limit, method) from error
+        except DecodeError as error:
+            raise DecodeError(f"the reply of {method} cannot be read: {error}") from error
+
+
+def _message(reply: bytes, limit: int | None) -> Message:
+    try:
+        return Message(inflated(reply, limit))
+    except (TooLarge, DecodeError, MemoryError):
+        return Message(reply)
