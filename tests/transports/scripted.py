@@ -231,7 +231,7 @@ def _rest(scripted: Scripted, tls: ServerTls | None, port: int) -> Iterator[Scri
         scripted.port = server.server_port
         if tls is not None:
             # Handshakes belong to the threads of the connections, not to the one that accepts them.
-            server.socket = _server_context(tls).wrap_socket(
+            server.socket = server_context(tls).wrap_socket(
                 server.socket, server_side=True, do_handshake_on_connect=False
             )
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -243,7 +243,8 @@ def _rest(scripted: Scripted, tls: ServerTls | None, port: int) -> Iterator[Scri
             thread.join()
 
 
-def _server_context(tls: ServerTls) -> ssl.SSLContext:
+def server_context(tls: ServerTls) -> ssl.SSLContext:
+    """A server's side of TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:  # ssl reads certificates from files only
         path = os.path.join(folder, "server.pem")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import re
+import socket
 import threading
 import time
 import zlib
@@ -15,9 +16,12 @@ import zlib
 import numpy as np
 import pytest
 from calling import REST, STYLES, calling
+from certificates import certificates
+from scripted import ServerTls, server_context
 from tcp import http_reply, listening, saying
 
 from tfs_client import (
+    TLS,
     CallError,
     DeadlineExceededError,
     DecodeError,
@@ -115,6 +119,7 @@ UNREADABLE = [
     (http_reply(STATUS, status="101 Switching Protocols", more="Upgrade: h2c\r\n"), UnavailableError, ""),
     (http_reply(STATUS, status="302 Found", more="Location: http://[::1\r\n"), CallError, ""),
     (http_reply(STATUS, status="302 Found", more="Location: //\xff:x\r\n"), CallError, ""),
+    (http_reply(STATUS, status="302 Found", more="Location: a: b//c\r\n"), DecodeError, "cannot be read: InvalidURL"),
     (http_reply(STATUS, status="307 Found", more="Location: x://y:99999999/\r\n"), CallError, ""),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", UnavailableError, ""),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", UnavailableError, ""),
@@ -288,6 +293,30 @@ def test_what_comes_behind_a_reply_is_no_answer(style, reply):
         for _ in range(2):
             with contextlib.suppress(CallError, DecodeError):  # whatever comes, it is no answer to another request
                 assert client.status().versions[0].version == 7
+    assert len(asked) == 2
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="two records cannot be sent at once here")
+@pytest.mark.parametrize("style", DIRECT)
+def test_what_comes_behind_a_reply_in_another_record_of_tls_is_no_answer(style):
+    made = certificates()
+    context = server_context(ServerTls(made.server))
+    asked = []
+
+    def converse(connection, over):
+        with context.wrap_socket(connection, server_side=True) as secure:
+            asked.append(secure.recv(1 << 16))
+            secure.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            secure.sendall(kept(STATUS))
+            secure.sendall(OTHER)
+            secure.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+            over.wait()
+
+    with (
+        listening(converse) as port,
+        calling(style, f"https://localhost:{port}", model="m", tls=TLS(ca=made.ca), timeout=10) as client,
+    ):
+        assert [client.status().versions[0].version for _ in range(2)] == [7, 7]
     assert len(asked) == 2
 
 

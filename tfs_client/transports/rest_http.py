@@ -269,7 +269,10 @@ class RestHttp:
 
     def failure(self, error: Exception, send: Send, progress: Progress) -> TFServingError:
         """Our error for one of httpx's, or for one that httpx let pass."""
-        if not isinstance(error, (HTTPError, InvalidURL, OSError, UnicodeError)):  # nobody foresaw what came
+        early = progress.connecting or not progress.begun  # so names and URLs are the user's, and not the reply's
+        if not isinstance(error, (HTTPError, OSError)) and not (
+            early and isinstance(error, (InvalidURL, UnicodeError))
+        ):
             return unreadable(f"the reply of {method_of(send.address)}", error)
         return self._errors.failure(error, send.deadline, method_of(send.address), unsent=progress.connecting)
 
