@@ -207,8 +207,11 @@ def _prediction(
 
 def _same(array: Array, other: Any) -> bool:
     """Whether two outputs have the same shape and values."""
+    text = array.dtype.kind == "O"
+    if isinstance(other, np.ndarray) and (other.shape != array.shape or (other.dtype.kind in "OSU") != text):
+        return False  # before anything is converted, which may be huge
     try:
-        values = np.asarray(other, object if array.dtype.kind == "O" else None)
+        values = np.asarray(other, object if text else None)
     except ValueError:  # ragged
         return False
     if values.dtype.kind in "mM":  # no output is a date, and numpy warns where one is compared with a number

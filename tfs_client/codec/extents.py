@@ -25,7 +25,7 @@ LISTS_FOR_EACH = 4
 MOST_ROW = 1 << 31  # bytes; a tensor without values must leave room for a row that a message can bring
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_EDGES = 4096  # values that numpy looks at for a summary
+_EDGES = 1024  # values that numpy looks at for a summary
 _SUMMARY = 100  # characters
 
 
