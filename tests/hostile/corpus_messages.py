@@ -261,7 +261,8 @@ def example() -> Example:
     proto = Example()
     feature = proto.features.feature
     feature["name"].bytes_list.value.append(b"ada")
-    feature["x"].float_list.value.extend([1.5, -2.0])
+    feature["x"].float_list.value.append(1.5)
+    feature["y"].float_list.value.extend([1.5, -2.0])
     feature["n"].int64_list.value.extend([1, -1, 300])
     return proto
 

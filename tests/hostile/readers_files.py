@@ -210,17 +210,17 @@ def file_readers() -> list[Reader]:
     }
     values = Json([[[1, 2.5], [3, 4]], "text", {"b64": "YQ=="}, 1.5, [True, None]])
     return [
-        _of_file("npy", "x.npy", npy_files(), lambda path: read_input(f"x=@{path}"), wrong=_npy),
+        _of_file("npy", "x.npy", npy_files(), lambda path: read_input(f"x=@{path}"), wrong=_npy, cost=2),
         Reader(
             "input-json",
             values,
             lambda data: read_input("x=" + data.decode("utf-8", "surrogateescape").lstrip("@")),
             growth=0,
         ),
-        _of_file("npz-resume", "out.npz", npz_files([archive, ragged]), _rows),
+        _of_file("npz-resume", "out.npz", npz_files([archive, ragged]), _rows, cost=2),
         _of_file("jsonl-resume", "out.jsonl", _json_lines(Json([row])), _lines),
-        _of_file("journal", "out.journal", _journals(), _journal_rows),
-        Reader("picture", lazily(pictures), _picture, _of_allowed_format, growth=0, cost=2),
+        _of_file("journal", "out.journal", _journals(), _journal_rows, cost=2),
+        Reader("picture", lazily(pictures), _picture, _of_allowed_format, growth=0, cost=8),
         Reader(
             "tfrecord",
             record_files(Wire(corpus.logs(), PredictionLog.DESCRIPTOR)),

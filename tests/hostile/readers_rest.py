@@ -285,7 +285,9 @@ def rest_readers() -> list[Reader]:
     ]
     for signature in ("all", "float32", "int64", "string"):
         of_server = Requests(signature)
-        found.append(Reader(f"server-predict-{signature}", of_server.make, of_server.read, of_server.wrong, growth=0))
+        found.append(
+            Reader(f"server-predict-{signature}", of_server.make, of_server.read, of_server.wrong, growth=0, cost=2)
+        )
     bodies = {"context": {"q": ["a"]}, "examples": [{"x": [1.5, 2], "n": 3, "s": ["a", {"b64": "YQ=="}]}, {"x": 1.5}]}
     found.append(
         Reader(

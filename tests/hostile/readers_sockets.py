@@ -26,7 +26,7 @@ from .mutations_bytes import TEXTS, changed, number, some_bytes
 from .mutations_wire import Mutations
 
 SECONDS = 0.4  # for a call whose reply never ends
-TIMES = 20  # so many times slower than readers of bytes
+TIMES = 40  # so many times slower than readers of bytes
 
 
 class Answering:

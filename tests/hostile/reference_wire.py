@@ -72,7 +72,8 @@ def tensor(proto: Any, size: int) -> np.ndarray:
             return np.broadcast_to(filler, sizes)
     except ValueError:  # a shape that numpy cannot hold
         raise Rejected from None
-    if values.nbytes + count * dtype.itemsize > 8 * size:
+    texts = (count - values.size) * len(values[-1]) if dtype.kind == "O" else 0  # what the repeated text takes
+    if values.nbytes + count * dtype.itemsize + texts > 8 * size:
         raise TooLarge
     try:
         return np.concatenate((values, np.repeat(values[-1:], count - values.size))).reshape(sizes)
