@@ -5,6 +5,7 @@ import os
 import pytest
 
 from .engine import Tally, feed, judged, run
+from .planted import PATCHES, ROOT
 from .readers import all_readers
 
 INPUTS = int(os.environ.get("HOSTILE_INPUTS", "2000"))
@@ -68,3 +69,8 @@ def test_foreign_exceptions_warnings_wrong_values_memory_and_texts_are_faults():
     assert seen(lambda data: bytearray(3 << 20)) == {"memory"}
     assert seen(fail(Long("x"))) == {"text"}
     assert seen(fail(DecodeError("x"))) == set()
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.name)
+def test_the_faults_to_plant_still_fit_the_source(patch):
+    assert (ROOT / "tfs_client" / patch.file).read_text().count(patch.old) == 1
