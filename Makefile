@@ -5,7 +5,7 @@ VENV := .venv
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check bench chaos soak protos test-peers test-matrix clean
+.PHONY: help demo test check bench fuzz fuzz-check chaos soak protos test-peers test-matrix clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -63,6 +63,11 @@ chaos: $(VENV)/.dev  ## calls while servers are killed and connections break; CH
 
 soak: $(VENV)/.dev  ## memory and open files over SOAK_CALLS=20000 calls in each style
 	$(BIN)/python benchmarks/soak.py
+fuzz: $(VENV)/.dev  ## hostile bytes for every reader; FUZZ_SECONDS=60 for each, FUZZ_READERS=tensor,rest, FUZZ_SEED=1
+	GRPC_VERBOSITY=$${GRPC_VERBOSITY:-NONE} PYTHONPATH=tests $(BIN)/python -m hostile.run
+
+fuzz-check: $(VENV)/.dev  ## whether fuzz finds faults that are planted in a copy of the package
+	PYTHONPATH=tests $(BIN)/python -m hostile.planted
 
 test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and others, and asyncio in uvloop, in an environment of their own
 	bash scripts/fetch_nginx.sh
@@ -74,4 +79,4 @@ test-matrix: $(VENV)/.dev  ## the base tests with each major version of protobuf
 	$(BIN)/python scripts/test_matrix.py
 
 clean:  ## remove environments and what runs leave behind
-	rm -rf $(VENV) $(PEERS) .venv-matrix demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .venv-matrix demo-output fuzz-failures build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

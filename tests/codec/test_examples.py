@@ -13,6 +13,7 @@ from labelled import Labelled
 
 from tfs_client import EncodeError, serialized_examples, serialized_sequence_examples
 from tfs_client.codec import examples as codec
+from tfs_client.codec import wire
 from tfs_client.codec.values import as_array
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example, SequenceExample
 from tfs_client.protos.tensorflow.core.example.feature_pb2 import Feature
@@ -349,3 +350,13 @@ def test_bytearrays_and_memoryviews_are_bytes_among_features():
     for value in (bytearray(b"xy"), memoryview(b"xy")):
         assert list(serialized_examples([{"a": value}])) == list(serialized_examples([{"a": b"xy"}]))
         assert list(serialized_examples([{"a": [value, b"z"]}])) == list(serialized_examples([{"a": [b"xy", b"z"]}]))
+
+
+def test_lists_in_pieces_are_merged_until_the_kind_changes():
+    def listed(kind, *examples):
+        return wire.delimited(kind, b"".join(wire.delimited(1, example) for example in examples))
+
+    one, two, three = (codec.write({"x": value}) for value in (1, 2, 3))
+    assert codec.read_input(listed(1, one) + listed(1, two, three)) == [one, two, three]
+    assert codec.read_input(listed(1, one) + listed(2, two)) == [two]
+    assert codec.read_input(listed(2, one) + listed(1, two) + listed(1, three)) == [two, three]

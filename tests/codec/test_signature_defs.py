@@ -156,3 +156,20 @@ def test_many_signatures_of_text_in_every_script_are_read():
     found = signatures_of(reply(defs))
     assert set(found) == set(names)
     assert all(found[name][0] == {name: (BY_NAME["float"], (None, 3), name)} for name in names)
+
+
+def test_signatures_in_pieces_are_merged_and_the_last_of_two_values_counts():
+    one, two = SignatureDefMap(), SignatureDefMap()
+    add(one.signature_def["s"].inputs["x"], 1, (2,), "x:0")
+    add(two.signature_def["s"].inputs["x"], 9, (-1,), "x:1")
+    pieces = [proto.signature_def["s"].inputs["x"].SerializeToString() for proto in (one, two)]
+    entry = wire.delimited(1, b"x") + b"".join(wire.delimited(2, piece) for piece in pieces)
+    signature = wire.delimited(1, b"s") + wire.delimited(2, wire.delimited(1, entry))
+    value = wire.delimited(1, signature_defs.TYPE_URL.encode()) + wire.delimited(2, wire.delimited(1, signature))
+    data = wire.delimited(2, wire.delimited(1, b"signature_def") + wire.delimited(2, value))
+    assert signatures_of(data)["s"][0] == {"x": (BY_NAME["int64"], (2, None), "x:1")}
+
+
+def test_a_saved_model_that_is_cut_off_is_refused():
+    with pytest.raises(DecodeError, match=r"needs 9 bytes, got 1"):
+        signature_defs.read_saved_model(b"\x12\x06\x0a\x04\x22\x02no" + b"\x12\x09x")

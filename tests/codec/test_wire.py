@@ -49,10 +49,21 @@ def test_groups_nest_to_a_limit():
 def test_messages_in_pieces_are_joined_up_to_a_limit():
     pieces = []
     for at in range(wire.MAX_PIECES):
-        wire.add_piece(pieces, at, at + 1)
-    assert wire.joined(b"ab" * wire.MAX_PIECES, pieces) == (b"ab" * (wire.MAX_PIECES // 2), 0, wire.MAX_PIECES)
+        wire.add_piece(pieces, 2 * at, 2 * at + 2)
+    data = b"\x08\1" * wire.MAX_PIECES
+    assert wire.joined(data, pieces) == (data, 0, len(data))
     with pytest.raises(DecodeError, match=r"expected a message in at most 1000 pieces"):
         wire.add_piece(pieces, 0, 1)
+
+
+def test_each_piece_is_a_message_by_itself():
+    assert wire.joined(b"", []) == (b"", 0, 0)
+    with pytest.raises(DecodeError, match=r"expected a varint at byte 1, got the end of the message"):
+        wire.joined(b"\x08\1", [(0, 1), (1, 2)])
+
+
+def test_of_an_enum_32_bits_count():
+    assert [wire.to_enum(value) for value in (1, 2**32 + 1, 2**64 - 1, 2**31)] == [1, 1, -1, -(2**31)]
 
 
 def test_text_is_utf8_in_both_directions():

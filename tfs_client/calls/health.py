@@ -39,5 +39,5 @@ class CheckHealth(GrpcOnly):
         number = 0
         for tag, value, _ in wire.fields(reply, 0, len(reply)):
             if tag == _STATUS:
-                number = value
+                number = wire.to_enum(value)
         return Health(number) if number in Health._value2member_map_ else Health.UNKNOWN

@@ -21,6 +21,7 @@ from tfs_client.codec.messages import is_message, message_bytes
 from tfs_client.codec.values import Array
 from tfs_client.errors import DecodeError, EncodeError, reads
 
+_LIST, _LIST_WITH_CONTEXT = wire.tag(1, wire.LENGTH), wire.tag(2, wire.LENGTH)  # the kinds of an Input
 MAX_JOINED = 0x7FFFFFFF  # bytes of all examples, each with the context before it; what one message could hold
 
 _COLUMN = "a column has a value for each example (a single example goes in a list, [{...}]): expected a list or array"
@@ -212,16 +213,22 @@ def write_input(examples: Iterable[bytes], context: bytes | None = None) -> byte
 @reads("the examples")
 def read_input(data: bytes) -> list[bytes]:
     """The examples of an Input, each as the model gets it: the context's bytes before its own. Raises DecodeError."""
-    kind, span = 0, (0, 0)
+    kind = 0
+    spans: list[tuple[int, int]] = []
     for tag, start, stop in wire.fields(data, 0, len(data)):
-        if tag in (wire.tag(1, wire.LENGTH), wire.tag(2, wire.LENGTH)):
-            kind, span = tag >> 3, (start, stop)  # of the two kinds the last one counts
-    examples, context = [], b""
-    for tag, start, stop in wire.fields(data, *span):
+        if tag in (_LIST, _LIST_WITH_CONTEXT):
+            if tag != kind:  # of the two kinds the last one counts
+                kind, spans = tag, []
+            wire.add_piece(spans, start, stop)
+    examples: list[bytes] = []
+    contexts: list[tuple[int, int]] = []
+    whole, at, end = wire.joined(data, spans)
+    for tag, start, stop in wire.fields(whole, at, end):
         if tag == wire.tag(1, wire.LENGTH):
-            examples.append(data[start:stop])
-        elif tag == wire.tag(2, wire.LENGTH) and kind == 2:
-            context += data[start:stop]  # a message given twice is merged
+            examples.append(whole[start:stop])
+        elif tag == wire.tag(2, wire.LENGTH) and kind == _LIST_WITH_CONTEXT:
+            wire.add_piece(contexts, start, stop)
+    context = data_of(whole, contexts)
     if not context:
         return examples
     size = len(context) * len(examples) + sum(map(len, examples))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfs_client.codec import wire
 from tfs_client.codec.dtypes import Field
+from tfs_client.errors import DecodeError
 
 Array = np.ndarray[Any, Any]
 
@@ -110,9 +111,18 @@ class Payloads:
 
     def _add(self, field: Field, start: int, stop: int) -> None:
         if field in self._found:
-            self._append(field, self._data[start:stop])
+            self._append(field, self._whole(field, start, stop))
         else:
             self._found[field] = (start, stop)
+
+    def _whole(self, field: Field, start: int, stop: int) -> bytes:
+        """A further piece of a packed field. Raises DecodeError where a piece ends within a value."""
+        known, piece = self._found[field], self._data[start:stop]
+        last = self._data[max(known[0], known[1] - 1) : known[1]] if isinstance(known, tuple) else known[-1:]
+        cut = (stop - start) % _WIDTH[field] if field in _WIDTH else piece[-1:] >= b"\x80" or last >= b"\x80"
+        if cut:
+            raise DecodeError(f"expected whole values in field {field} at byte {start}, got one that is cut off")
+        return piece
 
     def _append(self, field: Field, payload: bytes) -> None:
         known = self._found.get(field)

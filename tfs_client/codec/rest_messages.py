@@ -98,7 +98,8 @@ def _integer(value: Any) -> int:
     """An int64 as protobuf's JSON may have it, a number or a text; 0 where it is absent. Raises ValueError."""
     if value is None:
         return 0
-    if (isinstance(value, str) and len(value) <= 20) or (isinstance(value, float) and value.is_integer()):
+    exact = isinstance(value, float) and value.is_integer() and abs(value) <= 1 << 53  # larger ones have been rounded
+    if exact or (isinstance(value, str) and len(value) <= 20):
         value = int(value)
     if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
         raise ValueError(f"expected an integer of 64 bits, got {shown(value)}")

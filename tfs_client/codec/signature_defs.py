@@ -20,6 +20,9 @@ from tfs_client.shown import shown
 FIELD = "signature_def"
 TYPE_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
+Message = tuple[bytes, int, int]  # in which bytes it lies, from where to where
+Spans = list[tuple[int, int]]  # where the occurrences of a message field lie; protobuf merges them
+
 SERVE = "serve"  # the tag of the graph that is for serving
 
 _1, _2, _3, _4, _5 = (wire.tag(number, wire.LENGTH) for number in (1, 2, 3, 4, 5))
@@ -41,16 +44,17 @@ def read_response(data: bytes) -> tuple[ModelSpec, dict[str, Any]]:
     ``(dtype row, shape or None, tensor name)``, a text, and the aliases of inputs that have a default.
     Raises DecodeError.
     """
-    spec = ModelSpec("")
+    specs: Spans = []
     signatures: dict[str, Any] = {}
     for tag, start, stop in wire.fields(data, 0, len(data)):
         if tag == _1:
-            spec = model_spec.read(data[start:stop])
+            wire.add_piece(specs, start, stop)
         elif tag == _2:
-            field, at, end = _entry(data, start, stop)
+            field, value = _entry(data, start, stop)
             if field == FIELD:
-                signatures = dict(_signatures(data, *_any(data, at, end)))
-    return spec, signatures
+                signatures = dict(_signatures(*_any(*value)))
+    whole, start, stop = wire.joined(data, specs)
+    return model_spec.read(whole[start:stop]), signatures
 
 
 @reads("the SavedModel")
@@ -63,10 +67,11 @@ def read_saved_model(data: bytes) -> dict[str, Any] | None:
 
     Messages: tensorflow/core/protobuf/saved_model.proto, meta_graph.proto.
     """
-    for tag, start, stop in wire.fields(data, 0, len(data)):
-        if tag == _2 and _tags(data, start, stop) == {SERVE}:
-            return dict(_signatures(data, start, stop, _5))
-    return None
+    found: dict[str, Any] | None = None
+    for tag, start, stop in wire.fields(data, 0, len(data)):  # to the end, for a file may be cut off
+        if tag == _2 and found is None and _tags(data, start, stop) == {SERVE}:
+            found = dict(_signatures(data, start, stop, _5))
+    return found
 
 
 def _tags(data: bytes, at: int, end: int) -> set[str]:
@@ -80,19 +85,20 @@ def _tags(data: bytes, at: int, end: int) -> set[str]:
     }
 
 
-def _entry(data: bytes, at: int, end: int) -> tuple[str, int, int]:
-    """A map entry with text keys: the key, and where the value lies."""
-    key, value = "", (0, 0)
+def _entry(data: bytes, at: int, end: int) -> tuple[str, Message]:
+    """A map entry with text keys."""
+    key = ""
+    values: Spans = []
     for tag, start, stop in wire.fields(data, at, end):
         if tag == _1:
             key = wire.text(data, start, stop, "a name")
         elif tag == _2:
-            value = (start, stop)
-    return key, *value
+            wire.add_piece(values, start, stop)
+    return key, wire.joined(data, values)
 
 
-def _any(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Where the message inside an Any lies."""
+def _any(data: bytes, at: int, end: int) -> Message:
+    """The message inside an Any."""
     url, value = "", (0, 0)
     for tag, start, stop in wire.fields(data, at, end):
         if tag == _1:
@@ -101,14 +107,14 @@ def _any(data: bytes, at: int, end: int) -> tuple[int, int]:
             value = (start, stop)
     if url.rpartition("/")[2] != TYPE_URL.rpartition("/")[2]:
         raise DecodeError(f"expected signatures of type {TYPE_URL}, got {shown(url)}")
-    return value
+    return data, *value
 
 
 def _signatures(data: bytes, at: int, end: int, field: int = _1) -> Iterator[tuple[str, Any]]:
     for tag, start, stop in wire.fields(data, at, end):
         if tag == field:
-            name, first, last = _entry(data, start, stop)
-            yield name, _signature(data, first, last)
+            name, value = _entry(data, start, stop)
+            yield name, _signature(*value)
 
 
 def _signature(data: bytes, at: int, end: int) -> tuple[dict[str, Any], dict[str, Any], str, set[str]]:
@@ -117,8 +123,8 @@ def _signature(data: bytes, at: int, end: int) -> tuple[dict[str, Any], dict[str
     method, defaulted = "", set()
     for tag, start, stop in wire.fields(data, at, end):
         if tag in (_1, _2):
-            alias, first, last = _entry(data, start, stop)
-            (inputs if tag == _1 else outputs)[alias] = _tensor_info(data, first, last)
+            alias, value = _entry(data, start, stop)
+            (inputs if tag == _1 else outputs)[alias] = _tensor_info(*value)
         elif tag == _3:
             method = wire.text(data, start, stop, "a method name")
         elif tag == _4:
@@ -129,26 +135,29 @@ def _signature(data: bytes, at: int, end: int) -> tuple[dict[str, Any], dict[str
 def _tensor_info(data: bytes, at: int, end: int) -> tuple[Any, tuple[int | None, ...] | None, str]:
     """dtype, shape and name. Sparse and composite tensors have no name of their own."""
     row, name = BY_NUMBER[0], ""
-    shape: tuple[int | None, ...] | None = ()
+    shapes: Spans = []
     for tag, first, second in wire.fields(data, at, end):
         if tag == _1:
             name = wire.text(data, first, second, "a tensor name")
+        elif tag in (_4, _5):  # one of name, sparse and composite: the last counts
+            name = ""
         elif tag == _DTYPE:
-            row = BY_NUMBER.get(first, row)
+            row = BY_NUMBER.get(wire.to_enum(first), BY_NUMBER[0])
         elif tag == _3:
-            shape = _shape(data, first, second)
-    return row, shape, name
+            wire.add_piece(shapes, first, second)
+    return row, _shape(*wire.joined(data, shapes)), name
 
 
 def _shape(data: bytes, at: int, end: int) -> tuple[int | None, ...] | None:
     sizes: list[int | None] = []
+    unknown = 0
     for tag, first, second in wire.fields(data, at, end):
-        if tag == _UNKNOWN_RANK and first:
-            return None
-        if tag == _2:
+        if tag == _UNKNOWN_RANK:
+            unknown = first
+        elif tag == _2:
             size = 0
             for inner, value, _ in wire.fields(data, first, second):
                 if inner == _SIZE:
                     size = wire.to_signed(value)
             sizes.append(None if size < 0 else size)
-    return tuple(sizes)
+    return None if unknown else tuple(sizes)

@@ -70,7 +70,7 @@ def read(data: bytes, at: int = 0, end: int | None = None, *, budget: int | None
                 at = payloads.take(tag, first, second)
                 if at != second:  # a run of values was read at once: walk on behind it
                     break
-    row = _row(number)
+    row = _row(number & 0xFFFFFFFF)  # of an enum 32 bits count
     dtype = _numpy_dtype(row)
     shape = _read_shape(*wire.joined(data, shapes)) if shapes else ()
     count = math.prod(shape)

@@ -26,7 +26,7 @@ def decode(data: bytes | bytearray | memoryview | Array, dtype: np.dtype[Any], l
     """The varints of ``data``, cut to the width of the integer or bool ``dtype`` as protobuf does.
 
     Args:
-        limit: how many are wanted; more are not read. Who knows it spares a pass over the bytes to count them.
+        limit: how many are wanted; more are left out. Who knows it spares a pass over the bytes to count them.
 
     Raises DecodeError when the last varint is cut off or one is longer than ten bytes.
     """
@@ -46,6 +46,8 @@ def decode(data: bytes | bytearray | memoryview | Array, dtype: np.dtype[Any], l
         out[written : written + values.size] = values
         read += used
         written += values.size
+    while read < source.size:  # what is not wanted must be varints all the same
+        read += _decode_chunk(source[read : read + step])[1]
     return out[:written]
 
 

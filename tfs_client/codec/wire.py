@@ -68,6 +68,11 @@ def to_signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
+def to_enum(value: int) -> int:
+    """A varint's value as the number of an enum: 32 bits of it count."""
+    return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+
+
 def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Walk the fields of the message in ``data[at:end]``: ``(tag, first, second)`` for each.
 
@@ -146,10 +151,18 @@ def add_piece(pieces: list[tuple[int, int]], start: int, stop: int) -> None:
 
 
 def joined(data: bytes, spans: list[tuple[int, int]]) -> tuple[bytes, int, int]:
-    """One message from its occurrences: protobuf merges a repeated message field, which is what joining bytes does."""
+    """One message from its occurrences: protobuf merges a repeated message field, which is what joining bytes does.
+
+    Raises DecodeError where one of several is no message by itself.
+    """
     if len(spans) == 1:
         start, stop = spans[0]
         return data, start, stop
+    if not spans:
+        return data, 0, 0
+    for start, stop in spans:
+        for _ in fields(data, start, stop):
+            pass
     whole = b"".join(data[start:stop] for start, stop in spans)
     return whole, 0, len(whole)
 

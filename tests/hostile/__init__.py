@@ -1,0 +1,1 @@
+"""Bytes from hostile peers and files, made by the million: see docs/reliability.md."""
