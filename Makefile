@@ -63,6 +63,7 @@ chaos: $(VENV)/.dev  ## calls while servers are killed and connections break; CH
 
 soak: $(VENV)/.dev  ## memory and open files over SOAK_CALLS=20000 calls in each style
 	$(BIN)/python benchmarks/soak.py
+
 fuzz: $(VENV)/.dev  ## hostile bytes for every reader; FUZZ_SECONDS=60 for each, FUZZ_READERS=tensor,rest, FUZZ_SEED=1
 	GRPC_VERBOSITY=$${GRPC_VERBOSITY:-NONE} PYTHONPATH=tests $(BIN)/python -m hostile.run
 
