@@ -129,5 +129,5 @@ def test_no_memory_for_a_picture_is_its_own_error(tmp_path: Path) -> None:
 def test_labels_may_be_any_numbers_and_not_too_many() -> None:
     labels = np.array([[0, 1 << 40], [-5, 3]])
     assert overlay(Image.new("RGB", (2, 2)), labels).size == (2, 2)
-    with pytest.raises(ImageError, match="expected a map of at most 120000000 labels"):
-        overlay(Image.new("RGB", (2, 2)), np.broadcast_to(np.int64(1), (1 << 20, 1 << 20)))
+    with pytest.raises(ImageError, match="expected a map of at most 3 labels"):
+        overlay(Image.new("RGB", (2, 2)), labels, max_pixels=3)

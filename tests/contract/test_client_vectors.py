@@ -201,6 +201,7 @@ def plain(features):
 
 @vectors("error_response")
 def test_errors_keep_their_text(vector):
+    from tfs_client.transports.http_client import Head
     from tfs_client.transports.rest_http import RestHttp
 
     if vector["code"] == "OK":
@@ -208,8 +209,9 @@ def test_errors_keep_their_text(vector):
     status = {"INVALID_ARGUMENT": 400}[vector["code"]]
     http = RestHttp(Connection(checked_target("http://localhost:8501")))
     send = Send("POST /v1/models/m:predict", b"{}", Deadline(5))
+    response = httpx.Response(status)
     with pytest.raises(Exception, match="Bad key") as caught:
-        http.reply(httpx.Response(status), vector["expect_body"].encode(), send)
+        http.reply(response, Head.of(response), vector["expect_body"].encode(), send)
     assert caught.value.code is StatusCode[vector["code"]]
     assert caught.value.details == vector["message"]
 

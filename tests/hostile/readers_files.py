@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import shutil
 import tempfile
@@ -194,7 +193,6 @@ def _warm(servable: FunctionServable) -> Callable[[str], Any]:
 
 def file_readers() -> list[Reader]:
     """All of them."""
-    logging.getLogger("tfs_client").setLevel(logging.CRITICAL)  # the server's part logs what it refuses
     servable = FunctionServable(half_plus_two.signatures())
     row = {"image": "a.jpg", "model": "m", "version": 3, "outputs": {"y": [1.5]}}
     archive = {

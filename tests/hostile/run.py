@@ -8,6 +8,7 @@ another sequence (default 1; the same seed gives the same inputs), FUZZ_INPUTS e
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import sys
@@ -27,6 +28,7 @@ HEAD = (
 
 def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    logging.getLogger("tfs_client").setLevel(logging.CRITICAL)  # the server's parts log what they refuse
     if arguments[:1] == ["--replay"]:
         return replay(Path(arguments[1]))
     wanted = [name for name in os.environ.get("FUZZ_READERS", "").split(",") if name]

@@ -1,5 +1,6 @@
 """Every reader on a few seeded inputs; `make fuzz` goes on from there."""
 
+import logging
 import os
 
 import pytest
@@ -10,6 +11,16 @@ from .readers import all_readers
 
 INPUTS = int(os.environ.get("HOSTILE_INPUTS", "2000"))
 READERS = {reader.name: reader for reader in all_readers()}
+
+
+@pytest.fixture(autouse=True)
+def short_log():
+    """The server's parts log what they refuse."""
+    log = logging.getLogger("tfs_client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
 
 
 @pytest.mark.parametrize("name", READERS)

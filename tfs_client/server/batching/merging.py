@@ -17,6 +17,8 @@ from tfs_client.server.batching.padding import Shape, largest, padded
 from tfs_client.server.servable import Array
 
 MOST_BYTES = (1 << 31) - 1  # of the inputs of a batch that was padded: as many as the largest message can bring
+MOST_PADDED = 1 << 30  # of those before rows are added; more only where the inputs themselves have an eighth of it
+GROWTH = 8
 
 
 def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dict[str, Array]:
@@ -52,13 +54,19 @@ def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dic
 
 
 def _check_memory(batch: Sequence[Mapping[str, Array]], extra: int, longest: Mapping[str, Shape]) -> None:
-    """Refuse a batch that padding would make larger than any message: a few bytes may declare very long axes."""
-    needed = 0
+    """Refuse a batch that padding would blow up: a few bytes may declare very long axes, or long ones each along another."""
+    came = padded_size = needed = 0
     for name, first in batch[0].items():
-        rows = sum(len(inputs[name]) for inputs in batch) + extra
-        needed += rows * math.prod(longest.get(name, first.shape)[1:]) * first.itemsize
-    if needed > MOST_BYTES:
-        raise ResourceExhaustedError(f"Padding would make a batch of {needed} bytes; it may have {MOST_BYTES}")
+        rows = sum(len(inputs[name]) for inputs in batch)
+        row = math.prod(longest.get(name, first.shape)[1:]) * first.itemsize
+        came += sum(inputs[name].nbytes for inputs in batch)
+        padded_size += rows * row
+        needed += (rows + extra) * row
+    if needed > MOST_BYTES or padded_size > max(MOST_PADDED, GROWTH * came):
+        raise ResourceExhaustedError(
+            f"Padding would make a batch of {needed} bytes, where at most {MOST_BYTES} are allowed, and at most "
+            f"{MOST_PADDED} or {GROWTH} times the inputs for longer axes; send inputs whose lengths differ along one axis"
+        )
 
 
 def concatenated(arrays: Sequence[Array]) -> Array:
