@@ -54,7 +54,7 @@ def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dic
 
 
 def _check_memory(batch: Sequence[Mapping[str, Array]], extra: int, longest: Mapping[str, Shape]) -> None:
-    """Refuse a batch that padding would blow up: a few bytes may declare very long axes, or long ones each along another."""
+    """Refuse a batch that padding would blow up: a few bytes may declare very long axes, each task along another."""
     came = padded_size = needed = 0
     for name, first in batch[0].items():
         rows = sum(len(inputs[name]) for inputs in batch)
@@ -64,8 +64,8 @@ def _check_memory(batch: Sequence[Mapping[str, Array]], extra: int, longest: Map
         needed += (rows + extra) * row
     if needed > MOST_BYTES or padded_size > max(MOST_PADDED, GROWTH * came):
         raise ResourceExhaustedError(
-            f"Padding would make a batch of {needed} bytes, where at most {MOST_BYTES} are allowed, and at most "
-            f"{MOST_PADDED} or {GROWTH} times the inputs for longer axes; send inputs whose lengths differ along one axis"
+            f"Padding would make a batch of {needed} bytes: expected at most {MOST_BYTES}, and for longer axes "
+            f"{MOST_PADDED} or {GROWTH} times the inputs; send inputs whose lengths differ along one axis"
         )
 
 
