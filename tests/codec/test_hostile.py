@@ -1,4 +1,7 @@
-"""Bytes that nobody should send: an answer or a DecodeError, soon, and in memory bounded by the message."""
+"""Bytes that nobody should send: an answer or a DecodeError, soon, and in memory bounded by the message.
+
+Mutated messages of all kinds are in tests/hostile.
+"""
 
 import time
 import tracemalloc
@@ -113,61 +116,6 @@ def test_a_message_cut_off_anywhere_is_read_or_refused(reader):
             read_or_refuse(reader, data[stop:])
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_a_message_with_any_byte_changed_is_read_or_refused(reader):
-    for data in VALID[reader] if reader != "tensor" else VALID[reader][:24:3]:
-        for at in range(len(data)):
-            for byte in range(0, 256, 1 if len(data) < 60 else 3):
-                read_or_refuse(reader, data[:at] + bytes((byte,)) + data[at + 1 :])
-
-
-def test_a_tensor_with_any_byte_changed_is_what_protobuf_makes_of_it():
-    for data in VALID["tensor"]:
-        for at in range(len(data)):
-            for byte in (0, 9, 0x12, 0x3A, 0x42, 0x52, 0x80, 0xFF, data[at] ^ 1):
-                agree_with_protobuf(data[:at] + bytes((byte,)) + data[at + 1 :])
-
-
-@pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(data=st.binary(max_size=60))
-def test_arbitrary_bytes_are_read_or_refused(reader, data):
-    read_or_refuse(reader, data)
-
-
-@st.composite
-def mutated(draw, valid):
-    data = draw(st.sampled_from(valid))
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, len(data)))
-        kind = draw(st.sampled_from(["insert", "delete", "repeat", "splice"]))
-        if kind == "insert":
-            data = data[:at] + draw(st.binary(min_size=1, max_size=11)) + data[at:]
-        elif kind == "delete":
-            data = data[:at] + data[at + draw(st.integers(1, 4)) :]
-        elif kind == "repeat":
-            data = data[:at] + data[at : at + 8] * draw(st.integers(2, 5)) + data[at + 8 :]
-        else:
-            data = data[:at] + draw(st.sampled_from(valid))
-    return data
-
-
-@pytest.mark.parametrize("reader", ["response", "request", "metadata", "spec"])
-def test_mutated_messages_are_read_or_refused(reader):
-    @settings(max_examples=150, deadline=None, derandomize=True)
-    @given(mutated(VALID[reader]))
-    def check(data):
-        read_or_refuse(reader, data)
-
-    check()
-
-
-@settings(max_examples=600, deadline=None, derandomize=True)
-@given(mutated(VALID["tensor"]))
-def test_mutated_tensors_are_what_protobuf_makes_of_them(data):
-    agree_with_protobuf(data)
-
-
 FIELD = st.tuples(st.integers(0, 19), st.integers(0, 7)).map(lambda field: field[0] << 3 | field[1])
 RECORD = st.builds(lambda tag, body: wire.varint(tag) + body, FIELD, st.binary(max_size=12))
 SIZED = st.builds(lambda tag, body: wire.delimited(tag, body), st.integers(1, 19), st.binary(max_size=12))
@@ -260,7 +208,7 @@ def reader_of(name):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_hostile_messages_take_little_memory(name):
-    data = ATTACKS[name](120_000)
+    data = ATTACKS[name](60_000)
     read_or_refuse(reader_of(name), tensor(9, (2,), packed(10, 1, 300)))  # whatever is made once
     tracemalloc.start()
     try:
@@ -289,7 +237,7 @@ def test_large_messages_take_eight_times_their_size_at_the_most(name):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_hostile_messages_take_time_in_proportion_to_their_size(name):
-    data = ATTACKS[name](400_000)
+    data = ATTACKS[name](200_000)
     start = time.process_time()
     read_or_refuse(reader_of(name), data)
     assert time.process_time() - start < 2  # seconds; a quadratic walk takes minutes
