@@ -67,7 +67,7 @@ soak: $(VENV)/.dev  ## memory and open files over SOAK_CALLS=20000 calls in each
 fuzz: $(VENV)/.dev  ## hostile bytes for every reader; FUZZ_SECONDS=60 for each, FUZZ_READERS=tensor,rest, FUZZ_SEED=1
 	GRPC_VERBOSITY=$${GRPC_VERBOSITY:-NONE} PYTHONPATH=tests $(BIN)/python -m hostile.run
 
-fuzz-check: $(VENV)/.dev  ## whether fuzz finds faults that are planted in a copy of the package
+fuzz-check: $(VENV)/.dev  ## check that fuzz finds faults planted in a copy of the package
 	PYTHONPATH=tests $(BIN)/python -m hostile.planted
 
 test-peers: $(PEERS)/.dev  ## comparison with TensorFlow and others, and asyncio in uvloop, in an environment of their own

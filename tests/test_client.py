@@ -578,7 +578,7 @@ def big_call(target, **options):
 
 def test_the_clients_limit_for_replies_is_named(fake_server):
     echoing(fake_server, ANY_FLOAT)
-    with pytest.raises(ResourceExhaustedError, match="The client refused its reply") as caught:
+    with pytest.raises(ResourceExhaustedError, match="The client refused the reply") as caught:
         big_call(fake_server.target, channel_options={"grpc.max_receive_message_length": 1111})
     assert "'grpc.max_receive_message_length' in channel_options" in caught.value.hint
 

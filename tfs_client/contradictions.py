@@ -19,28 +19,28 @@ KEEPALIVE_OPTIONS = (
     "grpc.http2.max_pings_without_data",
 )
 
-# Keys of metadata that say where a message ends, how it is encoded and whom it goes to, and what settles their values.
+# Keys of metadata that frame, encode or route a message, and what sets their values instead.
 # "grpc-*" stands for all that begin so.
-_CONNECTION = "it is for the connection, which the client keeps"
+_CONNECTION = "it controls the connection, which the client manages"
 KEYS = {
-    "content-type": "the transport settles the content type",
+    "content-type": "the transport sets the content type",
     "content-encoding": "compression= sets the encoding",
-    "content-length": "the request settles its length",
-    "transfer-encoding": "the request settles how it is sent",
-    "accept-encoding": "the client settles what it reads",
-    "host": "the target settles the host; an interceptor may set another one",
+    "content-length": "the client computes the length",
+    "transfer-encoding": "the client decides how a request is sent",
+    "accept-encoding": "the client sets the encodings that it reads",
+    "host": "the target sets the host; an interceptor may set another one",
     "connection": _CONNECTION,
     "keep-alive": _CONNECTION,
     "upgrade": _CONNECTION,
     "http2-settings": _CONNECTION,
     "te": _CONNECTION,
     "trailer": "requests have no trailers",
-    "expect": "requests are sent in one go",
-    "proxy-*": "proxy= says how a proxy is used",
+    "expect": "the client sends requests without waiting",
+    "proxy-*": "proxy= configures the proxy",
 }
 GRPC_KEYS = {
     **KEYS,
-    "host": "the target settles the host; 'grpc.default_authority' in channel_options sets another one",
+    "host": "the target sets the host; 'grpc.default_authority' in channel_options sets another one",
     "user-agent": "'grpc.primary_user_agent' in channel_options sets it",
     "grpc-timeout": "timeout= sets the deadline",
     "grpc-encoding": "compression= sets the encoding",

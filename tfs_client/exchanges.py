@@ -167,7 +167,7 @@ class RestExchange(_Retrying):
         return result
 
     def predict(self, call: Predict, asked: Asked, signatures: SignatureSource) -> Flow[Prediction]:
-        """Make a Predict call. Raises CallError when parsing the reply took beyond the deadline."""
+        """Make a Predict call. Raises CallError if parsing the reply ended after the deadline."""
         prediction = yield from self._predicted(call, asked, signatures)
         _check_time(asked)
         return prediction
@@ -234,10 +234,11 @@ FORMS = {"auto": None, "row": True, "columnar": False}
 
 
 def _check_time(asked: Asked) -> None:
-    """Raise DeadlineExceededError when a call's time is over. JSON is parsed in one go, which nobody can break off."""
+    """Raise DeadlineExceededError if a call's time is over. Parsing JSON cannot be interrupted."""
     if asked.deadline.passed():
         raise DeadlineExceededError(
-            f"the reply was there, but not read within {asked.deadline.limit:g} s", hint="timeout= sets another limit."
+            f"the reply arrived, but was not read within {asked.deadline.limit:g} s",
+            hint="timeout= sets another limit.",
         )
 
 

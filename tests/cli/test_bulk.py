@@ -297,7 +297,7 @@ def test_what_is_there_is_not_overwritten_unless_told(run: Run, tmp_path: Path, 
     before = output.read_bytes()
     ran = run("--image", names[1], "--output", output)
     assert ran.code == 2
-    assert "is there already: --resume goes on with it, --overwrite begins it anew" in ran.err
+    assert "already exists: --resume continues it, --overwrite replaces it" in ran.err
     assert output.read_bytes() == before
     assert run("--image", names[1], "--output", output, "--overwrite").code == 0
     assert greys(output) == {names[1]: 1}

@@ -48,7 +48,7 @@ def written(path: Path, rows: int = 6, *, finish: bool = True) -> bytes:
 def refused(path: Path, content: bytes, file: Path | None = None) -> None:
     file = file or path
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"or is damaged: .*is left as it is: repair it .* begins it anew"):
+    with pytest.raises(ConfigError, match=r"or is damaged: .*is left unchanged: repair it.* replaces it"):
         open_output(str(path), BEST)
     assert file.read_bytes() == content
 
@@ -95,7 +95,7 @@ def test_damaged_options_of_a_run_are_refused(
     (tmp_path / "o.jsonl.run.json").write_bytes(content)
     rows = (tmp_path / "o.jsonl").read_bytes()
     assert command.main([*base, "--output", "o.jsonl", "--resume"]) == 2
-    assert "Take it away to go on" in capsys.readouterr().err
+    assert "Remove it to continue" in capsys.readouterr().err
     assert (tmp_path / "o.jsonl").read_bytes() == rows
 
 

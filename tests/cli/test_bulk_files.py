@@ -69,7 +69,7 @@ def test_only_a_list_of_failures_is_taken_away_as_one(
     for content in ("dear diary", failure + "dear diary\n", '{"image": "a"}\n', "[1]\n"):
         (tmp_path / "f").write_text(content)
         assert command.main(base) == 2
-        assert "'f' is no list of failures by tfs-predict, and is left alone" in capsys.readouterr().err
+        assert "'f' is not a list of failures by tfs-predict, and is left unchanged" in capsys.readouterr().err
         assert (tmp_path / "f").read_text() == content
     (tmp_path / "f").write_text(failure + failure[:20])  # of a run that was killed
     assert command.main(base) == 0
@@ -86,11 +86,11 @@ def test_an_output_is_never_a_list_that_is_read(base: list[str], tmp_path: Path)
     ("flag", "path", "message"),
     [
         ("--failures", "nodir/f", "--failures: there is no folder 'nodir' for 'nodir/f'"),
-        ("--failures", "in", "is no regular file"),
-        ("--failures", os.devnull, "is no regular file"),
+        ("--failures", "in", "is not a regular file"),
+        ("--failures", os.devnull, "is not a regular file"),
         ("--failures", "file/f", "there is no folder 'file'"),
         ("--output", "nodir/x.npz", "--output: there is no folder 'nodir' for 'nodir/x.npz'"),
-        ("--output", "folder.npz", "is no regular file"),
+        ("--output", "folder.npz", "is not a regular file"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(

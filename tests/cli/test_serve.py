@@ -238,7 +238,7 @@ def busy(serve, tmp_path):
 def test_a_second_signal_ends_it_at_once(busy, number, code):
     program, call = busy(15, "--shutdown_grace_seconds=15")
     program.send(number)
-    program.until_logged("stopping, a second signal ends the process at once")
+    program.until_logged("stopping; a second signal ends the process at once")
     program.send(number)
     began = time.monotonic()
     assert program.ended() == code

@@ -94,16 +94,16 @@ def header(shape: str, dtype: str = "<f4") -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (npy(header("(1 << 40,)")), "is no .npy file"),
+        (npy(header("(1 << 40,)")), "is not a .npy file"),
         (npy(header(f"({1 << 40},)")), "is damaged: it declares float32 (1099511627776,)"),
         (npy(header("(5,)"), bytes(16)), "which takes 20 bytes, and has 16"),
         (npy(header(f"({1 << 60},)", "|S0")), "is damaged"),
-        (npy(header("(-1,)"), bytes(16)), "declares a shape that there is not"),
+        (npy(header("(-1,)"), bytes(16)), "declares an impossible shape"),
         (npy(header("(1,)", "|O"), b"cos\nsystem\n"), "it holds Python objects, which are not read"),
-        (npy("(" * 9000), "is no .npy file"),
-        (npy("-" * 9000 + "1"), "is no .npy file"),
+        (npy("(" * 9000), "is not a .npy file"),
+        (npy("-" * 9000 + "1"), "is not a .npy file"),
         (b"PK\x03\x04" + bytes(30), "is an archive of arrays"),
-        (b"", "is no .npy file"),
+        (b"", "is not a .npy file"),
     ],
 )
 def test_a_file_that_is_no_array_is_one_line(run: Run, tmp_path: Path, content: bytes, message: str) -> None:

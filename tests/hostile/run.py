@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> int:
     wanted = [name for name in os.environ.get("FUZZ_READERS", "").split(",") if name]
     readers = [each for each in all_readers() if not wanted or any(each.name.startswith(name) for name in wanted)]
     if not readers:
-        print(f"no reader begins with {wanted}; there are: {', '.join(each.name for each in all_readers())}")
+        known = ", ".join(each.name for each in all_readers())
+        print(f"no reader's name begins with {' or '.join(wanted)}; expected some of {known}")
         return 2
     seed, seconds = int(os.environ.get("FUZZ_SEED", "1")), float(os.environ.get("FUZZ_SECONDS", "60"))
     inputs = int(os.environ.get("FUZZ_INPUTS", str(1 << 62)))

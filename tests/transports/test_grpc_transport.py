@@ -181,11 +181,11 @@ def test_a_push_back_is_told_in_seconds(value, seconds):
 @pytest.mark.parametrize(
     ("details", "hint"),
     [
-        ("CLIENT: Received message larger than max (99 vs. 10)", "The client refused its reply"),
+        ("CLIENT: Received message larger than max (99 vs. 10)", "The client refused the reply"),
         ("CLIENT: Sent message larger than max (99 vs. 20)", "The client refused its request"),
         ("SERVER: Received message larger than max (99 vs. 10)", "The server refused the request"),
         ("SERVER: Sent message larger than max (99 vs. 20)", "The server refused the reply"),
-        ("Received message larger than max (99 vs. 10)", "The client refused its reply"),
+        ("Received message larger than max (99 vs. 10)", "The client refused the reply"),
         ("Received message larger than max (99 vs. 4194304)", "The server refused the request"),
         ("Sent message larger than max (99 vs. 20)", "The client refused its request"),
         ("Sent message larger than max (99 vs. 77)", "The server refused the reply"),

@@ -117,7 +117,7 @@ class Rejoined:
                 raise SignatureError(
                     f"output {alias!r} has another shape in another part, {array.dtype} {array.shape} for rows "
                     f"{rows.start} to {rows.stop - 1} and {whole.dtype} {whole.shape[1:]} for each row before, and "
-                    "cannot be put together; predict_many gives each row by itself"
+                    "cannot be put together; predict_many returns each row separately"
                 )
             whole[rows.start : rows.stop] = array
         self._encode += part.timing.encode
@@ -153,7 +153,7 @@ def _room(count: int, part: Array, alias: str) -> Array:
     except (MemoryError, ValueError) as error:
         raise DecodeError(
             f"output {alias!r} of {count} rows like {part.dtype} {shown(part.shape[1:])} does not fit into memory; "
-            "predict_many gives each row by itself"
+            "predict_many returns each row separately"
         ) from error
 
 

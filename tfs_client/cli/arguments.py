@@ -38,7 +38,7 @@ EXAMPLES = """examples:
   tfs-predict --model bert --input 'ids=[[101, 2023, 102]]' --input mask=@mask.npy --json
   TFS_SERVER=tfs:8500 TFS_MODEL=resnet tfs-predict --image pupper.jpg
   tfs-predict --model resnet --image photos/ --output results.jsonl
-      a folder; --resume goes on where a run was ended, by whatever
+      a folder; --resume continues an interrupted run
   find /data -name '*.jpg' | tfs-predict --model resnet --input-list - --batch-size 64 --in-flight auto --output r.npz
 
 """
@@ -115,14 +115,14 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--formats",
         metavar="LIST",
-        help="the formats of pictures that are decoded, as jpeg,png; or +NAME for one more, from files that you trust "
+        help="the picture formats to decode, such as jpeg,png; +NAME adds one, for files that you trust "
         "(default: jpeg,png,webp,gif,bmp,tiff,ppm,avif)",
     )
     what.add_argument(
         "--max-pixels",
         type=_positive,
         metavar="N",
-        help="the most pixels of a picture; larger ones are refused before they take memory (default 120 million)",
+        help="the most pixels a picture may have; larger ones are refused before decoding (default 120 million)",
     )
     what.add_argument("--encoded", action="store_true", help="send the file's own bytes as a string tensor")
 
@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="where the rows go: .jsonl, .csv, .npz, .parquet (default: JSON lines on standard output)",
     )
-    bulk.add_argument("--resume", action="store_true", help="go on with --output; what it has is not done again")
+    bulk.add_argument("--resume", action="store_true", help="continue an interrupted run; skip what --output has")
     bulk.add_argument("--overwrite", action="store_true", help="begin --output anew")
     bulk.add_argument(
         "--failures", metavar="FILE", help="lists pictures that failed, and why (default: OUTPUT.failed.jsonl)"

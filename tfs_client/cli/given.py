@@ -1,6 +1,6 @@
 """What is given to tfs-predict beside pictures: values as JSON or in .npy files, and the names of classes.
 
-Whatever a file holds, reading it gives values or raises ConfigError. A file of arrays is believed only as far as it
+Whatever a file holds, reading it returns values or raises ConfigError. A file of arrays is believed only as far as it
 goes: what its header declares must be there before memory is taken for it.
 """
 
@@ -33,7 +33,7 @@ def read_input(argument: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError as error:
         raise ConfigError(
-            f"--input {name}: {shown(value[:40])} is no JSON ({error}); quote text as '\"text\"'"
+            f"--input {name}: {shown(value[:40])} is not JSON ({error}); quote text as '\"text\"'"
         ) from None
     except RecursionError as error:
         raise ConfigError(f"--input {name}: its lists are nested deeper than any tensor: {shown(value)}") from error
@@ -50,7 +50,7 @@ def _read_array(name: str, path: str) -> Any:
     except TFServingError as error:
         raise ConfigError(f"--input {name}: {path!r} {error}") from None
     except Exception as error:  # numpy's own advice, to load pickles, is not ours
-        raise ConfigError(f"--input {name}: {path!r} is no .npy file of numbers or text") from error
+        raise ConfigError(f"--input {name}: {path!r} is not a .npy file of numbers or text") from error
 
 
 def read_npy(file: IO[bytes], size: int) -> np.ndarray[Any, Any]:
@@ -64,7 +64,7 @@ def read_npy(file: IO[bytes], size: int) -> np.ndarray[Any, Any]:
     file.seek(0)
     shape, dtype = read_header(file)
     if dtype.hasobject:
-        raise ConfigError("is no .npy file of numbers or text: it holds Python objects, which are not read")
+        raise ConfigError("is not a .npy file of numbers or text: it holds Python objects, which are not read")
     check_declared(shape, dtype, size - file.tell())
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
@@ -76,7 +76,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     if any(axis < 0 for axis in shape):
-        raise ConfigError(f"declares a shape that there is not: {shown(shape)}")
+        raise ConfigError(f"declares an impossible shape: {shown(shape)}")
     return shape, dtype
 
 

@@ -41,7 +41,7 @@ class Picture:
     def decoded(self) -> Image:
         """The picture. Raises ImageError."""
         if self.image is None:
-            raise ImageError(f"{self.name!r} is no picture that Pillow knows; JPEG, PNG and WebP work")
+            raise ImageError(f"{self.name!r} is not a picture that Pillow knows; JPEG, PNG and WebP work")
         return self.image
 
 
@@ -139,7 +139,7 @@ def _picture_input(signature: Signature, taken: Mapping[str, Any]) -> str:
 
 
 def picture_tensor(options: Any, picture: Picture, spec: TensorSpec) -> tuple[Any, Size | None]:
-    """The tensor, and the size of the picture in it. Raises ImageError, also where memory does not suffice."""
+    """The tensor, and the size of the picture in it. Raises ImageError, also when memory runs out."""
     from tfs_client import images
 
     try:
@@ -162,7 +162,7 @@ def sent_bytes(plan: Preparation) -> int:
 def check_memory(pixels: int, bytes_per_pixel: int, parts: int, picture: str = "") -> None:
     """Raise ImageError for a picture that takes more than its part of a limited address space (``ulimit -v``).
 
-    gRPC ends the process when it gets no memory, so it must not come to that. Without a limit nothing is checked.
+    gRPC ends the process when an allocation fails, so this is checked before. Without a limit nothing is checked.
     """
     try:
         import resource
@@ -171,6 +171,6 @@ def check_memory(pixels: int, bytes_per_pixel: int, parts: int, picture: str = "
     need, most = pixels * bytes_per_pixel, resource.getrlimit(resource.RLIMIT_AS)[0]
     if most != resource.RLIM_INFINITY and need > most // parts:
         raise ImageError(
-            f"{picture}has {pixels} pixels, which take {need >> 20} MiB on their way to the model, expected at most "
+            f"{picture}has {pixels} pixels, which take {need >> 20} MiB on their way to the model; expected at most "
             f"1/{parts} of the {most >> 20} MiB that the process is limited to; --size WxH sends less"
         )

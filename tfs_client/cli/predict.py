@@ -114,7 +114,7 @@ def _save_mask(options: Any, picture: Picture, prediction: Prediction) -> None:
         scores = SCORES if array.dtype.kind == "f" else 1
         if most is not None and array.size > most * scores:
             raise ImageError(
-                f"output {alias!r} has {array.size} values, and a map of at most {most} is drawn (--max-pixels)"
+                f"output {alias!r} has {array.size} values; expected a map of at most {most} (--max-pixels)"
             )
     labels = report.label_map(prediction)
     if labels is None:

@@ -165,14 +165,14 @@ FLAGS: tuple[Flag, ...] = (
         "rest_api_body_timeout_seconds",
         "float",
         30.0,
-        "how long its body may take; a second more for every 16 KiB",
+        "how long its body may take to arrive; one second more for every 16 KiB",
         Use.OWN,
     ),
     Flag(
         "rest_api_write_timeout_seconds",
         "float",
         60.0,
-        "how long a client may take to read an answer; likewise",
+        "how long a client may take to read an answer; one second more for every 16 KiB",
         Use.OWN,
     ),
     Flag("embedded", "bool", False, "serve the models that come with the package", Use.OWN),
@@ -181,8 +181,8 @@ FLAGS: tuple[Flag, ...] = (
         "model_roots",
         "string",
         "",
-        "directories that reloads may bring models from, separated by commas; empty: any, "
-        "or on an open port those beside the configured models",
+        "directories from which reloads may load models, separated by commas; empty: any, "
+        "or on an unprotected port those that contain the configured models",
         Use.OWN,
     ),
     Flag("reload_wait_seconds", "float", 60.0, "how long a reload waits for versions of new models", Use.OWN),

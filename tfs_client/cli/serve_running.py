@@ -34,7 +34,7 @@ def run(arguments: Arguments, signals: StopSignals) -> None:
     if isinstance(event, BaseException):
         raise event
     assert isinstance(event, signal.Signals)
-    log.info("%s: stopping, a second signal ends the process at once", event.name)
+    log.info("%s: stopping; a second signal ends the process at once", event.name)
     if (serving or start.given_up(PATIENCE)) and start.server is not None:
         start.server.stop()
     if start.platforms is not None:
@@ -93,7 +93,7 @@ class _Start:
                 self.server.core.give_up()
             self.thread.join(LOOK)
         if self.thread.is_alive():
-            log.warning("The start does not end: a model, or a file system, holds it up. It is abandoned")
+            log.warning("Startup does not end: a model or a file system blocks it. It is abandoned")
         return not self.thread.is_alive()
 
 

@@ -48,7 +48,7 @@ def loads(data: bytes, *, exact: bool = False) -> Any:
     Args:
         exact: read integers beyond 64 bits as they are; orjson makes floats of them, and is not asked.
 
-    Raises DecodeError, also for a number beyond all floats, which is not to become an infinity, and for an escape that
+    Raises DecodeError, also for a number too large for a float, which must not become infinity, and for an escape that
     stands for half a character.
     """
     if orjson is not None and not exact:
@@ -86,7 +86,7 @@ def _may_be_huge(data: bytes) -> bool:
 def _finite(text: str) -> float:
     value = float(text)
     if abs(value) == float("inf"):
-        raise ValueError(f"the number {shown(text)} is beyond all floats")
+        raise ValueError(f"the number {shown(text)} is too large for a float")
     return value
 
 

@@ -207,7 +207,7 @@ def _array(flat: list[Any], row: DType, alias: str, exact: bool) -> Array:
     if dtype.kind == "f":
         try:
             wide = np.array(flat, np.float64)
-        except OverflowError as error:  # an integer beyond all floats
+        except OverflowError as error:  # an integer too large for a float
             raise DecodeError(f"expected output {shown(alias)} of dtype {row.name}: {error}") from None
         with np.errstate(over="ignore"):
             array = wide.astype(dtype)

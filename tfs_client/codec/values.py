@@ -287,7 +287,7 @@ def _fitting(array: Array, row: DType) -> Array:
         try:
             array = array.astype(np.float64)  # as near as floats come
         except OverflowError:
-            raise EncodeError(f"expected values for {row.name}, got integers beyond all floats") from None
+            raise EncodeError(f"expected values for {row.name}, got integers too large for a float") from None
     own = row_of(array.dtype)
     if (row is STRING) != (own is STRING) and array.size:
         raise EncodeError(f"expected values for {row.name}, got {shown(array.tolist())}")

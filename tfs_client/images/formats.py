@@ -20,7 +20,7 @@ from tfs_client.errors import ConfigError, ImageError
 from tfs_client.shown import shown
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-"""The formats that are opened unless others are asked for: common ones, which Pillow decodes inside the process."""
+"""The formats that are opened by default: common ones, which Pillow decodes inside the process."""
 
 _OTHER_NAMES = {"JPG": "JPEG", "JFIF": "JPEG", "MPO": "JPEG", "TIF": "TIFF", "PGM": "PPM", "PNM": "PPM"}
 _OTHER_NAMES |= {"JP2": "JPEG2000", "PS": "EPS"}
@@ -86,8 +86,8 @@ def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
     width, height = size
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(
-            f"has {width} x {height} pixels, expected at most {max_pixels} in all; for files that you trust, "
-            f"max_pixels= allows more (--max-pixels {width * height})"
+            f"has {width} x {height} = {width * height} pixels, expected at most {max_pixels}; for files that you "
+            f"trust, max_pixels= allows more (--max-pixels {width * height})"
         )
 
 
@@ -104,7 +104,7 @@ def _opened(data: bytes, name: str) -> Image.Image:
         return image
     opened = _taken(data, name) if name in Image.OPEN else None
     if opened is None:
-        raise ImageError(f"is a picture in the format {name}, which this Pillow is built without")
+        raise ImageError(f"is in the format {name}, which this build of Pillow does not support")
     return opened
 
 
@@ -142,7 +142,7 @@ def _name_of(data: bytes) -> str:
 def _refusal(found: str, formats: tuple[str, ...]) -> str:
     expected = ", ".join(formats)
     if not found:
-        return f"is no picture that Pillow knows; expected one of {expected}"
+        return f"is not a picture that Pillow knows; expected one of {expected}"
     if found not in FORMATS and found not in Image.OPEN:
         return f"is in the format {found}, which Pillow does not read; expected one of {expected}"
     return (

@@ -152,7 +152,7 @@ class ServerConfig:
         _check_seconds("rest_timeout", self.rest_timeout)
         _check_flag("rest_cors", self.rest_cors)
         if self.metrics_path is not None and not str(self.metrics_path).startswith("/"):
-            raise ConfigError(f"expected metrics_path as a path from / on, got {shown(self.metrics_path)}")
+            raise ConfigError(f"expected metrics_path to start with /, got {shown(self.metrics_path)}")
         if isinstance(self.rest_max_body, bool) or not isinstance(self.rest_max_body, int) or self.rest_max_body < 1:
             raise ConfigError(f"expected rest_max_body in bytes, 1 or more, got {shown(self.rest_max_body)}")
 

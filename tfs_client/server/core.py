@@ -112,7 +112,7 @@ class ServerCore:
     def stop(self, timeout: float, loads: float = math.inf) -> bool:
         """Look for no more versions, and unload all that were found; False when that takes longer than ``timeout``.
 
-        Loads under way get no more than ``loads`` seconds once all others are unloaded.
+        Loads under way get at most ``loads`` seconds once all others are unloaded.
         May be called again, and ``start`` after it.
         """
         self.give_up()
@@ -189,14 +189,14 @@ class ServerCore:
         return self._roots.allowed(path, self._own_paths)
 
     def warn_if_exposed(self) -> None:
-        """Log a warning if other machines can send reloads, and nothing says who may."""
+        """Log a warning if other machines can send reloads without a token or client certificate."""
         if not self._roots.exposed or not self._platforms:
             return
         below = ", ".join(self._roots.roots(self._own_paths) or ()) or "no directory but the configured ones"
         log.warning(
-            "Everybody who can reach the gRPC port may call the models, and reload others from %s. Models are "
-            "programs. --token_file, or --ssl_config_file with client_verify, says who may call; --model_roots=DIR,... "
-            "says where the models of reloads may come from",
+            "Everyone who can reach the gRPC port may call the models, and load others from %s. Models are "
+            "programs. Restrict callers with --token_file, or --ssl_config_file with client_verify; restrict reloads "
+            "with --model_roots=DIR,...",
             below,
         )
 

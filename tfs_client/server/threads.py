@@ -12,8 +12,6 @@ MAX_THREADS = 4096
 
 
 def checked_threads(name: str, value: object, least: int, note: str = "") -> None:
-    """Refuse what is not a number of threads that can be had. Raises ConfigError."""
+    """Raise ConfigError unless the value is a number of threads within the limits."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_THREADS:
-        raise ConfigError(
-            f"expected {name} as a number of threads from {least} to {MAX_THREADS}{note}, got {shown(value)}"
-        )
+        raise ConfigError(f"expected {name} from {least} to {MAX_THREADS}{note}, got {shown(value)}")

@@ -139,7 +139,7 @@ class GrpcErrors:
         """For a call that ended with OK and without a message, which gRPC for Python reports as the reply None."""
         method = path.rpartition("/")[2]
         if reply is None:
-            hint = f"What answered at {self._target} breaks gRPC's rules: is a proxy or gateway there faulty?"
+            hint = f"The peer at {self._target} violates the gRPC protocol: is a proxy or gateway there faulty?"
             return call_error(StatusCode.INTERNAL, NO_MESSAGE, method, hint)
         return DecodeError(f"expected the reply of {method} as bytes, got {type(reply).__name__} from an interceptor")
 
@@ -271,7 +271,7 @@ class GrpcErrors:
         if (side == "CLIENT") if side else ours:
             what = "request" if verb == "Sent" else "reply"
             if what == "reply" and self._limits[0][1] is not None:
-                return "The client refused its reply: raise max_reply_bytes=, or leave it out for no limit."
+                return "The client refused the reply: raise max_reply_bytes=, or leave it out for no limit."
             return f"The client refused its {what}: raise {option!r} in channel_options, or leave it out for no limit."
         what = "reply" if verb == "Sent" else "request"
         return (

@@ -47,7 +47,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"Receive buffer too long",
-        "The head of a reply from {target} is larger than 100 kB: nobody's headers need that.",
+        "The headers of a reply from {target} are larger than 100 kB, the most that is read.",
     ),
 )
 

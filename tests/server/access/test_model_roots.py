@@ -1,4 +1,4 @@
-"""Model roots: which directories a reload may bring models from, on which ports, and what a link does not change."""
+"""Model roots: from which directories a reload may load models, on which ports, and what a link does not change."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_reload_brings_models_of_any_platform_from_the_roots_only(serve, tmp_p
     served = serve(serve.model("m", 1), model_roots=roots, allow_python_reload=True)
     text = refuses(served, listed(served, evil, platform))
     assert text == (
-        "Model 'evil': a reload may bring models only from base paths that the server's own configuration has, or from "
+        "Model 'evil': a reload may load models only from base paths of the server's own configuration, or from "
         f"below '{roots[0]}', '{roots[1]}'; got '{evil}'. Allow more with --model_roots=DIR,... or "
         "ServerConfig(model_roots=[...])"
     )
@@ -93,7 +93,7 @@ def test_a_version_that_is_a_link_out_of_the_roots_refuses_the_reload(serve, tmp
     served = serve(serve.model("m", 1), model_roots=[tmp_path / "allowed"])
     put(tmp_path / "allowed" / "evil", 1)
     (tmp_path / "allowed" / "evil" / "2").symlink_to(evil / "1")
-    assert "which leads out of them by a link" in refuses(served, listed(served, tmp_path / "allowed" / "evil"))
+    assert "a link that leads out of them" in refuses(served, listed(served, tmp_path / "allowed" / "evil"))
 
 
 @pytest.mark.parametrize("what", ["version", "base path"])
@@ -145,11 +145,11 @@ OPEN = {"host": "0.0.0.0"}
 
 def test_an_open_port_takes_what_lies_beside_the_configured_models(serve, evil, caplog):
     served = serve(serve.model("m", 1), **OPEN)
-    assert f"Everybody who can reach the gRPC port may call the models, and reload others from {served.base}" in (
+    assert f"Everyone who can reach the gRPC port may call the models, and load others from {served.base}" in (
         caplog.text
     )
     text = refuses(served, listed(served, evil))
-    assert "Model 'evil': on a port that is open to everybody a reload may " in text
+    assert "Model 'evil': on an unprotected port a reload may " in text
     assert "--model_roots=DIR" in text
     served.reload(served.config.add(serve.model("n", 5)))
     assert served.said("n") == "5"

@@ -17,7 +17,7 @@ from tfs_client.errors import ConfigError, TFServingError
 FOLDER = "folder"
 LONGEST = 1 << 26  # bytes; inputs of the command line are in it
 
-_ADVICE = "Take it away to go on without comparing options, or give --overwrite to begin anew"
+_ADVICE = "Remove it to continue without comparing options, or give --overwrite to start again"
 
 FLAGS = (
     "version",
@@ -74,7 +74,7 @@ def check(output: str, asked: dict[str, Any]) -> None:
     if differing:
         told = "; ".join(f"{_flag(name)} was {before.get(name)!r} and is {asked[name]!r}" for name in differing)
         raise ConfigError(
-            f"{output!r} was begun with other options: {told}. Give the same ones, or --overwrite to begin anew"
+            f"{output!r} was started with other options: {told}. Give the same ones, or --overwrite to start again"
         )
 
 
@@ -90,7 +90,7 @@ def folder_of(output: str, names: Iterable[str]) -> str | None:
     if before not in (None, here):
         raise ConfigError(
             f"{output!r} was begun in the directory {before!r}, which names of pictures in it are relative to, and "
-            f"this is {here!r}: run the command there, give absolute paths, or --overwrite to begin anew"
+            f"this is {here!r}: run the command there, give absolute paths, or --overwrite to start again"
         )
     return here
 
@@ -109,7 +109,7 @@ def _before(output: str) -> dict[str, Any]:
     except Exception as error:  # a disk that fails; what is no JSON, or too deep
         raise ConfigError(f"cannot read {path!r}: {error}. {_ADVICE}") from error
     if not isinstance(before, dict) or not isinstance(before.get(FOLDER), str | None):
-        raise ConfigError(f"{path!r} is not what tfs-predict has written. {_ADVICE}")
+        raise ConfigError(f"{path!r} was not written by tfs-predict. {_ADVICE}")
     return before
 
 

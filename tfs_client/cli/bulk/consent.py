@@ -45,22 +45,22 @@ def check(options: Any) -> None:
     if not (options.resume or options.overwrite):
         for path in own[: len(files_of(options.output))] if options.output else ():
             if _has_content(path):
-                raise ConfigError(f"{path!r} is there already: --resume goes on with it, --overwrite begins it anew")
+                raise ConfigError(f"{path!r} already exists: --resume continues it, --overwrite replaces it")
         if options.failures and _has_content(options.failures):
-            raise ConfigError(f"{options.failures!r} is there already: --overwrite writes it anew")
+            raise ConfigError(f"{options.failures!r} already exists: --overwrite replaces it")
     if failures and not _lists_failures(failures):
-        raise ConfigError(f"--failures: {failures!r} is no list of failures by tfs-predict, and is left alone")
+        raise ConfigError(f"--failures: {failures!r} is not a list of failures by tfs-predict, and is left unchanged")
 
 
 def _check_flags(options: Any) -> None:
     if options.save_mask:
         raise ConfigError("--save-mask draws on one picture: give a single --image FILE")
     if options.resume and not options.output:
-        raise ConfigError("--resume goes on with a file: give --output too")
+        raise ConfigError("--resume continues a file: give --output too")
     if options.overwrite and not (options.output or options.failures):
         raise ConfigError("--overwrite is about a file: give --output too")
     if options.resume and options.overwrite:
-        raise ConfigError("--resume goes on with a file, --overwrite begins it anew: give one")
+        raise ConfigError("--resume continues a file, --overwrite replaces it: give one")
 
 
 def is_begun(output: str) -> bool:
@@ -84,7 +84,7 @@ def _check_place(flag: str, path: str) -> None:
     folder = os.path.dirname(os.path.realpath(path))
     if os.path.exists(path):
         if not os.path.isfile(path):
-            raise ConfigError(f"{flag}: {path!r} is no regular file")
+            raise ConfigError(f"{flag}: {path!r} is not a regular file")
         if not os.access(path, os.R_OK | os.W_OK):
             raise ConfigError(f"{flag}: {path!r} cannot be written: no permission")
     elif not os.path.isdir(folder):

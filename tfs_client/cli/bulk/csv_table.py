@@ -63,13 +63,13 @@ class CsvTable:
         return held, end
 
     def _check_rest(self, content: BinaryIO) -> None:
-        """Raise ConfigError where whole rows follow on one that is not: that is damage, and no row that was cut off."""
+        """Raise ConfigError if whole rows follow an incomplete one: that is damage, not a row cut off at the end."""
         content.readline()
         for text in content:
             if self._header and text.endswith(b"\n") and text.count(b'"') % 2 == 0:
                 with suppress(csv.Error):
                     if len(next(csv.reader([_decoded(text)], strict=True), ())) == len(self._header):
-                        raise damaged(self._file.path, "table", "a row in the midst of others is not whole")
+                        raise damaged(self._file.path, "table", "a row before others is incomplete")
 
     def _cells(self, text: bytes) -> list[str]:
         csv.field_size_limit(max(csv.field_size_limit(), len(text)))

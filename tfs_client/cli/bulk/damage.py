@@ -1,4 +1,4 @@
-"""Damaged outputs: what a run says that shall go on with one."""
+"""Damaged outputs: the error of a run that cannot continue one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tfs_client.shown import bounded
 
 
 def damaged(path: str, kind: str, what: object) -> ConfigError:
-    """The error for an output, or the journal of one, that cannot be gone on with. Nothing of it is changed.
+    """The error for a damaged output or journal, which stays unchanged.
 
     Args:
         kind: what it should be: a table, an archive, a journal.
@@ -15,6 +15,6 @@ def damaged(path: str, kind: str, what: object) -> ConfigError:
     """
     told = bounded(str(what) or type(what).__name__, 500)
     return ConfigError(
-        f"{path!r} is no {kind} of tfs-predict, or is damaged: {told}. It is left as it is: repair it or move it away, "
-        "or give another --output; --overwrite begins it anew"
+        f"{path!r} is not a {kind} of tfs-predict, or is damaged: {told}. It is left unchanged: repair it, move it "
+        "away, or give another --output; --overwrite replaces it"
     )

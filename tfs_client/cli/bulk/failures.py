@@ -14,7 +14,7 @@ from tfs_client.cli.bulk.outcomes import Failed
 class Failures:
     """Lists failures as JSON lines; without a path they are said on standard error.
 
-    What is there already is taken away; ``consent`` has seen to it that it may be. The file tells of one run: a failure
+    What is already there is removed; ``consent`` has seen to it that it may be. The file tells of one run: a failure
     of an earlier one is tried again, and listed again if it is one still. There is no file when nothing fails.
     """
 

@@ -27,7 +27,7 @@ from tfs_client.results import ModelVersion
 _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 
-SEARCHED = 1 << 20  # bytes that are searched for a whole record behind one that is not
+SEARCHED = 1 << 20  # bytes that are searched for a whole record after an incomplete one
 CHECKED = 1 << 26  # bytes that are read for that
 
 Kinds = dict[str, tuple[str, int]]  # by alias, the dtype and the number of axes of an output
@@ -55,9 +55,7 @@ class Journal:
             with self._file.content() as content:
                 for row, size in _records(content):
                     if self._kinds not in (None, kinds_of(row.outputs)):
-                        raise damaged(
-                            path, "journal", f"the outputs of {row.image!r} are not like those of the rows before"
-                        )
+                        raise damaged(path, "journal", f"the outputs of {row.image!r} do not match the rows before")
                     self._kinds = self._kinds or kinds_of(row.outputs)
                     end += size
                     self.held.add(row.image)
@@ -172,16 +170,16 @@ def _record(content: BinaryIO, left: int) -> tuple[Row, int] | None:
 
 
 def _check_rest(path: str, content: BinaryIO) -> None:
-    """Raise ConfigError where what follows on the last whole record is more than one record that was cut off.
+    """Raise ConfigError if more than one incomplete record follows the last whole one.
 
     What the end of a process or of the power leaves is the beginning of a record, or zeros. A whole record further on
-    means that one before it is damaged, and taking all of that away would take it along.
+    means that one before it is damaged; truncating the file there would delete whole records too.
     """
     begin = content.tell()
     size = os.fstat(content.fileno()).st_size
     head = content.read(_HEAD.size)
     if len(head) == _HEAD.size and 0 < _HEAD.unpack(head)[0] < size - begin - _HEAD.size:
-        raise damaged(path, "journal", f"the row at byte {begin} is not what was written")
+        raise damaged(path, "journal", f"the row at byte {begin} is damaged")
     content.seek(begin)
     rest = content.read(SEARCHED)
     checked = 0
@@ -193,7 +191,7 @@ def _check_rest(path: str, content: BinaryIO) -> None:
             continue
         content.seek(begin + at)
         if _record(content, size - begin - at) is not None:
-            raise damaged(path, "journal", f"the row at byte {begin} is not what was written, and others follow")
+            raise damaged(path, "journal", f"the row at byte {begin} is damaged, and others follow")
         checked += length
         if checked > CHECKED:
             return

@@ -78,8 +78,8 @@ class JsonLines:
                     image = json.loads(text)["image"]
                     if not isinstance(image, str):
                         raise TypeError("the name of a picture is text")
-                except Exception as error:  # of lists that are too deep and numbers that are too long, too
-                    told = f"line {number}: it is no row of tfs-predict"
+                except Exception as error:  # also for lists that are too deep and numbers that are too long
+                    told = f"line {number} is not a row of tfs-predict"
                     raise damaged(self._file.path, "list of rows", told) from error
                 held.add(image)
                 end += len(text)

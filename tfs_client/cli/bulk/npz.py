@@ -179,7 +179,7 @@ def _checked(archive: zipfile.ZipFile, size: int) -> dict[str, tuple[int, ...]]:
             raise ValueError(f"expected arrays that are not compressed, got {shown(info.filename)}")
         size -= info.file_size
         if size < 0 or info.compress_size != info.file_size:
-            raise ValueError(f"{shown(info.filename)} declares more than there is")
+            raise ValueError(f"{shown(info.filename)} declares more data than it holds")
         with archive.open(info) as member:
             shape, dtype = read_header(member)
             check_declared(shape, dtype, info.file_size - member.tell())
@@ -198,7 +198,7 @@ def _check_rows(names: list[str], versions: list[int], keys: list[str], arrays: 
     for key in (VERSIONS, *keys):
         if key.endswith(VALUES):
             if f"{key.removesuffix(VALUES)}{SHAPES}" not in arrays:
-                raise ValueError(f"there are values {shown(key)} without shapes")
+                raise ValueError(f"{shown(key)} has values but no shapes")
         elif not arrays[key] or arrays[key][0] != len(names):
             raise ValueError(f"expected {len(names)} rows in {shown(key)}, got {shown(arrays[key])}")
 

@@ -101,7 +101,7 @@ class Acceptor:
             if self._count() + len(self._making) < self._connections.limit or self._connections.make_room():
                 self._make(accepted)
             else:
-                log.warning("REST has %d connections, its maximum; more get 503", self._connections.limit)
+                log.warning("REST has %d connections, the maximum; further ones get 503", self._connections.limit)
                 self._refuse(accepted)
 
     def _make(self, accepted: socket.socket) -> None:

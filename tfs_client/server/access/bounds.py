@@ -35,11 +35,11 @@ class Bounds:
         for name in ("max_connections", "max_waiting_calls"):
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ConfigError(f"expected {name} as a number, 1 or more, got {number!r}")
+                raise ConfigError(f"expected {name} of 1 or more, got {number!r}")
         for name in ("idle_timeout", "rest_header_timeout", "rest_body_timeout", "rest_write_timeout"):
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-                raise ConfigError(f"expected {name} in seconds, more than 0, got {seconds!r}")
+                raise ConfigError(f"expected {name} in seconds above 0, got {seconds!r}")
 
     def grpc_arguments(self) -> Mapping[str, int]:
         """The bounds as arguments of a gRPC server."""

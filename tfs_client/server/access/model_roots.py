@@ -4,10 +4,10 @@ A model is a program: a Python folder obviously, but a SavedModel reads and writ
 server. So whoever chooses the directory that a model is loaded from chooses what the server runs. The server's own
 configuration may name any directory. A reload may name those that it names, and others only inside the roots.
 
-What holds: the base path and the version directories are resolved, through ``..`` and symbolic links, when a reload
-arrives and again at every attempt to load; what is loaded is the resolved directory. To replace
-a directory inside a root between that check and the load, one needs the right to write there, and with that right one
-can put a model there anyway. For the same reason links within a version directory are not checked.
+The base path and the version directories are resolved, through ``..`` and symbolic links, when a reload arrives and
+again at every attempt to load; the resolved directory is what is loaded. To replace a directory inside a root between
+that check and the load takes the right to write there, and whoever has it can put a model there anyway. For the same
+reason, links within a version directory are not checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FLAG = "Allow more with --model_roots=DIR,... or ServerConfig(model_roots=[...]
 
 
 class ModelRoots:
-    """The directories that reloads may bring models from.
+    """The directories from which reloads may load models.
 
     Args:
         config: ``model_roots`` names them. Without it every path is allowed, unless the server is exposed: then the
@@ -42,7 +42,7 @@ class ModelRoots:
         self.exposed = is_exposed(config)
 
     def check(self, models: Iterable[ListedModel], own: Collection[str]) -> None:
-        """Refuse a reload that names a directory outside of the roots; ``own`` are the configured base paths.
+        """Refuse a reload that names a directory outside the roots; ``own`` are the configured base paths.
 
         Raises ForbiddenPathError. Base paths must be readable ones, see ``check_readable``.
         """
@@ -56,9 +56,9 @@ class ModelRoots:
                     self._resolved(path, roots, f"Model {shown(model.name)}: ")
 
     def allowed(self, path: str, own: Collection[str]) -> str:
-        """The directory to load a version directory from: itself, or the one that it leads to, inside of the roots.
+        """The directory to load a version directory from: itself, or the one that it leads to, inside the roots.
 
-        Raises ForbiddenPathError if it is neither below one of ``own`` nor inside of the roots.
+        Raises ForbiddenPathError if it is neither below one of ``own`` nor inside the roots.
         """
         roots = self.roots(own)
         if roots is None or _is_own(os.path.dirname(path), own):
@@ -75,10 +75,10 @@ class ModelRoots:
         real = _real(path)
         if any(_is_inside(real, _real(root)) for root in roots):
             return real
-        leads = ", which leads out of them by a link" if any(_is_inside(_clean(path), root) for root in roots) else ""
-        why = "" if self._given is not None else "on a port that is open to everybody "
+        leads = ", a link that leads out of them" if any(_is_inside(_clean(path), root) for root in roots) else ""
+        why = "" if self._given is not None else "on an unprotected port "
         raise ForbiddenPathError(
-            f"{who}{why}a reload may bring models only from base paths that the server's own configuration has, or "
+            f"{who}{why}a reload may load models only from base paths of the server's own configuration, or "
             f"from below {', '.join(map(_quoted, roots)) or 'no other directory'}; got {_quoted(path)}{leads}. {_FLAG}"
         )
 

@@ -45,7 +45,7 @@ class BatchScheduler:
             except RuntimeError as error:
                 self._work.stop()
                 raise ConfigError(
-                    f"num_batch_threads is {threads}, more than the system gives: after {number} threads it says "
+                    f"num_batch_threads is {threads}, more than the system allows: after {number} threads it reports "
                     f"{error}"
                 ) from error
 
