@@ -71,9 +71,9 @@ class PredictClient(BatchedCalls):
         rest_format: "row", "columnar", or "auto" for the one that fits.
         channel_options: gRPC channel arguments, e.g. ``{"grpc.max_receive_message_length": 1 << 26}``. They come on
             top of the client's own, which allow messages of any size.
-        max_reply_bytes: how many bytes a reply may have; None for any number.
-        max_inflated_bytes: how many bytes a compressed reply may become; None for any number, which lets a few
-            kilobytes from a server fill the memory.
+        max_reply_bytes: the most bytes that a reply may have; None for no limit.
+        max_inflated_bytes: the most bytes that a compressed reply may inflate to, 100 MiB by default; None for no
+            limit, which lets a few kilobytes from a server fill the memory.
 
     The connection is made by the first call, and made again when it is lost. Use the client as a context manager, or
     call ``close()``. All methods may be called from any
@@ -85,7 +85,7 @@ class PredictClient(BatchedCalls):
     version, label and signature, which belong to the first.
 
     Raises ConfigError for options that make no sense; the calls raise CallError with a class for each status code:
-    ResourceExhaustedError for a reply that is larger than the limits allow.
+    ResourceExhaustedError for a reply over these limits.
     """
 
     def __init__(

@@ -259,7 +259,7 @@ class ClosedError(TFServingError):
 
 
 def unreadable(what: str, error: BaseException) -> DecodeError:
-    """The error for bytes at which a reader failed in a way that it does not foresee; raise it ``from`` the original.
+    """The error for bytes on which a reader failed unexpectedly; raise it ``from`` the original.
 
     Args:
         what: what was read, e.g. "the reply of Predict" or "the file 'x.npy'".
@@ -270,13 +270,13 @@ def unreadable(what: str, error: BaseException) -> DecodeError:
 def reads(
     what: str, kind: Callable[[str], TFServingError] = DecodeError
 ) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
-    """A decorator for readers of foreign bytes: errors that a reader does not foresee become a DecodeError.
+    """Turn unexpected errors of a reader of foreign bytes into a DecodeError; a decorator.
 
-    For readers that a call passes once; on Predict's path over gRPC the same is written out, for speed.
+    For readers that run once in a call; on Predict's path over gRPC the same is inlined, for speed.
 
     Args:
         what: what is read, as ``unreadable`` takes it.
-        kind: the class of the error where it is another one.
+        kind: the class of the error, if not DecodeError.
     """
 
     def decorate(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -19,7 +19,7 @@ ZLIB_LEVELS = (b"\x01", b"\x5e", b"\x9c", b"\xda")
 
 
 class TooLarge(Exception):
-    """There is more than the limit allows. ``limit``: in bytes."""
+    """The data is larger than the limit. ``limit``: in bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"more than {limit} bytes")
@@ -27,11 +27,11 @@ class TooLarge(Exception):
 
 
 class Inflation:
-    """A compressed message that is inflated while it comes.
+    """A compressed message that is inflated while it arrives.
 
     Args:
         encoding: "gzip" or "deflate"; the latter with zlib's header or, as some servers have it, without.
-        limit: how many bytes it may become; None for any number.
+        limit: how many bytes it may inflate to; None for no limit.
     """
 
     def __init__(self, encoding: str, limit: int | None) -> None:
@@ -64,7 +64,7 @@ class Inflation:
         return self._plain.getvalue()
 
     def _piece(self, reader: zlib._Decompress, data: bytes) -> tuple[bytes, bool]:
-        """Inflate a piece: what is left of the data, and whether zlib may hold more without it."""
+        """Inflate a piece. Returns the rest of the data, and whether zlib may hold more without it."""
         if reader.eof:
             raise DecodeError(f"bytes follow the end of the {self._encoding} data")
         try:
@@ -87,7 +87,7 @@ class Inflation:
 
 
 def inflation_of(message: bytes, limit: int | None) -> Inflation | None:
-    """What inflates a message of gRPC that is compressed; None for one that is not."""
+    """The Inflation for a compressed message of gRPC; None for one that is not compressed."""
     first = message[:1]
     if first == GZIP:
         return Inflation("gzip", limit) if message[1:2] == b"\x8b" else None

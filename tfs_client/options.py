@@ -29,7 +29,7 @@ class Unset(enum.Enum):
 UNSET = Unset.UNSET
 
 DEFAULT_TIMEOUT = 30.0  # seconds
-MAX_INFLATED = 100 << 20  # bytes that a compressed message may become, unless somebody says otherwise
+MAX_INFLATED = 100 << 20  # bytes that a compressed message may inflate to, by default
 LONGEST = 1e9  # seconds; gRPC counts nanoseconds in 64 bits, and takes a deadline beyond them for one that has passed
 
 Metadata = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
@@ -254,11 +254,11 @@ def checked_kind(name: str, value: Any, kind: type) -> None:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a reply is taken, in bytes; None for any number.
+    """Limits on the size of replies, in bytes; None for no limit.
 
     Attributes:
-        reply: what a reply may have, and what a compressed one may become.
-        inflated: what a compressed reply may become.
+        reply: the most that a reply may have, before and after it is inflated.
+        inflated: the most that a compressed reply may inflate to.
     """
 
     reply: int | None = None
@@ -271,7 +271,7 @@ class Limits:
 
     @property
     def inflated_reply(self) -> int | None:
-        """What a compressed reply may become, by both limits."""
+        """The most that a compressed reply may inflate to, by both limits."""
         return min((one for one in (self.reply, self.inflated) if one is not None), default=None)
 
 
@@ -302,7 +302,7 @@ class Connection:
         interceptors: gRPC's own interceptors, or over REST functions that get each httpx.Request before it is sent.
         channel_options: gRPC channel arguments of the user.
         proxy: the URL of a proxy; None for none, UNSET for what the environment says.
-        limits: how much of a reply is taken.
+        limits: the limits on the size of replies.
     """
 
     target: Target

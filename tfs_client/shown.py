@@ -1,7 +1,7 @@
 """How values and texts from outside appear in error messages and on terminals: short, and without control characters.
 
-A server, a file or a caller decides what such a text holds. So it is cut to a length that a log can take, and escape
-sequences, which a terminal would obey, are written out.
+A server, a file or a caller controls what such a text holds. So it is cut to a length that suits a log, and control
+characters, which a terminal would obey, are escaped.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ class Use(Enum):
     """What becomes of a flag of the model server here."""
 
     HONOURED = "does what it does in the model server"
-    ACCEPTED = "is accepted, and changes nothing here"
-    IGNORED = "is not supported, and is passed over"
-    REFUSED = "is not supported: the server does not start with it"
-    OWN = "is no flag of the model server"
+    ACCEPTED = "accepted, but has no effect"
+    IGNORED = "not supported: ignored"
+    REFUSED = "not supported: the server does not start with it"
+    OWN = "not a flag of the model server"
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class Arguments:
     Attributes:
         values: the value of every flag, by its name.
         given: the flags that are on it.
-        unknown: what is no flag, in order.
+        unknown: the arguments that are not flags, in order.
         wrong: texts about values that cannot be read.
     """
 
@@ -234,7 +234,7 @@ def read(argv: Sequence[str]) -> Arguments:
 
 
 def _parts(argument: str) -> tuple[str, str | None]:
-    """The name of a flag, and the value if there is one; "" for what is no flag."""
+    """The name of a flag, and the value if there is one; "" for what is not a flag."""
     if not argument.startswith("--"):
         return "", None
     name, equals, text = argument[2:].partition("=")
@@ -242,7 +242,7 @@ def _parts(argument: str) -> tuple[str, str | None]:
 
 
 def complaint(argument: str) -> str:
-    """What to say of an argument that is no flag."""
+    """The report of an argument that is not a flag."""
     return f"unknown argument: {argument}{_hint(argument)}"
 
 

@@ -1,8 +1,8 @@
 """Extents: how much an array becomes once its values are written out, against the memory that holds them.
 
 A tensor that declares a huge shape and carries one value, or none, takes a few bytes in a message, and so does the
-broadcast view that it becomes. A copy of that view, nested lists or JSON would take what the shape says. Whoever makes
-one asks here first. Arrays whose values came in the message are never refused: what is made of them grows with it.
+broadcast view that it becomes. A copy of that view, nested lists or JSON would take as much as the shape says. So code
+that makes one checks here first. Arrays whose values came in the message are never refused: copies grow with it.
 """
 
 from __future__ import annotations

@@ -61,15 +61,15 @@ def check(data: bytes, tree: Tree, what: str, *, examples: int = 0, most: int = 
 
 
 def check_fields(data: bytes, tree: Tree, what: str, most: int = MOST_FIELDS) -> None:
-    """Raise DecodeError for a message with more fields than so many."""
+    """Raise DecodeError for a message with more than ``most`` fields."""
     if len(data) > 2 * most and _has_more(data, tree, most):
         raise DecodeError(f"{what} is too large: expected at most {most} fields, got more in {len(data)} bytes")
 
 
 def _has_more(data: bytes, tree: Tree, most: int) -> bool:
-    """Whether there are more fields than so many. Stops where the bytes are no message, which their reader reports.
+    """Whether there are more fields than ``most``. Stops where the bytes are not a message; their reader reports that.
 
-    One loop for all depths, for at two bytes a field a call for each would take as long as all else. Fields of unknown
+    One loop for all depths: with two bytes a field, a call for each would take as long as all else. Fields of unknown
     groups count like others, and so do their ends.
     """
     at, end, left = 0, len(data), most

@@ -67,7 +67,7 @@ def loads(data: bytes, *, exact: bool = False) -> Any:
         raise DecodeError(f"expected JSON, got {excerpt(data)}: {error}") from None
 
 
-RUN = 150  # digits; a number of twice as many may be beyond all floats
+RUN = 150  # digits; a number of twice as many may be too large for a float
 
 _EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
 _DIGITS = re.compile(rb"[0-9]{%d}" % RUN)
@@ -78,7 +78,7 @@ _HALF = re.compile(  # an escaped surrogate without its other half; an even numb
 
 
 def _may_be_huge(data: bytes) -> bool:
-    """Whether a number may be beyond all floats, by a glance: the hook that checks each of them is slow."""
+    """Whether a number may be too large for a float, by a fast check: the hook for each number is slow."""
     # Twice as many digits as RUN cover one of the stretches that are looked at here.
     return bool(_EXPONENT.search(data)) or any(_DIGITS.match(data, at) for at in range(0, len(data), RUN))
 

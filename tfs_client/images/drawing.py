@@ -22,10 +22,10 @@ def overlay(
 
     Args:
         labels: integers (height, width); stretched to the picture without mixing labels.
-        max_pixels: the most labels; None for any number.
+        max_pixels: the most labels; None for no limit.
 
-    Raises ImageError for labels of another shape, for more of them, and where memory does not suffice; DecodeError for
-    an array that declares a huge shape and holds next to nothing.
+    Raises ImageError for labels of another shape, for more than ``max_pixels`` of them, and when memory runs out;
+    DecodeError for an array that declares a huge shape and holds next to nothing.
     """
     if labels.ndim != 2 or not labels.size:
         raise ImageError(f"expected labels of the shape (height, width), got {shown(labels.shape)}")

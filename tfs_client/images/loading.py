@@ -1,8 +1,8 @@
 """Picture files to pictures: upright, as RGB or grey, in bounded memory.
 
-A picture takes at most 8 bytes a pixel while it is decoded and 4 afterwards: what is done to all its pixels, such as
-putting white behind transparent parts, is done to one strip after the other. JPEG and WebP decoders take up to as much
-again for themselves. ``max_pixels`` is checked before any of it is taken.
+A picture takes at most 8 bytes a pixel while it is decoded and 4 afterwards: all work on its pixels, such as putting
+white behind transparent parts, is done strip by strip. JPEG and WebP decoders take up to as much again for themselves.
+``max_pixels`` is checked before any of it is taken.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tfs_client.images.formats import FORMATS, checked_formats, open_as
 from tfs_client.shown import bounded, shown
 
 MAX_PIXELS = 120_000_000
-"""The most pixels that are decoded unless asked for: photos of 100-megapixel cameras have fewer."""
+"""The most pixels that are decoded by default: photos of 100-megapixel cameras have fewer."""
 
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
-LARGE = 1 << 24  # pixels of a picture that takes so much memory that not several should be decoded at a time
-STRIP = 1 << 20  # pixels that are worked on together
+LARGE = 1 << 24  # pixels; larger pictures take so much memory that they should be decoded one at a time
+STRIP = 1 << 20  # pixels that are processed together
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,9 +46,9 @@ class Limits:
 
     Attributes:
         formats: names of formats, as Pillow spells them.
-        max_pixels: the most pixels; None for any number.
+        max_pixels: the most pixels; None for no limit.
 
-    Raises ConfigError for formats that Pillow does not have, and for limits that are no whole numbers above 0.
+    Raises ConfigError for formats that Pillow does not have, and for limits that are not whole numbers above 0.
     """
 
     formats: tuple[str, ...] = FORMATS
@@ -71,7 +71,7 @@ def read_file(path: Path) -> bytes:
             return file.read()
     except OSError as error:
         raise ImageError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
-    except (ValueError, MemoryError) as error:  # a name with a zero byte; a file that is larger than the memory
+    except (ValueError, MemoryError) as error:  # a name with a zero byte; a file larger than the memory
         raise ImageError(f"cannot read {str(path)!r}: {error or 'it does not fit into memory'}") from error
 
 
@@ -84,14 +84,14 @@ def load_image(
 
     Args:
         source: a path, or the bytes of a file.
-        formats: the formats that are decoded, whatever a file is called: names as Pillow spells them.
+        formats: the formats to decode, by Pillow's names; the content of a file decides, not its name.
             ``(*FORMATS, "JPEG2000")`` allows one more. Some of Pillow's decoders start programs (EPS starts
             Ghostscript), so allow others for files that you trust only.
-        max_pixels: the most pixels, which are counted before memory is taken for them; None for any number.
+        max_pixels: the most pixels, checked before memory is allocated for them; None for no limit.
 
-    Raises ImageError for what is no picture in these formats, is too large, or is cut off (unless the program has set
-    Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES``), and where memory does not suffice; ConfigError for formats that
-    Pillow does not have.
+    Raises ImageError for a file that is not a picture in these formats, is too large, or is cut off (unless the program
+    has set Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES``), and when memory runs out; ConfigError for formats that Pillow
+    does not have.
     """
     limits = Limits(FORMATS if formats is FORMATS else checked_formats(formats), max_pixels)
     name = "the picture" if isinstance(source, bytes) else repr(str(source))
@@ -123,7 +123,7 @@ def decode(data: bytes, limits: Limits, *, before_large: Callable[[int], object]
 
 
 def _flat(data: bytes, limits: Limits, before_large: Callable[[int], object] | None) -> tuple[Image.Image, Any]:
-    """The picture as RGB or grey, not turned yet, and its orientation. The decoder's own copy is gone afterwards."""
+    """The picture as RGB or grey, not rotated yet, and its orientation. Frees the decoder's own copy."""
     with open_as(data, limits.formats, limits.max_pixels) as opened:
         pixels = opened.width * opened.height
         if before_large is not None and pixels > LARGE:
@@ -148,7 +148,7 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def boxes(size: tuple[int, int]) -> Iterator[Box]:
-    """Parts of a picture, none of more pixels than a strip has."""
+    """Parts of a picture, each of at most as many pixels as a strip has."""
     width = min(size[0], STRIP)
     height = max(1, STRIP // width)
     for top in range(0, size[1], height):

@@ -36,7 +36,7 @@ class ServerConfig:
         token: what callers must bring as ``authorization: Bearer <token>``; None: everybody may call. Health checks
             need none.
         enable_grpc_healthcheck_service: offer grpc.health.v1.Health, as ModelService, PredictionService and "".
-        threads: how many calls run at the same time, over gRPC and once more over REST; at most 4096.
+        threads: how many calls run at the same time over gRPC, and the same number over REST; at most 4096.
         tensor_content: answer with tensor content instead of typed fields, as TensorFlow Serving does with
             ``--enable_serialization_as_tensor_content``.
         method_name_check: refuse signatures made for another method (``--enable_signature_method_name_check``).
@@ -45,10 +45,10 @@ class ServerConfig:
         shutdown_grace: seconds that running calls may take to finish when the server stops.
         version_labels: for each model, the version that a label stands for. A model config replaces them all.
         channel_arguments: gRPC arguments of the listening side; messages may be of any size unless these limit them.
-        max_connections: how many connections each port takes; never more than a third of the files that the process
+        max_connections: the most connections of each port; never more than a third of the files that the process
             may open. Beyond that REST closes a connection that is idle, or answers 503 with Retry-After; gRPC closes
             the new connection, which is UNAVAILABLE to its client.
-        max_waiting_calls: how many calls may wait for a thread over gRPC. More are RESOURCE_EXHAUSTED, "Server
+        max_waiting_calls: the most gRPC calls that may wait for a thread. Further ones are RESOURCE_EXHAUSTED, "Server
             Threadpool Exhausted", which clients take for a reason to try again later.
         idle_timeout: seconds that a connection may go without a call.
         rest_port: the REST port; 0 picks a free one, which ``Server.rest_url`` tells. None: no REST, which needs the
@@ -58,9 +58,9 @@ class ServerConfig:
         rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
         rest_max_body: bytes that the body of a REST request may have, also once inflated
             (``--rest_api_max_body_bytes``).
-        rest_header_timeout: seconds that the head of a request may take to arrive.
-        rest_body_timeout: seconds that the body of a request may take to arrive, and one more for every 16 KiB of it.
-        rest_write_timeout: seconds that the client may take to read an answer, and one more for every 16 KiB of it.
+        rest_header_timeout: seconds that the headers of a request may take to arrive.
+        rest_body_timeout: seconds that the body of a request may take to arrive, plus one for every 16 KiB of it.
+        rest_write_timeout: seconds that the client may take to read an answer, plus one for every 16 KiB of it.
         metrics_path: where the REST port has the page of metrics; None: nowhere (``--monitoring_config_file``).
 
     Models from the file system:
@@ -76,11 +76,11 @@ class ServerConfig:
         reload_wait: the same for a reload that brings models.
         allow_python_reload: let reloads bring models of platform "python" from any base path, whose code the server
             then runs. Otherwise only from those that model_config or model_config_file has.
-        model_roots: directories; a reload may bring models from below these, and from base paths that model_config or
+        model_roots: directories; a reload may load models from below these, and from base paths that model_config or
             model_config_file has. None: from anywhere, unless the gRPC port is open to other machines without a token
             or client certificates; then from below the parents of the configured base paths.
 
-    Seconds may be ``math.inf``, for no limit. The gRPC arguments that ``channel_arguments`` states replace those that
+    Seconds may be ``math.inf``, for no limit. The gRPC arguments in ``channel_arguments`` replace those that
     come of these bounds. A stop takes any more than 30 days for 30 days.
     """
 
@@ -188,7 +188,7 @@ class ServerConfig:
 
     @property
     def bounds(self) -> Bounds:
-        """What the server takes in at most, and how long it waits for whoever sends, reads, or does nothing."""
+        """The limits on connections and waiting calls, and the timeouts of connections."""
         return Bounds(**{bound.name: getattr(self, bound.name) for bound in fields(Bounds)})
 
 
@@ -205,7 +205,7 @@ def _check_path(name: str, value: object) -> None:
 
 
 def _roots(value: object) -> tuple[str, ...]:
-    """Directories, as absolute paths: the working directory may be another one when they are needed."""
+    """Directories as absolute paths, because the working directory may change before they are needed."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise ConfigError(f"expected model_roots as a list of directories, got {shown(value)}")
     roots = []

@@ -1,11 +1,11 @@
-"""What the code of models raises, as texts: somebody waits for an answer, whatever it is."""
+"""Exceptions from models' code as texts: a client waits for an answer, whatever was raised."""
 
 from __future__ import annotations
 
 from tfs_client.errors import CallError
 from tfs_client.shown import bounded
 
-LONGEST = 1 << 16  # characters of an error's details; a reply is no place for a dump of the data
+LONGEST = 1 << 16  # characters of an error's details; a reply should not contain a dump of the data
 
 
 def text_of(error: BaseException) -> str:

@@ -14,7 +14,7 @@ LENGTH = "grpc.max_receive_message_length"
 
 
 def inflated_limit(channel_arguments: Mapping[str, Any]) -> int | None:
-    """How many bytes a compressed request may become; None for any number. Who sets a length for all says it."""
+    """How many bytes a compressed request may inflate to; None for no limit. A limit for all requests replaces it."""
     length: int = channel_arguments.get(LENGTH, MAX_INFLATED)
     return length if length >= 0 else None
 

@@ -1,6 +1,6 @@
-"""Files that an operator or a model brings: regular ones of a reasonable size.
+"""Files of an operator or a model: regular files of bounded size.
 
-Opening a named pipe waits for whoever writes to it, and a device may never end. What is read here does neither.
+Opening a named pipe waits for a writer, and a device may never end. The files that are read here do neither.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KINDS = {
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a regular file. Raises OSError, and InvalidArgumentError for what is not one."""
+    """Open a regular file. Raises OSError, and InvalidArgumentError if it is not a regular file."""
     name = os.fspath(path)
     file = open(os.open(name, _FLAGS), "rb")  # noqa: SIM115  the caller closes it
     try:
@@ -42,7 +42,7 @@ def opened(path: Path) -> BinaryIO:
 def read(path: Path, limit: int) -> bytes:
     """The content of a regular file of at most ``limit`` bytes.
 
-    Raises OSError, and InvalidArgumentError for a larger file and for what is not a regular one.
+    Raises OSError, and InvalidArgumentError if the file is larger or is not a regular file.
     """
     with opened(path) as file:
         large = os.fstat(file.fileno()).st_size > limit

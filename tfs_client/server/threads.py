@@ -1,6 +1,6 @@
-"""Numbers of threads that options ask for.
+"""Limits on the numbers of threads in options.
 
-TensorFlow Serving takes any number, and the process aborts when the system has no more threads to give.
+TensorFlow Serving accepts any number, and the process aborts when the system cannot create more threads.
 """
 
 from __future__ import annotations

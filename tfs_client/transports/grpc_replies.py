@@ -1,6 +1,6 @@
 """Compressed replies of gRPC: inflated here, because gRPC itself would do that without a limit.
 
-Channels leave them as they come (``grpc.per_message_decompression``), and how they begin tells what they are.
+Channels do not decompress them (``grpc.per_message_decompression``), and their first bytes show what they are.
 """
 
 from __future__ import annotations

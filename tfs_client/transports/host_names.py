@@ -1,7 +1,7 @@
-"""Names of hosts, looked up by threads of their own.
+"""Host names, resolved in separate threads.
 
-``getaddrinfo`` knows no deadline, and nothing ends it: neither Ctrl-C in the thread that called it nor the end of an
-event loop, which waits for the threads of its executor. With a silent name server it takes half a minute.
+``getaddrinfo`` has no deadline and cannot be interrupted: neither by Ctrl-C in the thread that called it nor by the end
+of an event loop, which waits for the threads of its executor. With a silent name server it takes half a minute.
 """
 
 from __future__ import annotations

@@ -116,10 +116,10 @@ def _of_connections(options: ClientOptions) -> dict[str, Any]:
 
 
 class _NoCookies(CookieJar):
-    """Keeps none: the session of one caller is none of the next one's."""
+    """Stores no cookies: one caller's session must not reach the next caller."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Look at nothing."""
+        """Ignore the reply's cookies."""
 
 
 def _of_calls(options: ClientOptions) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Access: who and how much may come in, and what reloads may bring."""
+"""Access: limits on connections and calls, and on the directories that reloads may name."""

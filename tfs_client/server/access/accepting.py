@@ -1,4 +1,4 @@
-"""Accepting: connections come in one by one, and those that are too many are told so.
+"""Accepting: take new connections one by one, and refuse those above the limit with an answer.
 
 asyncio's own loop of accept logs a traceback for each connection for which the process has no file left, and knows no
 limit.
@@ -33,13 +33,13 @@ class Acceptor:
     Args:
         listener: the socket, which must not block.
         connections: the open ones.
-        count: how many that are.
+        count: the number of open ones.
         protocol: makes the protocol of a new one.
-        refusal: the bytes that tell a client that there are too many.
+        refusal: the answer to a client when there are too many.
         loop: where it runs.
 
     A descriptor is kept in reserve: when the process has no file left, it is given up for the moment that it takes to
-    refuse a connection. Otherwise clients would wait for an answer until somebody else leaves.
+    refuse a connection. Otherwise clients would wait for an answer until another connection closes.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Acceptor:
         self._pause: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Start to accept."""
         self._listener.setblocking(False)
         self._keep_reserve()
         self._resume()
@@ -75,7 +75,7 @@ class Acceptor:
             self._pause.cancel()
 
     def close(self) -> None:
-        """Close the listening socket, and whatever else is open here."""
+        """Close the listening socket and everything else that is open here."""
         self._listener.close()
         for refused in list(self._lingering):
             self._end(refused)
@@ -108,7 +108,7 @@ class Acceptor:
         async def make() -> None:
             try:
                 await self._loop.connect_accepted_socket(self._protocol, accepted)
-            except OSError:  # it has gone already
+            except OSError:  # the client has already gone
                 accepted.close()
 
         task = self._loop.create_task(make())

@@ -1,4 +1,4 @@
-"""Bounds: what a server takes in at most, and how long it waits for whoever sends, reads, or does nothing."""
+"""Bounds: a server's limits on connections and waiting calls, and its timeouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfs_client.errors import ConfigError
 # Calls of one connection that gRPC takes in, those included that were reset and not yet cleared away. Without it, one
 # connection that opens calls and resets them fills the queue in which the calls of all others wait.
 MAX_STREAMS = 10_000
-# gRPC holds calls back until the server asks for them, and ends those above this number as CANCELLED, which does not
+# gRPC queues calls until the server asks for them, and ends those above this number as CANCELLED, which does not
 # tell the client that a later attempt may pass. The server asks at once, and refuses what is too much itself.
 MAX_PENDING = 1 << 20
 HANDSHAKE_MILLISECONDS = 5_000  # for TLS and HTTP/2's first frames; connections that never send them hold a place
@@ -22,7 +22,7 @@ _MAX_MILLISECONDS = (1 << 31) - 1  # for gRPC, no limit
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bounds of one server; see ServerConfig for each. ``math.inf`` seconds are no limit."""
+    """The bounds of one server; see ServerConfig for each. ``math.inf`` seconds mean no limit."""
 
     max_connections: int = 10_000
     max_waiting_calls: int = 10_000
@@ -76,7 +76,7 @@ def _open_files() -> int:
 
 
 def raise_open_files() -> None:
-    """Let this process open as many files as it may allow itself; for programs that are nothing but a server."""
+    """Raise this process's limit of open files as far as possible; only for programs that are just a server."""
     if os.name != "posix":
         return
     import resource

@@ -1,4 +1,4 @@
-"""Connections: those that are open, how many there may be, and which are closed for others or for their slowness."""
+"""Connections: the open ones, their limit, and which are closed to make room or because they are slow."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol
 from tfs_client.server.access.bounds import Bounds
 from tfs_client.server.access.timeouts import Phase, Timeouts, interval
 
-LEAST_IDLE = 0.5  # seconds; whoever connects to make a call has begun to send it by then
+LEAST_IDLE = 0.5  # seconds; a client that connects to make a call has begun to send it by then
 SEARCH_PAUSE = 0.1  # seconds between two searches for idle connections, of which the first found none
 SHARE = 16  # of all connections the part that is closed at once, if so many are idle
 
 
 class Connection(Protocol):
-    """What a connection shows and does."""
+    """What ``Connections`` needs of a connection."""
 
     timeouts: Timeouts
 
@@ -23,17 +23,17 @@ class Connection(Protocol):
         """Look at what it does; True when that has taken too long."""
 
     def expire(self) -> None:
-        """End it, as is proper in its phase."""
+        """End it, in the way that its phase requires."""
 
     def leave(self) -> None:
-        """End it, for it is idle and others need its place."""
+        """End it because it is idle and others need its place."""
 
 
 class Connections:
     """The open connections of a port, on one event loop.
 
     Args:
-        opened: all of them, kept by whoever opens them.
+        opened: all of them, kept by their creator.
         bounds: how many and how slow they may be.
         loop: the event loop, whose clock counts.
     """
@@ -47,11 +47,11 @@ class Connections:
         self.limit = bounds.connections
 
     def start(self) -> None:
-        """Look at the connections from now on, every now and then."""
+        """Start to check the connections periodically."""
         self._timer = self._loop.call_later(self._interval, self._look)
 
     def stop(self) -> None:
-        """Leave them alone."""
+        """Stop checking them."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -63,7 +63,7 @@ class Connections:
         self.start()
 
     def make_room(self) -> int:
-        """Close the connections that have been idle for longest; how many that were."""
+        """Close the connections that have been idle longest; returns how many."""
         now = self._loop.time()
         if now < self._searched + SEARCH_PAUSE:
             return 0

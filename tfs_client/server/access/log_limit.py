@@ -1,4 +1,4 @@
-"""A limit to logs: what outsiders cause as often as they like is written once a second."""
+"""A rate limit for logs: messages that outsiders can cause at will are written once a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class OncePerSecond(logging.Filter):
-    """Of records with the same text, before its values are filled in, lets one pass each second."""
+    """Lets one record a second pass for each message text, compared before its values are filled in."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Overload: how many gRPC calls may wait for a thread, and the answer to those that are too many."""
+"""Overload: how many gRPC calls may wait for a thread, and the answer to those above the limit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Handler = Any  # a grpc.RpcMethodHandler
 
 
 def waiting_in(threads: ThreadPoolExecutor) -> Callable[[], int]:
-    """A function that counts what waits in an executor for a thread."""
+    """A function that counts the calls that wait in an executor for a thread."""
     count: Callable[[], int] = threads._work_queue.qsize
     return count
 
 
 def no_waiting() -> int:
-    """The count where nothing waits, or nobody counts."""
+    """The count if nothing waits or nothing is counted."""
     return 0
 
 

@@ -1,7 +1,7 @@
 """Timeouts of a connection: what it is doing, since when, and whether that has taken too long.
 
-Nothing here knows a clock or a socket: time and bytes come in. A connection is looked at every now and then, so that
-a call costs nothing for it.
+Nothing here uses a clock or a socket: time and byte counts are arguments. Connections are checked periodically, so
+that this adds no cost to a call.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Timeouts:
         self.since = now
 
     def expired(self, phase: Phase, request: int, moved: int, now: float) -> bool:
-        """Look at the connection; True when what it does has taken too long.
+        """Check the connection; True if its phase has taken too long.
 
         Args:
             phase: what it is doing.
@@ -70,6 +70,6 @@ class Timeouts:
 
 
 def interval(bounds: Bounds) -> float:
-    """How often connections are looked at, in seconds."""
+    """How often connections are checked, in seconds."""
     shortest = min(bounds.idle_timeout, bounds.rest_header_timeout, bounds.rest_body_timeout, bounds.rest_write_timeout)
     return min(max(shortest / 4, 0.02), 1.0)
