@@ -145,7 +145,7 @@ def test_the_signature_is_asked_for_once(server, client, style):
 def test_names_that_the_signature_does_not_have_are_the_servers_to_refuse(client):
     with pytest.raises(InvalidArgumentError) as caught:
         client.predict({"X": np.float64([0.5])}, model="of-float32")
-    assert "'X' is no input, but 'x' is" in caught.value.hint
+    assert "'X' is not an input, but 'x' is" in caught.value.hint
 
 
 def test_batches_are_cast_too(server, client):

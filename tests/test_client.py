@@ -959,18 +959,18 @@ def test_a_call_from_a_thread_that_ends_leaves_nothing_behind(client):
 @pytest.mark.parametrize(
     ("inputs", "options", "hint"),
     [
-        ({"X": [1.0]}, {}, "By its signature, 'X' is no input, but 'x' is; 'x' is missing: float32 (?,)."),
+        ({"X": [1.0]}, {}, "By its signature, 'X' is not an input, but 'x' is; 'x' is missing: float32 (?,)."),
         (
             {"x": np.int32([1])},
             {},
-            "By its signature, 'x' takes float32 (?,), and got int32 (1,): another dtype; pass cast=True to cast it.",
+            "By its signature, 'x' expects float32 (?,), got int32 (1,): another dtype; pass cast=True to cast it.",
         ),
         (
             {"x": np.float64([1e300])},
             {},
-            "By its signature, 'x' takes float32 (?,), and got float64 (1,): another dtype.",
+            "By its signature, 'x' expects float32 (?,), got float64 (1,): another dtype.",
         ),
-        ({"x": ["a"]}, {}, "By its signature, 'x' takes float32 (?,), and got string (1,): another dtype."),
+        ({"x": ["a"]}, {}, "By its signature, 'x' expects float32 (?,), got string (1,): another dtype."),
         ({"x": [1.0]}, {"outputs": ["z"]}, "The signature has the outputs y."),
         ({"x": [1.0]}, {"signature": "z"}, "The model has the signatures serving_default."),
     ],
@@ -1004,5 +1004,5 @@ def test_a_shape_that_the_model_stumbles_over_is_explained(fake_server):
         client.predict({"x": np.zeros((1, 5), np.float32)})
     assert (
         caught.value.hint
-        == "By its signature, 'x' takes float32 (?, 3), and got float32 (1, 5): axis 1 is 5 instead of 3."
+        == "By its signature, 'x' expects float32 (?, 3), got float32 (1, 5): axis 1 is 5 instead of 3."
     )

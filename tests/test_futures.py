@@ -114,7 +114,7 @@ def test_a_single_value_that_is_refused_goes_by_fresh_signatures(client, double)
 def test_inputs_that_are_refused_are_compared_with_the_signature(client):
     error = client.predict_future({"X": [1.0]}).exception(10)
     assert isinstance(error, InvalidArgumentError)
-    assert "'X' is no input, but 'x' is" in error.hint
+    assert "'X' is not an input, but 'x' is" in error.hint
 
 
 def test_bad_inputs_raise_at_once(client, double):

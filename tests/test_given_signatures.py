@@ -210,9 +210,9 @@ def test_the_server_is_never_asked_for_the_signatures_of_that_model(server, clie
     assert client.predict({"x": X.astype(np.float64)}, cast=True)["y"].tolist() == [3, 7.5]
     assert client.predict({"x": X}, validate=True, version=1)["y"].tolist() == [3, 7.5]
     assert client.signatures() == GIVEN
-    with pytest.raises(InvalidArgumentError, match="'X' is no input, but 'x' is"):
+    with pytest.raises(InvalidArgumentError, match="'X' is not an input, but 'x' is"):
         client.predict({"X": X})
-    with pytest.raises(InvalidArgumentError, match="'X' is no input, but 'x' is"):
+    with pytest.raises(InvalidArgumentError, match="'X' is not an input, but 'x' is"):
         client.predict({"X": [[1, 2]]})
     with pytest.raises(SignatureError, match="'x' takes float32"):
         client.predict({"x": X.astype(np.int32)}, validate=True)

@@ -79,7 +79,7 @@ def test_a_missing_file_is_named() -> None:
 
 
 def test_text_is_no_picture() -> None:
-    with pytest.raises(ImageError, match="no picture that Pillow knows"):
+    with pytest.raises(ImageError, match="not a picture that Pillow knows"):
         load_image(b"hello, I am text")
 
 

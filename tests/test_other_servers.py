@@ -50,7 +50,7 @@ def test_metadata_in_camel_case_are_read(style):
         assert client.is_ready()
         (version,) = client.status().versions
         assert (version.version, version.state) == (3, State.AVAILABLE)
-        with pytest.raises(InvalidArgumentError, match="'z' is no input"):
+        with pytest.raises(InvalidArgumentError, match="'z' is not an input"):
             client.predict({"z": X})
         with pytest.raises(NotFoundError, match="Model with requested name is not found"):
             client.predict({"x": X}, model="ghost")

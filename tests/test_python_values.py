@@ -148,7 +148,7 @@ def test_values_that_are_no_tensor_are_refused_before_the_signature_is_asked_for
 def test_names_that_the_signature_does_not_have_are_refused_by_the_server_and_named(client):
     with pytest.raises(InvalidArgumentError) as caught:
         client.predict({"X": [1.0]}, model="of-float32")
-    assert "'X' is no input, but 'x' is" in caught.value.hint
+    assert "'X' is not an input, but 'x' is" in caught.value.hint
     with pytest.raises(FailedPreconditionError, match='Serving signature key "ghost" not found'):
         client.predict({"x": [1.0]}, model="of-float32", signature="ghost")
 

@@ -279,7 +279,7 @@ def test_the_hint_of_a_refusal_is_about_what_was_sent(relayed, style):
         inputs["x"] = inputs.pop("X")
         relay.open.set()
         error = future.exception(PATIENCE)
-    assert "'X' is no input, but 'x' is" in error.hint
+    assert "'X' is not an input, but 'x' is" in error.hint
 
 
 @pytest.mark.parametrize("style", ["grpc-aio", "rest-aio"])

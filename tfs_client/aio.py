@@ -1,4 +1,4 @@
-"""AsyncPredictClient: the awaited twin of PredictClient, with the same names and arguments."""
+"""AsyncPredictClient: the asyncio version of PredictClient, with the same names and arguments."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ from tfs_client.signatures import DEFAULT_SIGNATURE, Signature
 
 IDLE = 8  # clients that a process keeps for predictors it may meet again; workers outlive the jobs they work for
 
-# What befalls every row alike is for the engine to know, which tries the batch again elsewhere, or ends the job.
+# Errors that affect every row are raised to the engine, which tries the batch again elsewhere, or ends the job.
 _NO_ROW_TO_BLAME = (
     UnavailableError,
     DeadlineExceededError,

@@ -1,4 +1,4 @@
-"""Settings: what a client was told when it was made, checked; a client is pickled by them."""
+"""Settings: the client's configuration, checked; a client is pickled by them."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class Signature:
 
                 names = {name.casefold(): name for name in self.inputs}
                 near = get_close_matches(alias.casefold(), names, n=1)
-                lines.append(f"{alias!r} is no input" + (f", but {names[near[0]]!r} is" if near else ""))
+                lines.append(f"{alias!r} is not an input" + (f", but {names[near[0]]!r} is" if near else ""))
         for alias, spec in self.inputs.items():
             if alias not in sent:
                 if alias not in self.optional:
@@ -208,7 +208,7 @@ class Signature:
                     what = shape_difference(spec.shape, array.shape)
                 else:
                     what = "another dtype" + ("; pass cast=True to cast it" if survives(array, spec.row) else "")
-                lines.append(f"{alias!r} takes {spec}, and got {name} {shape_text(array.shape)}: {what}")
+                lines.append(f"{alias!r} expects {spec}, got {name} {shape_text(array.shape)}: {what}")
         return "; ".join(lines)
 
     def __hash__(self) -> int:

@@ -307,7 +307,7 @@ def test_what_fits_no_picture_is_told_before_any_is_sent(
     for given, message in [
         (
             ("--model", "look", "--dtype", "float32"),
-            "'image' takes uint8 (?, ?, ?, 3), and got float32 (1, 5, 6, 3): another dtype",
+            "'image' expects uint8 (?, ?, ?, 3), got float32 (1, 5, 6, 3): another dtype",
         ),
         (("--model", "look", "--encoded"), "another dtype"),
         (("--model", "sized", "--size", "5x5"), "axis 1 is 5 instead of 4"),

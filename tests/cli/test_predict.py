@@ -261,7 +261,7 @@ def test_usage_errors_end_with_2(run: Any, echo: FakeServer, tmp_path: Path) -> 
         ((), "nothing to send"),
         (("--image", PUPPER), "which model?"),
         ((*base, "--image", "missing.jpg"), "'missing.jpg': No such file"),
-        ((*base, "--image", text), "no picture that Pillow knows"),
+        ((*base, "--image", text), "not a picture that Pillow knows"),
         ((*base, "--input", "image"), "expected --input NAME=JSON"),
         ((*base, "--input", "image=[1,"), "is not JSON"),
         ((*base, "--input", "image=@missing.npy"), "cannot read 'missing.npy': No such file"),

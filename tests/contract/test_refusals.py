@@ -54,10 +54,10 @@ def test_refusals_have_their_code_and_text(client, options, error, details, styl
 @pytest.mark.parametrize(
     ("inputs", "hint"),
     [
-        ({"x": X, "z": X}, "'z' is no input"),
-        ({"X": X}, "'X' is no input, but 'x' is"),
-        ({"x": X.astype(np.float64)}, "'x' takes float32 (?,), and got float64 (3,): another dtype"),
-        ({"x": ["text"]}, "'x' takes float32 (?,), and got string (1,): another dtype"),
+        ({"x": X, "z": X}, "'z' is not an input"),
+        ({"X": X}, "'X' is not an input, but 'x' is"),
+        ({"x": X.astype(np.float64)}, "'x' expects float32 (?,), got float64 (3,): another dtype"),
+        ({"x": ["text"]}, "'x' expects float32 (?,), got string (1,): another dtype"),
         ({}, "'x' is missing: float32 (?,)"),
     ],
     ids=["extra", "misspelt", "dtype", "text", "none"],

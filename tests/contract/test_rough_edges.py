@@ -275,7 +275,7 @@ def test_values_that_are_none_are_decode_errors(result):
 @pytest.mark.parametrize("style", REST)
 def test_a_refused_prediction_asks_for_signatures_once(double, style):
     with calling(style, double, model="double", timeout=20) as client:
-        with pytest.raises(InvalidArgumentError, match="'X' is no input"):
+        with pytest.raises(InvalidArgumentError, match="'X' is not an input"):
             client.predict({"X": [1.0]})
         assert [call.method for call in all_calls(double)] == ["GetModelMetadata"]
 

@@ -170,7 +170,7 @@ def test_what_a_new_version_refuses_is_compared_with_its_signature(changing):
     _, client = changing
     with pytest.raises(InvalidArgumentError) as caught:
         client.predict({"x": [1.0]})
-    assert "'x' is no input" in caught.value.hint
+    assert "'x' is not an input" in caught.value.hint
     assert "'z' is missing: int64 (?,)" in caught.value.hint
 
 

@@ -215,7 +215,7 @@ class KnownRequest:
         return self.inputs[alias]
 
     def good(self, inputs: Mapping[str, Array]) -> None:
-        """Nothing is to be learned from this one."""
+        """No-op: this request has no layout to learn."""
 
 
 _request_layouts: Layouts[tuple[ModelSpec | None, Sequence[str]]] = Layouts()

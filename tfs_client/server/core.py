@@ -105,7 +105,7 @@ class ServerCore:
         self._manager.look_again()
 
     def give_up(self) -> None:
-        """Take no more configurations, and wait for no more models: who does gets UNAVAILABLE."""
+        """Take no more configurations, and wait for no more models: such calls fail with UNAVAILABLE."""
         self._stopping.set()
         self._manager.look_again()
 

@@ -149,9 +149,7 @@ class GrpcErrors:
             StatusCode.DEADLINE_EXCEEDED,
             "the names of the servers were not resolved in time",
             path.rpartition("/")[2],
-            f"Looking up {self._target} took more than {deadline.limit:g} s: is the DNS well?"
-            if deadline.limit
-            else "",
+            f"Looking up {self._target} took more than {deadline.limit:g} s: is DNS working?" if deadline.limit else "",
         )
         error.unreached = True
         return error
