@@ -458,3 +458,12 @@ def test_many_strings_are_read_whatever_follows_them(count: int) -> None:
 def test_long_strings_between_short_ones_keep_their_place() -> None:
     values = np.array([b"x" * (n % 300) for n in range(2 * LOOP)], object)
     np.testing.assert_array_equal(tensors.read(tensors.write(values)), values)
+
+
+@pytest.mark.parametrize("dtype", [1, 22])
+def test_a_run_of_single_values_ends_where_a_varint_is_too_long(dtype):
+    run = b"\x80\x01\x05" * 40
+    for after in (b"", run):
+        data = tensor(dtype, (1,), run + b"\x80\x01" + b"\xff" * 10 + b"\x01" + after)
+        with pytest.raises(DecodeError, match="a varint of at most 10 bytes"):
+            tensors.read(data)

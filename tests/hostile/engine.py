@@ -169,7 +169,7 @@ def feed(reader: Reader, data: bytes, tally: Tally) -> None:
     if error is None or isinstance(error, TFServingError):
         try:
             what = reader.wrong(data, value, error)
-        except NotJudged:
+        except (NotJudged, MemoryError):  # a reference may need more memory than there is
             what = ""
         except Exception as failure:  # warnings too, from the use of a value
             what = f"accepted what the reference cannot read: {type(failure).__name__} {failure}\n{value!r:.200}"

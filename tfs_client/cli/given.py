@@ -74,7 +74,10 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype in the header of a .npy file. Raises ConfigError, or ValueError and almost anything else."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    try:
+        shape, _, dtype = read(file)
+    except MemoryError:  # what Python's parser says of too many brackets; there is no lack of memory
+        raise ConfigError("has a header that is nested too deeply") from None
     if any(axis < 0 for axis in shape):
         raise ConfigError(f"declares an impossible shape: {shown(shape)}")
     return shape, dtype

@@ -27,6 +27,7 @@ PATIENCE = 32
 LOOP = 4096  # strings in a row taken one by one; the parser of protobuf is faster, but must be imported
 WINDOW = 1 << 10  # bytes
 MAX_WINDOW = 1 << 16
+LONGEST = 10  # bytes of a varint
 
 
 class Payloads:
@@ -169,6 +170,7 @@ def _alternating(chunk: Array, mark: bytes) -> tuple[int, int, bytes]:
     starts = np.zeros(pairs, np.intp)
     starts[1:] = ends[1 : 2 * pairs - 1 : 2] + 1
     same = ends[0 : 2 * pairs : 2] - starts == len(mark) - 1
+    same &= ends[1 : 2 * pairs : 2] - ends[0 : 2 * pairs : 2] <= LONGEST  # the walk says what is wrong with others
     for n, byte in enumerate(mark):
         same &= chunk.take(starts + n, mode="clip") == byte
     run = pairs if same.all() else int(same.argmin())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -15,7 +14,7 @@ from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DeadlineExceededError, InvalidArgumentError, StatusCode
 from tfs_client.server import reload
-from tfs_client.server.access.overload import EXHAUSTED, BoundedHandlers, no_waiting, waiting_in
+from tfs_client.server.access.overload import EXHAUSTED, BoundedHandlers, no_waiting
 from tfs_client.server.admission import Admission
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
@@ -25,6 +24,7 @@ from tfs_client.server.methods import Methods
 from tfs_client.server.own_threads import Behavior, in_threads
 from tfs_client.server.security import check_caller
 from tfs_client.server.served import TOO_LATE, Observer, Recording, ServedCall, finite, observe, settle
+from tfs_client.server.thread_pool import ThreadPool
 
 PREDICTION_SERVICE = "/tensorflow.serving.PredictionService"
 MODEL_SERVICE = "/tensorflow.serving.ModelService"
@@ -60,10 +60,10 @@ class GrpcService:
     def handlers(
         self,
         *,
-        threads: ThreadPoolExecutor | None = None,
-        refusals: ThreadPoolExecutor | None = None,
-        reloads: ThreadPoolExecutor | None = None,
-        lookups: ThreadPoolExecutor | None = None,
+        threads: ThreadPool | None = None,
+        refusals: ThreadPool | None = None,
+        reloads: ThreadPool | None = None,
+        lookups: ThreadPool | None = None,
     ) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
         """What a grpc.Server takes. Without threads of their own methods run in those of the server.
 
@@ -91,10 +91,10 @@ class GrpcService:
         behaviors = {f"{PREDICTION_SERVICE}/{name}": behavior for name, behavior in predictions.items()} | others
         handlers = {path: grpc.unary_unary_rpc_method_handler(behavior) for path, behavior in behaviors.items()}
         refusing = {f"{PREDICTION_SERVICE}/{name}": self._refusing(name, refusals) for name in predictions}
-        waiting = no_waiting if threads is None else waiting_in(threads)
+        waiting = no_waiting if threads is None else threads.waiting
         return (BoundedHandlers(handlers, refusing, waiting, self._config.max_waiting_calls),)
 
-    def _refusing(self, name: str, threads: ThreadPoolExecutor | None) -> Any:
+    def _refusing(self, name: str, threads: ThreadPool | None) -> Any:
         """A handler that refuses calls of a method. It leaves the request unread, as only streams of them can be."""
 
         def refuse(requests: Any, context: grpc.ServicerContext) -> bytes:

@@ -7,7 +7,6 @@ take UNIMPLEMENTED for "healthy as long as there is a connection".
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -17,6 +16,7 @@ from tfs_client.errors import DecodeError, ResourceExhaustedError, reads
 from tfs_client.results import Health
 from tfs_client.server.messages import plain
 from tfs_client.server.own_threads import in_threads
+from tfs_client.server.thread_pool import ThreadPool
 
 SERVICES = frozenset({"", "ModelService", "PredictionService"})  # not package-qualified (model_servers/server.cc)
 
@@ -38,7 +38,7 @@ class HealthService:
         else:
             self._serving.clear()
 
-    def handlers(self, threads: ThreadPoolExecutor | None = None) -> grpc.GenericRpcHandler[Any, Any]:
+    def handlers(self, threads: ThreadPool | None = None) -> grpc.GenericRpcHandler[Any, Any]:
         """What a grpc.Server takes. The service runs in ``threads``; without, in those of the server."""
         check = grpc.unary_unary_rpc_method_handler(in_threads(threads, self._check))
         return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})

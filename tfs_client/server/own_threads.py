@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+
+from tfs_client.server.thread_pool import ThreadPool
 
 Behavior = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
-def in_threads(threads: ThreadPoolExecutor | None, behavior: Behavior) -> Behavior:
+def in_threads(threads: ThreadPool | None, behavior: Behavior) -> Behavior:
     """The behavior of a method, run in these threads; without, in those of the server."""
 
     def handle(request: bytes, context: grpc.ServicerContext) -> bytes:

@@ -8,7 +8,6 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from tfs_client.server.methods import Methods
 from tfs_client.server.reload import Metrics
 from tfs_client.server.servable import Servable
 from tfs_client.server.served import Observer, told
+from tfs_client.server.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     from tfs_client.server.rest.host import RestHost
@@ -103,7 +103,7 @@ class Server:
         self._address = bracketed(self.config.host)
         self._port: int | None = None
         self._socket_path = absolute_socket_path(self.config)
-        self._own_threads: list[ThreadPoolExecutor] = []
+        self._threads: list[ThreadPool] = []
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
 
@@ -141,13 +141,13 @@ class Server:
         }
         options |= self.config.bounds.grpc_arguments()
         options |= self.config.channel_arguments
-        threads = ThreadPoolExecutor(self.config.threads, thread_name_prefix="tfs-serve")
+        threads = ThreadPool(self.config.threads, "tfs-serve")
         server = grpc.server(threads, options=list(options.items()))
         self._service.admission.open()
-        reloads, lookups, health, refusals = self._own_threads = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"tfs-serve-{name}")
-            for name in ("reload", "lookup", "health", "refusal")
-        ]
+        reloads, lookups, health, refusals = (
+            ThreadPool(1, f"tfs-serve-{name}") for name in ("reload", "lookup", "health", "refusal")
+        )
+        self._threads = [threads, reloads, lookups, health, refusals]
         server.add_generic_rpc_handlers(
             self._service.handlers(threads=threads, refusals=refusals, reloads=reloads, lookups=lookups)
         )
@@ -204,7 +204,7 @@ class Server:
     def _stop(self, grace: float, unload: float) -> None:
         with self._rest_lock:
             server, self._server = self._server, None
-            own_threads, self._own_threads = self._own_threads, []
+            threads, self._threads = self._threads, []
             rest, self._rest = self._rest, None
         self._health.set(False)
         self.core.give_up()
@@ -218,8 +218,8 @@ class Server:
             rest.stop(grace)
         if stopped is not None:
             stopped.wait()
-        for threads in own_threads:
-            threads.shutdown(wait=False)
+        for pool in threads:
+            pool.shutdown(wait=False)
         if not self.core.stop(unload, LOAD_SECONDS):
             log.warning("Some models could not be unloaded in time")
 

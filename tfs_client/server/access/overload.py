@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -11,12 +10,6 @@ import grpc
 EXHAUSTED = "Server Threadpool Exhausted"  # gRPC's src/cpp/server/server_cc.cc
 
 Handler = Any  # a grpc.RpcMethodHandler
-
-
-def waiting_in(threads: ThreadPoolExecutor) -> Callable[[], int]:
-    """A function that counts the calls that wait in an executor for a thread."""
-    count: Callable[[], int] = threads._work_queue.qsize
-    return count
 
 
 def no_waiting() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from tfs_client.server.rest.pages import Headers, Page, page_below, path_of
 from tfs_client.server.rest.running import Running
 from tfs_client.server.security import check_caller
 from tfs_client.server.served import Observer, ServedCall, observe
+from tfs_client.server.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -74,8 +74,8 @@ class RestApp:
         self,
         methods: Methods,
         config: ServerConfig,
-        executor: ThreadPoolExecutor,
-        lookups: ThreadPoolExecutor,
+        executor: ThreadPool,
+        lookups: ThreadPool,
         observer: Observer | None,
         pages: Mapping[str, Page] | None = None,
         *,

@@ -9,7 +9,6 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +25,7 @@ from tfs_client.server.rest.app import JSON, RestApp
 from tfs_client.server.rest.connection import RestConnection, page_answer
 from tfs_client.server.rest.pages import Page
 from tfs_client.server.served import Observer
+from tfs_client.server.thread_pool import ThreadPool
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ class RestHost:
     ) -> None:
         self._socket = listening(config.host, port)
         self.port: int = self._socket.getsockname()[1]
-        self._executor = ThreadPoolExecutor(config.threads, thread_name_prefix="tfs-serve-rest")
-        self._lookups = ThreadPoolExecutor(1, thread_name_prefix="tfs-serve-rest-lookups")
+        self._executor = ThreadPool(config.threads, "tfs-serve-rest")
+        self._lookups = ThreadPool(1, "tfs-serve-rest-lookups")
         self._app = RestApp(methods, config, self._executor, self._lookups, observer, pages, began=began)
         self._options = uvicorn.Config(
             self._app,

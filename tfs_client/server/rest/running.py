@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from tfs_client.errors import StatusCode
 from tfs_client.server.deadlines import time_limit
 from tfs_client.server.rest import replies
 from tfs_client.server.served import GAVE_UP, TOO_LATE, Observer, ServedCall, observe, settle
+from tfs_client.server.thread_pool import ThreadPool
 
 Reply = tuple[StatusCode, bytes]
 
@@ -48,7 +48,7 @@ class Running:
         self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
 
-    async def reply(self, executor: ThreadPoolExecutor) -> Reply:
+    async def reply(self, executor: ThreadPool) -> Reply:
         """The reply. An error once the call has taken too long, or when the server stops."""
         timer = None
         if self._limit is not None:
