@@ -152,7 +152,7 @@ def test_what_it_says(program):
         "Using InsecureServerCredentials",
         f"Running gRPC ModelServer at 127.0.0.1:{program.port} ...",
         f"Exporting HTTP/REST API at:localhost:{program.rest_port} ...",
-        "--enable_profiler is accepted, and changes nothing here",
+        "--enable_profiler: accepted, but has no effect",
         f"Serving the embedded models: {', '.join(MODELS)}",
     ):
         assert any(line.endswith(f"] {text}") for line in lines), text

@@ -385,8 +385,8 @@ def test_flags_without_effect_are_told_once_each(failure, caplog):
     failure("--flush_filesystem_caches", "--flush_filesystem_caches=false", "--mixed_precision=bfloat16", "--port=0")
     said = [(record.levelname, record.message) for record in caplog.records]
     assert said == [
-        ("INFO", "--flush_filesystem_caches is accepted, and changes nothing here"),
-        ("WARNING", "--mixed_precision is not supported, and is passed over"),
+        ("INFO", "--flush_filesystem_caches: accepted, but has no effect"),
+        ("WARNING", "--mixed_precision: not supported, ignored"),
     ]
 
 

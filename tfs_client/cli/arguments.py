@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
         help="where the rows go: .jsonl, .csv, .npz, .parquet (default: JSON lines on standard output)",
     )
     bulk.add_argument("--resume", action="store_true", help="continue an interrupted run; skip what --output has")
-    bulk.add_argument("--overwrite", action="store_true", help="begin --output anew")
+    bulk.add_argument("--overwrite", action="store_true", help="replace --output")
     bulk.add_argument(
         "--failures", metavar="FILE", help="lists pictures that failed, and why (default: OUTPUT.failed.jsonl)"
     )

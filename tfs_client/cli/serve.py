@@ -66,7 +66,7 @@ def _tell_unused(arguments: Arguments) -> None:
     levels = {Use.ACCEPTED: logging.INFO, Use.IGNORED: logging.WARNING}
     for flag in sorted(arguments.given, key=lambda flag: flag.name):
         if flag.use in levels:
-            log.log(levels[flag.use], "--%s %s", flag.name, flag.use.value)
+            log.log(levels[flag.use], "--%s: %s", flag.name, flag.use.value)
 
 
 def _tensorflow_version() -> str:

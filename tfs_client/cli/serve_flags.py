@@ -22,7 +22,7 @@ class Use(Enum):
 
     HONOURED = "does what it does in the model server"
     ACCEPTED = "accepted, but has no effect"
-    IGNORED = "not supported: ignored"
+    IGNORED = "not supported, ignored"
     REFUSED = "not supported: the server does not start with it"
     OWN = "not a flag of the model server"
 
@@ -160,7 +160,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("max_waiting_calls", "int32", 10_000, "gRPC calls that wait for a thread; more are refused as busy", Use.OWN),
     Flag("idle_timeout_seconds", "float", 300.0, "how long a connection may have no call; inf: no limit", Use.OWN),
-    Flag("rest_api_header_timeout_seconds", "float", 20.0, "how long a request's head may take to arrive", Use.OWN),
+    Flag("rest_api_header_timeout_seconds", "float", 20.0, "how long a request's headers may take to arrive", Use.OWN),
     Flag(
         "rest_api_body_timeout_seconds",
         "float",
@@ -176,7 +176,13 @@ FLAGS: tuple[Flag, ...] = (
         Use.OWN,
     ),
     Flag("embedded", "bool", False, "serve the models that come with the package", Use.OWN),
-    Flag("allow_python_reload", "bool", False, "let reloads bring code: python models from any base path", Use.OWN),
+    Flag(
+        "allow_python_reload",
+        "bool",
+        False,
+        "let reloads load python models from any path that they may name",
+        Use.OWN,
+    ),
     Flag(
         "model_roots",
         "string",
@@ -186,8 +192,10 @@ FLAGS: tuple[Flag, ...] = (
         Use.OWN,
     ),
     Flag("reload_wait_seconds", "float", 60.0, "how long a reload waits for versions of new models", Use.OWN),
-    Flag("drain_seconds", "float", 0.0, "how long to serve on, unhealthy, once told to stop", Use.OWN),
-    Flag("shutdown_grace_seconds", "float", 10.0, "how long running calls may take once told to stop", Use.OWN),
+    Flag(
+        "drain_seconds", "float", 0.0, "how long to go on serving, reported unhealthy, after a signal to stop", Use.OWN
+    ),
+    Flag("shutdown_grace_seconds", "float", 10.0, "how long running calls may take after a signal to stop", Use.OWN),
 )
 
 
