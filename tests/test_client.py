@@ -585,7 +585,7 @@ def test_the_clients_limit_for_replies_is_named(fake_server):
 
 def test_the_clients_limit_for_requests_is_named(fake_server):
     echoing(fake_server, ANY_FLOAT)
-    with pytest.raises(ResourceExhaustedError, match="The client refused its request") as caught:
+    with pytest.raises(ResourceExhaustedError, match="The client refused the request") as caught:
         big_call(fake_server.target, channel_options={"grpc.max_send_message_length": 1111})
     assert "'grpc.max_send_message_length' in channel_options" in caught.value.hint
     assert not fake_server.calls

@@ -214,7 +214,7 @@ def test_the_server_is_never_asked_for_the_signatures_of_that_model(server, clie
         client.predict({"X": X})
     with pytest.raises(InvalidArgumentError, match="'X' is not an input, but 'x' is"):
         client.predict({"X": [[1, 2]]})
-    with pytest.raises(SignatureError, match="'x' takes float32"):
+    with pytest.raises(SignatureError, match="'x' expects float32"):
         client.predict({"x": X.astype(np.int32)}, validate=True)
     with pytest.raises(FailedPreconditionError, match="The model has the signatures serving_default"):
         client.predict({"x": X}, signature="ghost")

@@ -270,7 +270,7 @@ class GrpcErrors:
             what = "request" if verb == "Sent" else "reply"
             if what == "reply" and self._limits[0][1] is not None:
                 return "The client refused the reply: raise max_reply_bytes=, or leave it out for no limit."
-            return f"The client refused its {what}: raise {option!r} in channel_options, or leave it out for no limit."
+            return f"The client refused the {what}: raise {option!r} in channel_options, or leave it out for no limit."
         what = "reply" if verb == "Sent" else "request"
         return (
             f"The server refused the {what}: start it with --grpc_channel_arguments={option}=-1, "
