@@ -105,8 +105,14 @@ def taken_port():
             ["--embedded", "--grpc_max_threads=1000000000"],
             "INVALID_ARGUMENT: expected threads (--grpc_max_threads) from 1 to 4096, got 10000",
         ),
-        (["--embedded", "--num_load_threads=99999"], "INVALID_ARGUMENT: expected num_load_threads from 0 to 4096, 0 for one of each model"),
-        (["--embedded", "--num_unload_threads=99999"], "INVALID_ARGUMENT: expected num_unload_threads from 0 to 4096, 0 for one of each model"),
+        (
+            ["--embedded", "--num_load_threads=99999"],
+            "INVALID_ARGUMENT: expected num_load_threads from 0 to 4096, 0 for one of each model",
+        ),
+        (
+            ["--embedded", "--num_unload_threads=99999"],
+            "INVALID_ARGUMENT: expected num_unload_threads from 0 to 4096, 0 for one of each model",
+        ),
         (
             ["--embedded", "--tensorflow_intra_op_parallelism=99999999999"],
             "INVALID_ARGUMENT: expected intra_op (--tensorflow_intra_op_parallelism) from 0 to",
