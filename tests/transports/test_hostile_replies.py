@@ -109,9 +109,9 @@ UNREADABLE = [
     (
         http_reply(STATUS, more="A: " + "x" * 200_000 + "\r\n"),
         UnavailableError,
-        "head of a reply .* is larger than 100 kB",
+        "headers of a reply .* are larger than 100 kB",
     ),
-    (http_reply(STATUS, more="A: x\r\n" * 40_000), UnavailableError, "head of a reply .* is larger than 100 kB"),
+    (http_reply(STATUS, more="A: x\r\n" * 40_000), UnavailableError, "headers of a reply .* are larger than 100 kB"),
     (http_reply(STATUS, more="A: \0\r\n"), UnavailableError, ""),
     (http_reply(STATUS, more="A\r\n"), UnavailableError, ""),
     (http_reply(STATUS, status="999"), CallError, ""),
