@@ -119,7 +119,7 @@ def test_csv_takes_strings_that_fit_in_a_cell(tmp_path: Path, capsys: pytest.Cap
 def test_a_table_with_rows_of_others_is_left_alone(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content := b"image,model,version,y\n" + line)
-    with pytest.raises(ConfigError, match="is no table of tfs-predict"):
+    with pytest.raises(ConfigError, match="is not a table of tfs-predict"):
         open_output(str(path), BEST)
     assert path.read_bytes() == content
 
@@ -332,7 +332,7 @@ def test_files_of_others_are_left_alone(tmp_path: Path, name: str, content: byte
 
 def test_archives_of_others_are_left_alone(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", y=[1])
-    with pytest.raises(ConfigError, match="is no archive of tfs-predict"):
+    with pytest.raises(ConfigError, match="is not an archive of tfs-predict"):
         opened(tmp_path / "t.npz")
 
 

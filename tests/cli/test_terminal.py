@@ -127,3 +127,21 @@ def test_a_file_that_has_no_labels_is_one_line(run: Run, tmp_path: Path, content
     code, out, err = run("--input", "x=[1]", "--labels", str(tmp_path / "labels"))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "--labels" in err
+
+
+@pytest.mark.parametrize("program", ["tfs-predict", "tfs-admin", "tfs-serve"])
+@pytest.mark.parametrize(
+    "arguments", [["--\x1b[31mx"], ["--y" * 3000], ["--port=" + "9" * 5000]], ids=["escape", "long", "digits"]
+)
+def test_arguments_that_are_wrong_are_repeated_in_short_and_without_control_characters(program, arguments, capfd):
+    from tfs_client.cli import admin, predict, serve
+
+    main = {"tfs-predict": predict.main, "tfs-admin": admin.main, "tfs-serve": serve.main}[program]
+    try:
+        code = main(arguments if program != "tfs-admin" else ["status", *arguments])
+    except SystemExit as end:
+        code = end.code
+    assert code
+    for text in capfd.readouterr():
+        assert "\x1b" not in text
+        assert max(map(len, text.split("\n"))) < 4200

@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
         return replay(Path(arguments[1]))
     wanted = [name for name in os.environ.get("FUZZ_READERS", "").split(",") if name]
     readers = [each for each in all_readers() if not wanted or any(each.name.startswith(name) for name in wanted)]
-    if not readers:
+    if unknown := [name for name in wanted if not any(each.name.startswith(name) for each in readers)]:
+        wanted = unknown
         known = ", ".join(each.name for each in all_readers())
         print(f"no reader's name begins with {' or '.join(wanted)}; expected some of {known}")
         return 2

@@ -123,7 +123,7 @@ COMMANDS: Mapping[str, Callable[[Any], int]] = {
 def script() -> NoReturn:
     """The console script: run the command and end the process."""
     with exits.Interrupts():
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its remarks are not for those who read one line
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would print what servers send, as it came
         code = main()
     os._exit(code)  # at once: everything is closed, and taking an interpreter with grpc apart takes its time
 

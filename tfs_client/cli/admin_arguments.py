@@ -10,6 +10,7 @@ from typing import Any
 from tfs_client._version import __version__
 from tfs_client.cli import credentials, exits
 from tfs_client.cli.admin_edits import Edit
+from tfs_client.cli.argument_parser import ArgumentParser
 
 DEFAULT_SERVER = "localhost:8500"
 DEFAULT_TIMEOUT = 30.0  # seconds
@@ -68,10 +69,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser().parse_args(argv, unset)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """The parser; its help shows examples and exit codes."""
     common = _common()
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="tfs-admin",
         description="Look after a TensorFlow Serving server: what it serves, whether it is ready, what it is to serve.",
         epilog=EXAMPLES + TABLE,
@@ -90,8 +91,8 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+def _common() -> ArgumentParser:
+    parser = ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     where = parser.add_argument_group("which server")
     where.add_argument(
         "--server",

@@ -9,6 +9,7 @@ from functools import partial
 
 from tfs_client._version import __version__
 from tfs_client.cli import credentials, exits
+from tfs_client.cli.argument_parser import ArgumentParser
 from tfs_client.errors import ConfigError
 
 DEFAULT_SERVER = "localhost:8500"
@@ -48,9 +49,9 @@ TABLE = f"""{exits.TABLE}  8  in bulk: done, and some pictures failed
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """The parser; its help shows examples and exit codes."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="tfs-predict",
         description="Send a picture, or any tensors, to a model in TensorFlow Serving and print what it says. "
         "What you leave out comes from the model's signature: input names, dtypes, sizes.",

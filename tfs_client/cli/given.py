@@ -77,7 +77,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
         shape, _, dtype = read(file)
     except MemoryError:  # what Python's parser says of too many brackets; there is no lack of memory
-        raise ConfigError("has a header that is nested too deeply") from None
+        raise ConfigError("is not a .npy file: its header is nested too deeply") from None
     if any(axis < 0 for axis in shape):
         raise ConfigError(f"declares an impossible shape: {shown(shape)}")
     return shape, dtype

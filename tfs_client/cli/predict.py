@@ -127,7 +127,7 @@ def script() -> NoReturn:
     """The console script: run the command and end the process."""
     with exits.Interrupts():
         exits.warn_in_one_line("tfs-predict")
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its remarks are not for those who read one line
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would print what servers send, as it came
         os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # forks, as Ray's, only start programs; see bulk/ray.py
         code = main()
     # At once: client and server are closed, files too, and taking the interpreter apart, with grpc in it, would take

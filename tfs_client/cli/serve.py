@@ -12,6 +12,7 @@ from tfs_client._version import __version__
 from tfs_client.cli import exits
 from tfs_client.cli.serve_flags import Arguments, Use, complaint, read, usage
 from tfs_client.errors import CallError, TFServingError
+from tfs_client.shown import bounded
 
 PROGRAM = "tfs-serve"
 FAILED = 255  # main() of the model server returns -1
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         exits.show(f"TensorFlow ModelServer: {__version__} (tfs_client)\nTensorFlow Library: {_tensorflow_version()}")
         return exits.OK
     if arguments.unknown:
-        exits.show("\n".join(map(complaint, arguments.unknown)))
+        exits.show(bounded("\n".join(map(complaint, arguments.unknown))))
         exits.show(f"The server was not started. {PROGRAM} --help lists all flags")
         return FAILED
     _tell_unused(arguments)

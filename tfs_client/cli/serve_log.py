@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 
-from tfs_client.shown import printable
+from tfs_client.shown import bounded, printable
 
 LETTERS = {logging.DEBUG: "D", logging.INFO: "I", logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "F"}
 
@@ -28,8 +28,9 @@ class Formatter(logging.Formatter):
         return prefix + printable(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The message, without what would begin a line that looks like another entry."""
-        return super().formatMessage(record).replace("\n", "\\n")
+        """The message. Only a text of the program itself has several lines; of others they would look like entries."""
+        message = bounded(super().formatMessage(record))
+        return message if "\n" in str(record.msg) else message.replace("\n", "\\n")
 
 
 def log_to_stderr() -> None:

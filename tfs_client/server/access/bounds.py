@@ -8,6 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tfs_client.errors import ConfigError
+from tfs_client.shown import shown
+
+FLAGS = {
+    "max_connections": "--max_connections",
+    "max_waiting_calls": "--max_waiting_calls",
+    "idle_timeout": "--idle_timeout_seconds",
+    "rest_header_timeout": "--rest_api_header_timeout_seconds",
+    "rest_body_timeout": "--rest_api_body_timeout_seconds",
+    "rest_write_timeout": "--rest_api_write_timeout_seconds",
+}
 
 # Calls of one connection that gRPC takes in, those included that were reset and not yet cleared away. Without it, one
 # connection that opens calls and resets them fills the queue in which the calls of all others wait.
@@ -35,11 +45,11 @@ class Bounds:
         for name in ("max_connections", "max_waiting_calls"):
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ConfigError(f"expected {name} of 1 or more, got {number!r}")
+                raise ConfigError(f"expected {name} ({FLAGS[name]}) of 1 or more, got {shown(number)}")
         for name in ("idle_timeout", "rest_header_timeout", "rest_body_timeout", "rest_write_timeout"):
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-                raise ConfigError(f"expected {name} in seconds above 0, got {seconds!r}")
+                raise ConfigError(f"expected {name} ({FLAGS[name]}) in seconds above 0, got {shown(seconds)}")
 
     def grpc_arguments(self) -> Mapping[str, int]:
         """The bounds as arguments of a gRPC server."""
