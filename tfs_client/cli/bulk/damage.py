@@ -16,6 +16,6 @@ def damaged(path: str, kind: str, what: object) -> ConfigError:
     told = bounded(str(what) or type(what).__name__, 500)
     article = "an" if kind[0] in "aeiou" else "a"
     return ConfigError(
-        f"{path!r} is not {article} {kind} of tfs-predict, or is damaged: {told}. It is left unchanged: repair it, move it "
-        "away, or give another --output; --overwrite replaces it"
+        f"{path!r} is not {article} {kind} of tfs-predict, or is damaged: {told}. It is left unchanged: repair it, "
+        "move it away, or give another --output; --overwrite replaces it"
     )
