@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from random import Random
 
 import pytest
 
-from tfs_client.server.rest import json_text
+from tfs_client.errors import CancelledError, DeadlineExceededError
+from tfs_client.server.deadlines import time_limit
+from tfs_client.server.rest import json_exact, json_leaps, json_text
 from tfs_client.server.rest.json_debug import debug_text, quoted, shortest
 from tfs_client.server.rest.json_exact import Malformed, Repeated, read_exactly
 from tfs_client.server.rest.json_text import bytes_of, members
@@ -184,7 +188,7 @@ def test_lists_may_be_nested_deeper_than_python_can_recurse(read):
 
 
 def test_a_large_list_of_numbers_is_not_read_one_by_one(monkeypatch):
-    def never(data):
+    def never(*_):
         raise AssertionError("the exact reader is for what the fast ones refuse")
 
     monkeypatch.setattr(json_text, "read_exactly", never)
@@ -192,6 +196,92 @@ def test_a_large_list_of_numbers_is_not_read_one_by_one(monkeypatch):
     assert len(json_text.read(text)["instances"]) == 102
     monkeypatch.setattr(json_text, "orjson", None)
     assert len(json_text.read(text)["instances"]) == 102
+
+
+# --- long texts, which must not keep the server from other calls ----------------------------------------------------
+
+
+def refusal(read, text):
+    try:
+        return read(text)
+    except Malformed as error:
+        return str(error)
+
+
+LONG = {
+    "numbers": b'{"instances": [' + b"1, -2.5, 1e3, NaN, 18446744073709551616," * 50 + b"7]}",
+    "rows": b"[" + b"[1, 2.5],\n [3, Infinity]," * 60 + b"[]]",
+    "deep rows": b"[" + b"[[1],[2,3]],[[4]]," * 60 + b"0]",
+    "objects": b'[{"a": [1, "},{"]}, ' + b'{"a": [1], "a": {"b": 2}}, ' * 60 + b"null] x",
+    "strings": b'["' + b'a","],[", "\\"", "\\ud83d\\ude00' * 60 + b'\xff"]',
+    "a bad element": b"[" + b"1," * 400 + b"x" + b",1" * 400 + b"]",
+    "a list that ends early": b"[[" + b"1," * 100 + b"1]],[" + b"[1],[1]," * 50 + b"]",
+    "an object that ends a list": b"[" + b"[1]," * 100 + b"[1}," + b"[1]," * 100,
+    "a comma too many": b"[" + b"1," * 100 + b", 1]",
+    "a lone surrogate": b"[" + b'"a",' * 100 + b'"\\ud800"]',
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("longest", [64, 300, 1 << 17])
+@pytest.mark.parametrize("orjson", [True, False])
+def test_long_texts_are_read_in_pieces_with_the_same_result(monkeypatch, text, longest, orjson):
+    if not orjson:
+        monkeypatch.setattr(json_text, "orjson", None)
+    monkeypatch.setattr(json_text, "WHOLE", 0)
+    monkeypatch.setattr(json_leaps, "LONGEST", longest)
+    monkeypatch.setattr(json_leaps, "SHORTEST", 16)
+    monkeypatch.setattr(json_leaps, "WORTHWHILE", 2)
+    monkeypatch.setattr(json_leaps, "REST", 1)
+    got, want = refusal(json_text.read, text), refusal(read_exactly, text)
+    assert same(got, want) if not isinstance(want, str) else got == want
+
+
+def test_pieces_are_most_of_a_long_list(monkeypatch):
+    steps = []
+    monkeypatch.setattr(json_exact._Reader, "step", lambda self: steps.append(self.at))
+    monkeypatch.setattr(json_text, "WHOLE", 0)
+    rows = [[[0.5] * 3] * 20] * 800
+    for indent, separators in (None, (",", ":")), (None, None), (1, None):
+        text = json.dumps({"instances": rows}, indent=indent, separators=separators).encode()
+        assert json_text.read(text) == {"instances": rows}
+    assert len(steps) < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[" + b'{"a":1},' * 5000, b'{"a":"' + b"\\n" * 5000, b" " * 300_000, b'["' + b"a" * 300_000, b"[" * 5000],
+    ids=["values", "escapes", "spaces", "a string", "brackets"],
+)
+def test_reading_ends_with_the_call(monkeypatch, text):
+    monkeypatch.setattr(json_exact, "STEPS", 1)
+    with time_limit(None, lambda: False), pytest.raises(CancelledError, match="gave up"):
+        read_exactly(text)
+    with time_limit(1e-9), pytest.raises(DeadlineExceededError):
+        read_exactly(text)
+
+
+def test_the_call_is_looked_at_every_few_thousand_steps():
+    looks = []
+    with time_limit(None, lambda: looks.append(1) or len(looks) < 3), pytest.raises(CancelledError):
+        read_exactly(b"[" + b"1," * 3 * json_exact.STEPS)
+    assert len(looks) == 3
+
+
+def test_nesting_has_a_limit(monkeypatch):
+    monkeypatch.setattr(json_exact, "MAX_DEPTH", 10)
+    assert read_exactly(b"[" * 10 + b"1" + b"]" * 10)
+    with pytest.raises(Malformed, match=r"levels of nesting\. at offset: 11"):
+        read_exactly(b"[" * 11 + b"1" + b"]" * 11)
+
+
+def test_large_numbers_are_found_wherever_they_are():
+    large = re.compile(rb"[eE]\+?\d{3}|\d{19}")
+    random = Random(7)
+    for _ in range(1000):
+        text = bytes(random.choices(b"0019eE+-. ,a\xff", k=random.randrange(9))) + b"7" * random.choice([0, 2, 17, 18])
+        text += bytes(random.choices(b"0019eE+-.", k=3))
+        assert json_text.has_large_numbers(text) == bool(large.search(text)), text
 
 
 # --- values in error texts -------------------------------------------------------------------------------------------

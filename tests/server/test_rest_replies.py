@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -193,3 +195,12 @@ def test_classes_and_values():
 
 def test_errors():
     assert replies.error('a "b"\n').decode() == '{\n    "error": "a \\"b\\"\\n"\n}'
+
+
+def test_long_error_texts_are_cut_and_short_ones_stay_to_the_letter():
+    short = "\u202e\u00e4\x7f" * 1333
+    assert replies.error(short).decode() == f'{{\n    "error": "{short}"\n}}'
+    text = json.loads(replies.error("a" * 100_000 + "the end"))["error"]
+    assert len(text) <= 4000
+    assert text.startswith("aaa")
+    assert text.endswith("the end")

@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from tfs_client.errors import CancelledError, DeadlineExceededError
+from tfs_client.server.served import GAVE_UP, TOO_LATE
+
 _call: ContextVar[time_limit | None] = ContextVar("tfs_client_call_limit", default=None)
 
 # What a call without a limit gets in a queue: 2**31 - 1 microseconds (batching_session.cc), about 36 minutes.
@@ -50,3 +53,14 @@ def client_waits() -> Callable[[], bool] | None:
     """What tells whether the client of the call that this thread works on still waits; None when nobody knows."""
     call = _call.get()
     return None if call is None else call.waits
+
+
+def check_call() -> None:
+    """Raise DeadlineExceededError or CancelledError if nobody waits for the call that this thread works on."""
+    call = _call.get()
+    if call is None:
+        return
+    if call.deadline is not None and time.monotonic() >= call.deadline:
+        raise DeadlineExceededError(TOO_LATE)
+    if call.waits is not None and not call.waits():
+        raise CancelledError(GAVE_UP)

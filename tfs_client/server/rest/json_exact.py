@@ -2,12 +2,18 @@
 
 Source: the contract's section on JSON text; RapidJSON's iterative parser (reader.h, error/en.h) as util/json_tensor.cc
 sets it up: NaN and infinities allowed, done when the root value is.
+
+It ends with the call: every few thousand steps it checks the deadline and whether the client still waits. No single
+step holds the interpreter for long, so other calls go on; ``json_leaps`` makes it fast.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any
+
+from tfs_client.server.deadlines import check_call
+from tfs_client.server.rest.json_leaps import Leaps, ReadPiece
 
 EMPTY = "The document is empty."
 INVALID = "Invalid value."
@@ -23,8 +29,14 @@ TOO_BIG = "Number too big to be stored in double."
 NO_FRACTION = "Miss fraction part in number."
 NO_EXPONENT = "Miss exponent in number."
 
-_BLANK = re.compile(rb"[ \t\r\n]*")
-_PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]*')
+MAX_DEPTH = 500_000  # as deep as the model server, which has no limit of its own, is known to go
+TOO_DEEP = f"More than {MAX_DEPTH} levels of nesting."
+
+STEPS = 4096  # between two looks at the call
+RUN = 1 << 18  # bytes of white space, or of a string, that one step passes over
+
+_BLANK = re.compile(rb"[ \t\r\n]{0,%d}" % RUN)
+_PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]{0,%d}' % RUN)
 _HEX = re.compile(rb"[0-9A-Fa-f]{4}")
 _NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(?:(\.)([0-9]*))?(?:([eE])([+-]?)([0-9]*))?")
 _WORDS = (
@@ -77,25 +89,44 @@ class _Members(list[tuple[str, Any]]):
         return value if len(value) == len(self) else Repeated(list(self))
 
 
-def read_exactly(data: bytes) -> Any:
-    """The root value of the text; a byte-order mark before it and anything behind it are passed over."""
+def read_exactly(data: bytes, read_piece: ReadPiece | None = None) -> Any:
+    """The root value of the text; a byte-order mark before it and anything behind it are passed over.
+
+    Args:
+        data: the text.
+        read_piece: reads the elements of lists piece by piece, which is faster; None for reading every value here.
+
+    Raises Malformed, and DeadlineExceededError or CancelledError once nobody waits for the call any more.
+    """
     if not data:
         raise Malformed("The document is empty")
-    return _Reader(data).root()
+    return _Reader(data, read_piece).root()
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, read_piece: ReadPiece | None) -> None:
         self.data = data
         self.at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+        self.steps = STEPS
+        self.leaps = None if read_piece is None else Leaps(data, read_piece)
+
+    def step(self) -> None:
+        """One step more; from time to time a look at the call."""
+        self.steps -= 1
+        if self.steps <= 0:
+            self.steps = STEPS
+            check_call()
 
     def blank(self) -> bytes:
         """Pass over white space; the byte after it, b"" at the end."""
         byte = self.data[self.at : self.at + 1]
         if byte > b" ":
             return byte
-        self.at = _BLANK.match(self.data, self.at).end()  # type: ignore[union-attr]
-        return self.data[self.at : self.at + 1]
+        while True:
+            start, self.at = self.at, _BLANK.match(self.data, self.at).end()  # type: ignore[union-attr]
+            if self.at - start < RUN:
+                return self.data[self.at : self.at + 1]
+            check_call()
 
     def fail(self, reason: str, at: int | None = None) -> Malformed:
         return Malformed(reason, self.at if at is None else at)
@@ -105,6 +136,9 @@ class _Reader:
             raise self.fail(EMPTY)
         opened: list[list[Any]] = []
         while True:
+            self.step()
+            if self.leaps is not None and opened and type(opened[-1]) is list:
+                self.leap(self.leaps, opened[-1])
             value = self.value(opened)
             while value is not _OPENED:
                 if not opened:
@@ -117,18 +151,29 @@ class _Reader:
         if first == b"[":
             self.at += 1
             if self.blank() != b"]":
-                opened.append([])
+                self.open(opened, [])
                 return _OPENED
         elif first == b"{":
             self.at += 1
             if self.blank() != b"}":
-                opened.append(_Members())
+                self.open(opened, _Members())
                 self.name(opened[-1])
                 return _OPENED
         else:
             return self.string() if first == b'"' else self.scalar()
         self.at += 1
         return [] if first == b"[" else {}
+
+    def leap(self, leaps: Leaps, container: list[Any]) -> None:
+        """Read elements of a list piece by piece, as far as that goes."""
+        while (end := leaps.leap(self.at, container)) != self.at:
+            self.at = end
+            check_call()
+
+    def open(self, opened: list[list[Any]], container: list[Any]) -> None:
+        if len(opened) >= MAX_DEPTH:
+            raise self.fail(TOO_DEEP)
+        opened.append(container)
 
     def add(self, opened: list[list[Any]], value: Any) -> Any:
         """Put a value into the innermost open container; that one if it ends here, else _OPENED: a value is due."""
@@ -201,6 +246,9 @@ class _Reader:
             plain = _PLAIN_TEXT.match(self.data, self.at)
             parts.append(plain.group())  # type: ignore[union-attr]
             self.at = plain.end()  # type: ignore[union-attr]
+            self.step()
+            if len(parts[-1]) == RUN:
+                continue
             byte = self.data[self.at : self.at + 1]
             if byte == b'"':
                 self.at += 1
@@ -245,7 +293,7 @@ def _too_big(whole: bytes, fraction: bytes, power: bytes) -> bool:
     counts about as many as a double can hold. An overflow that this does not find ends as infinity. Here zero is never
     too big, whatever its exponent: no other reader minds, and the results must not depend on the reader.
     """
-    if len(whole) > 308 and float(whole[:-1]) >= 1.7976931348623157e307:
+    if len(whole) > 310 or (len(whole) > 308 and float(whole[:-1]) >= 1.7976931348623157e307):
         return True
     if len(power) < 2 or not (whole + fraction).strip(b"0"):
         return False

@@ -15,6 +15,7 @@ from tfs_client.server.rest import numbers
 from tfs_client.server.rest.json_debug import INDENT, quoted, utf8
 from tfs_client.server.rest.requests import ROW
 from tfs_client.server.servable import Array
+from tfs_client.shown import LONGEST_TEXT, bounded
 
 BYTES = "_bytes"  # ends the names of outputs whose strings are printed in base64
 
@@ -27,8 +28,9 @@ def predictions(outputs: Mapping[str, Array], form: str) -> bytes:
 
 
 def error(details: str) -> bytes:
-    """The reply to a call that failed."""
-    return utf8(f'{{\n{INDENT}"error": {quoted(details)}\n}}')
+    """The reply to a call that failed. A text of more than 4,000 characters loses its middle."""
+    text = details if len(details) <= LONGEST_TEXT else bounded(details)
+    return utf8(f'{{\n{INDENT}"error": {quoted(text)}\n}}')
 
 
 def classes(rows: Sequence[Sequence[tuple[str, float]]]) -> bytes:
