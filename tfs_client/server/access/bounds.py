@@ -27,6 +27,7 @@ class Bounds:
     max_connections: int = 10_000
     max_waiting_calls: int = 10_000
     idle_timeout: float = 300.0
+    grpc_body_timeout: float = 30.0
     rest_header_timeout: float = 20.0
     rest_body_timeout: float = 30.0
     rest_write_timeout: float = 60.0
@@ -36,7 +37,14 @@ class Bounds:
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ConfigError(f"expected {name} of 1 or more, got {number!r}")
-        for name in ("idle_timeout", "rest_header_timeout", "rest_body_timeout", "rest_write_timeout"):
+        timeouts = (
+            "idle_timeout",
+            "grpc_body_timeout",
+            "rest_header_timeout",
+            "rest_body_timeout",
+            "rest_write_timeout",
+        )
+        for name in timeouts:
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
                 raise ConfigError(f"expected {name} in seconds above 0, got {seconds!r}")
