@@ -11,8 +11,8 @@ import time
 import grpc
 import numpy as np
 import pytest
+from transports.tcp import DATA, END_HEADERS, HEADERS, RST_STREAM, SETTINGS, frame, header
 
-from tests.transports.tcp import DATA, END_HEADERS, HEADERS, RST_STREAM, SETTINGS, frame, header
 from tfs_client import PredictClient, TensorSpec
 from tfs_client.codec import predict
 from tfs_client.codec.model_spec import ModelSpec

@@ -20,6 +20,9 @@ def in_threads(
 ) -> Callable[[Request, grpc.ServicerContext], bytes]:
     """The behavior of a method, run in these threads; without, in those of the server."""
 
+    if threads is None:
+        return behavior
+
     def handle(request: Request, context: grpc.ServicerContext) -> bytes:
         return behavior(request, context)
 
