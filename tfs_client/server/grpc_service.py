@@ -60,8 +60,8 @@ class GrpcService:
 
     def handlers(
         self,
-        arrivals: Arrivals,
         *,
+        arrivals: Arrivals | None = None,
         threads: ThreadPool | None = None,
         refusals: ThreadPool | None = None,
         reloads: ThreadPool | None = None,
@@ -70,12 +70,13 @@ class GrpcService:
         """What a grpc.Server takes. Without threads of their own methods run in those of the server.
 
         Args:
-            arrivals: what limits the time for which calls may wait for their requests.
+            arrivals: limits the time for which calls may wait for their requests; by default one of their own does.
             threads: the server's; None: calls may wait without a bound.
             refusals: those that refuse calls while too many wait for the server's.
             reloads: the threads of HandleReloadConfigRequest, which waits.
             lookups: those of what runs no model: a busy server shall still tell its state.
         """
+        arrivals = arrivals or Arrivals(self._config.grpc_body_timeout)
         predictions: dict[str, Behavior] = {
             "Predict": self._served("Predict", self._predict),
             "Classify": self._served("Classify", self._classify),

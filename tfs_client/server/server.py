@@ -152,7 +152,9 @@ class Server:
         arrivals = self._arrivals = Arrivals(self.config.grpc_body_timeout)
         self._threads = [threads, reloads, lookups, health, refusals]
         server.add_generic_rpc_handlers(
-            self._service.handlers(arrivals, threads=threads, refusals=refusals, reloads=reloads, lookups=lookups)
+            self._service.handlers(
+                arrivals=arrivals, threads=threads, refusals=refusals, reloads=reloads, lookups=lookups
+            )
         )
         if self.config.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers((self._health.handlers(arrivals, health),))
