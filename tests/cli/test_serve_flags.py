@@ -69,6 +69,7 @@ OURS = {
     "max_connections": ("int32", 10_000),
     "max_waiting_calls": ("int32", 10_000),
     "idle_timeout_seconds": ("float", 300),
+    "grpc_body_timeout_seconds": ("float", 120),
     "rest_api_header_timeout_seconds": ("float", 20),
     "rest_api_body_timeout_seconds": ("float", 30),
     "rest_api_write_timeout_seconds": ("float", 60),

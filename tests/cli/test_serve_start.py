@@ -450,6 +450,7 @@ def test_what_the_server_is_told():
         "--max_connections=7",
         "--max_waiting_calls=8",
         "--idle_timeout_seconds=inf",
+        "--grpc_body_timeout_seconds=7.5",
         "--rest_api_header_timeout_seconds=0.5",
         "--rest_api_body_timeout_seconds=1.5",
         "--rest_api_write_timeout_seconds=2.5",
@@ -472,6 +473,7 @@ def test_what_the_server_is_told():
     assert (config.port, config.grpc_socket_path, config.host) == (None, "rel.sock", "::1")
     assert (config.rest_timeout, config.rest_cors, config.rest_max_body) == (1.5, True, 5_000_000_000)
     assert (config.max_connections, config.max_waiting_calls, config.idle_timeout) == (7, 8, math.inf)
+    assert config.grpc_body_timeout == 7.5
     assert (config.rest_header_timeout, config.rest_body_timeout, config.rest_write_timeout) == (0.5, 1.5, 2.5)
     assert (config.num_load_threads, config.num_unload_threads) == (2, 3)
     assert (config.max_num_load_retries, config.load_retry_interval) == (0, 0.0005)

@@ -256,6 +256,7 @@ def test_when_files_run_out_idle_connections_end_and_the_log_stays_short(connect
         {"max_connections": True},
         {"max_waiting_calls": 1.5},
         {"idle_timeout": 0},
+        {"grpc_body_timeout": 0},
         {"rest_header_timeout": -1},
         {"rest_body_timeout": "30"},
         {"rest_write_timeout": math.nan},

@@ -160,6 +160,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("max_waiting_calls", "int32", 10_000, "gRPC calls that wait for a thread; more are refused as busy", Use.OWN),
     Flag("idle_timeout_seconds", "float", 300.0, "how long a connection may have no call; inf: no limit", Use.OWN),
+    Flag("grpc_body_timeout_seconds", "float", 120.0, "how long a gRPC request may take to arrive", Use.OWN),
     Flag("rest_api_header_timeout_seconds", "float", 20.0, "how long a request's headers may take to arrive", Use.OWN),
     Flag(
         "rest_api_body_timeout_seconds",

@@ -171,6 +171,7 @@ def _listening(flags: Any, rest_port: int | None) -> dict[str, Any]:
         "max_connections": flags.max_connections,
         "max_waiting_calls": flags.max_waiting_calls,
         "idle_timeout": flags.idle_timeout_seconds,
+        "grpc_body_timeout": flags.grpc_body_timeout_seconds,
         "rest_header_timeout": flags.rest_api_header_timeout_seconds,
         "rest_body_timeout": flags.rest_api_body_timeout_seconds,
         "rest_write_timeout": flags.rest_api_write_timeout_seconds,

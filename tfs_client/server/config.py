@@ -51,6 +51,7 @@ class ServerConfig:
         max_waiting_calls: the most gRPC calls that may wait for a thread. Further ones are RESOURCE_EXHAUSTED, "Server
             Threadpool Exhausted", which clients take for a reason to try again later.
         idle_timeout: seconds that a connection may go without a call.
+        grpc_body_timeout: seconds that the request of a gRPC call may take to arrive. After that the call is CANCELLED.
         rest_port: the REST port; 0 picks a free one, which ``Server.rest_url`` tells. None: no REST, which needs the
             packages of the extra ``server``.
         rest_timeout: seconds that a call over REST may take from when its body is there, the time included in which it
@@ -117,6 +118,7 @@ class ServerConfig:
     max_connections: int = 10_000
     max_waiting_calls: int = 10_000
     idle_timeout: float = 300.0
+    grpc_body_timeout: float = 120.0
     rest_header_timeout: float = 20.0
     rest_body_timeout: float = 30.0
     rest_write_timeout: float = 60.0

@@ -14,6 +14,7 @@ from tfs_client.codec import predict as wire_predict
 from tfs_client.codec.model_spec import ModelSpec
 from tfs_client.errors import DeadlineExceededError, InvalidArgumentError, StatusCode
 from tfs_client.server import reload
+from tfs_client.server.access.arrivals import Arrivals
 from tfs_client.server.access.overload import EXHAUSTED, BoundedHandlers, no_waiting
 from tfs_client.server.admission import Admission
 from tfs_client.server.config import ServerConfig
@@ -60,6 +61,7 @@ class GrpcService:
     def handlers(
         self,
         *,
+        arrivals: Arrivals | None = None,
         threads: ThreadPool | None = None,
         refusals: ThreadPool | None = None,
         reloads: ThreadPool | None = None,
@@ -68,28 +70,32 @@ class GrpcService:
         """What a grpc.Server takes. Without threads of their own methods run in those of the server.
 
         Args:
+            arrivals: limits the time for which calls may wait for their requests; by default one of their own does.
             threads: the server's; None: calls may wait without a bound.
             refusals: those that refuse calls while too many wait for the server's.
             reloads: the threads of HandleReloadConfigRequest, which waits.
             lookups: those of what runs no model: a busy server shall still tell its state.
         """
+        arrivals = arrivals or Arrivals(self._config.grpc_body_timeout)
         predictions: dict[str, Behavior] = {
             "Predict": self._served("Predict", self._predict),
             "Classify": self._served("Classify", self._classify),
             "Regress": self._served("Regress", self._regress),
             "MultiInference": self._served("MultiInference", self._multi_inference),
         }
-        others: dict[str, Behavior] = {
-            f"{PREDICTION_SERVICE}/GetModelMetadata": in_threads(
-                lookups, self._served("GetModelMetadata", self._get_model_metadata)
+        others: dict[str, tuple[ThreadPool | None, Behavior]] = {
+            f"{PREDICTION_SERVICE}/GetModelMetadata": (
+                lookups,
+                self._served("GetModelMetadata", self._get_model_metadata),
             ),
-            f"{MODEL_SERVICE}/GetModelStatus": in_threads(
-                lookups, self._served("GetModelStatus", self._get_model_status)
-            ),
-            f"{MODEL_SERVICE}/HandleReloadConfigRequest": in_threads(reloads, self._reload),
+            f"{MODEL_SERVICE}/GetModelStatus": (lookups, self._served("GetModelStatus", self._get_model_status)),
+            f"{MODEL_SERVICE}/HandleReloadConfigRequest": (reloads, self._reload),
         }
-        behaviors = {f"{PREDICTION_SERVICE}/{name}": behavior for name, behavior in predictions.items()} | others
-        handlers = {path: grpc.unary_unary_rpc_method_handler(behavior) for path, behavior in behaviors.items()}
+        behaviors = {f"{PREDICTION_SERVICE}/{name}": (None, one) for name, one in predictions.items()} | others
+        handlers = {
+            path: grpc.stream_unary_rpc_method_handler(in_threads(pool, arrivals.first(path, behavior)))
+            for path, (pool, behavior) in behaviors.items()
+        }
         refusing = {f"{PREDICTION_SERVICE}/{name}": self._refusing(name, refusals) for name in predictions}
         waiting = no_waiting if threads is None else threads.waiting
         return (BoundedHandlers(handlers, refusing, waiting, self._config.max_waiting_calls),)

@@ -14,6 +14,7 @@ import grpc
 from tfs_client.codec import wire
 from tfs_client.errors import DecodeError, ResourceExhaustedError, reads
 from tfs_client.results import Health
+from tfs_client.server.access.arrivals import Arrivals
 from tfs_client.server.messages import plain
 from tfs_client.server.own_threads import in_threads
 from tfs_client.server.thread_pool import ThreadPool
@@ -38,9 +39,10 @@ class HealthService:
         else:
             self._serving.clear()
 
-    def handlers(self, threads: ThreadPool | None = None) -> grpc.GenericRpcHandler[Any, Any]:
+    def handlers(self, arrivals: Arrivals, threads: ThreadPool | None = None) -> grpc.GenericRpcHandler[Any, Any]:
         """What a grpc.Server takes. The service runs in ``threads``; without, in those of the server."""
-        check = grpc.unary_unary_rpc_method_handler(in_threads(threads, self._check))
+        behavior = arrivals.first("/grpc.health.v1.Health/Check", self._check)
+        check = grpc.stream_unary_rpc_method_handler(in_threads(threads, behavior))
         return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
 
     def _check(self, request: bytes, context: grpc.ServicerContext) -> bytes:

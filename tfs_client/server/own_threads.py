@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import grpc
 
 from tfs_client.server.thread_pool import ThreadPool
 
 Behavior = Callable[[bytes, grpc.ServicerContext], bytes]
+StreamBehavior = Callable[[Iterator[bytes], grpc.ServicerContext], bytes]
+
+Request = TypeVar("Request")
 
 
-def in_threads(threads: ThreadPool | None, behavior: Behavior) -> Behavior:
+def in_threads(
+    threads: ThreadPool | None, behavior: Callable[[Request, grpc.ServicerContext], bytes]
+) -> Callable[[Request, grpc.ServicerContext], bytes]:
     """The behavior of a method, run in these threads; without, in those of the server."""
 
-    def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
+    if threads is None:
+        return behavior
+
+    def handle(request: Request, context: grpc.ServicerContext) -> bytes:
         return behavior(request, context)
 
     # For years experimental, and what grpcio-health-checking does. In a grpc without it these methods would have the

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from tfs_client.errors import ClosedError, ConfigError
+from tfs_client.server.access.arrivals import Arrivals
 from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.core import ServerCore
@@ -104,6 +105,7 @@ class Server:
         self._port: int | None = None
         self._socket_path = absolute_socket_path(self.config)
         self._threads: list[ThreadPool] = []
+        self._arrivals: Arrivals | None = None
         self._rest: RestHost | None = None
         self._rest_lock = threading.Lock()
 
@@ -147,12 +149,15 @@ class Server:
         reloads, lookups, health, refusals = (
             ThreadPool(1, f"tfs-serve-{name}") for name in ("reload", "lookup", "health", "refusal")
         )
+        arrivals = self._arrivals = Arrivals(self.config.grpc_body_timeout)
         self._threads = [threads, reloads, lookups, health, refusals]
         server.add_generic_rpc_handlers(
-            self._service.handlers(threads=threads, refusals=refusals, reloads=reloads, lookups=lookups)
+            self._service.handlers(
+                arrivals=arrivals, threads=threads, refusals=refusals, reloads=reloads, lookups=lookups
+            )
         )
         if self.config.enable_grpc_healthcheck_service:
-            server.add_generic_rpc_handlers((self._health.handlers(health),))
+            server.add_generic_rpc_handlers((self._health.handlers(arrivals, health),))
         self._port = listen(server, self.config, self._socket_path)
         server.start()
         self.core.warn_if_exposed()
@@ -205,6 +210,7 @@ class Server:
         with self._rest_lock:
             server, self._server = self._server, None
             threads, self._threads = self._threads, []
+            arrivals, self._arrivals = self._arrivals, None
             rest, self._rest = self._rest, None
         self._health.set(False)
         self.core.give_up()
@@ -218,6 +224,8 @@ class Server:
             rest.stop(grace)
         if stopped is not None:
             stopped.wait()
+        if arrivals is not None:
+            arrivals.close()
         for pool in threads:
             pool.shutdown(wait=False)
         if not self.core.stop(unload, LOAD_SECONDS):

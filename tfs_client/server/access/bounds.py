@@ -14,6 +14,7 @@ FLAGS = {
     "max_connections": "--max_connections",
     "max_waiting_calls": "--max_waiting_calls",
     "idle_timeout": "--idle_timeout_seconds",
+    "grpc_body_timeout": "--grpc_body_timeout_seconds",
     "rest_header_timeout": "--rest_api_header_timeout_seconds",
     "rest_body_timeout": "--rest_api_body_timeout_seconds",
     "rest_write_timeout": "--rest_api_write_timeout_seconds",
@@ -37,6 +38,7 @@ class Bounds:
     max_connections: int = 10_000
     max_waiting_calls: int = 10_000
     idle_timeout: float = 300.0
+    grpc_body_timeout: float = 120.0
     rest_header_timeout: float = 20.0
     rest_body_timeout: float = 30.0
     rest_write_timeout: float = 60.0
@@ -46,7 +48,14 @@ class Bounds:
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ConfigError(f"expected {name} ({FLAGS[name]}) of 1 or more, got {shown(number)}")
-        for name in ("idle_timeout", "rest_header_timeout", "rest_body_timeout", "rest_write_timeout"):
+        timeouts = (
+            "idle_timeout",
+            "grpc_body_timeout",
+            "rest_header_timeout",
+            "rest_body_timeout",
+            "rest_write_timeout",
+        )
+        for name in timeouts:
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
                 raise ConfigError(f"expected {name} ({FLAGS[name]}) in seconds above 0, got {shown(seconds)}")
