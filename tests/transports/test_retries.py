@@ -726,7 +726,8 @@ def test_a_call_that_a_stopping_server_still_works_on_was_reached(style):
                 return error.unreached
 
         wait_for(refused)
-        with pytest.raises(DeadlineExceededError) as late:
+        # The server's clock may be a little ahead: then it ends the call, and with its last call the connection.
+        with pytest.raises((DeadlineExceededError, UnavailableError)) as late:
             slow.result()
         over.set()
         stopping.wait()
