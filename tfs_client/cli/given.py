@@ -78,6 +78,8 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape, _, dtype = read(file)
     except MemoryError:  # what Python's parser says of too many brackets; there is no lack of memory
         raise ConfigError("is not a .npy file: its header is nested too deeply") from None
+    except ValueError as error:  # old numpy finds a MemoryError behind a dtype of gigabytes, which it only reads about
+        raise ValueError(str(error)) from None
     if any(axis < 0 for axis in shape):
         raise ConfigError(f"declares an impossible shape: {shown(shape)}")
     return shape, dtype
