@@ -78,8 +78,6 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape, _, dtype = read(file)
     except MemoryError:  # what Python's parser says of too many brackets; there is no lack of memory
         raise ConfigError("is not a .npy file: its header is nested too deeply") from None
-    except ValueError as error:  # old numpy finds a MemoryError behind a dtype of gigabytes, which it only reads about
-        raise ValueError(str(error)) from None
     if any(axis < 0 for axis in shape):
         raise ConfigError(f"declares an impossible shape: {shown(shape)}")
     return shape, dtype
@@ -89,7 +87,8 @@ def check_declared(shape: tuple[int, ...], dtype: np.dtype[Any], there: int) -> 
     """Raise ConfigError unless the values that a header declares are there."""
     count = math.prod(shape)
     declared = count * dtype.itemsize
-    if declared > there or count > max(there, 1 << 20):  # values may take no bytes at all
+    # Values may take no bytes at all, and in old numpy, whose sizes have 32 bits, fewer than none.
+    if declared > there or count > max(there, 1 << 20) or dtype.itemsize < 0:
         raise ConfigError(
             f"is damaged: it declares {dtype} {shown(shape)}, which takes {shown(declared)} bytes, and has {there}"
         )
