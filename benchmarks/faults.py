@@ -118,7 +118,7 @@ class Link:
         return len(found) // 2
 
     def close(self) -> None:
-        """Accept nobody any more, and reset what there is."""
+        """Stop accepting connections and reset the open ones."""
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()

@@ -231,7 +231,7 @@ def text(value: Any) -> str:
 
 
 def _string(value: str) -> str:
-    """Bytes that are no UTF-8 stay what they are."""
+    """Bytes that are not UTF-8 stay unchanged."""
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -70,7 +70,7 @@ class Predictions:
         try:
             reply = reference.parsed(data)
         except Rejected:
-            return "accepted what is no JSON"
+            return "accepted something that is not JSON"
         row = "predictions" in reply
         found = reply["predictions" if row else "outputs"]
         for name in self._names:
@@ -78,7 +78,7 @@ class Predictions:
             try:
                 want = reference.whole(_of(found, alias, row, len(self._names) == 1), DTYPES[name])
             except (Rejected, KeyError, TypeError):
-                return f"accepted what is no {name}"
+                return f"accepted something that is not a {name}"
             if not same(value[alias], want):
                 return f"other values: {value[alias]!r}, not {want!r}"
         return ""
@@ -106,7 +106,7 @@ def _unsigned(data: bytes, value: Any, error: Exception | None) -> str:
     try:
         reply = reference.parsed(data)
     except Rejected:
-        return "accepted what is no JSON"
+        return "accepted something that is not JSON"
     found = reply["predictions" if "predictions" in reply else "outputs"]
     for alias, array in value.items():
         named = isinstance(found, dict) and not ([*found] == ["b64"] and isinstance(found["b64"], str))
@@ -127,7 +127,7 @@ def _status(data: bytes, value: Any, error: Exception | None) -> str:
     try:
         reply = reference.parsed(data)
     except Rejected:
-        return "accepted what is no JSON"
+        return "accepted something that is not JSON"
     entries = reply.get("model_version_status", reply.get("modelVersionStatus"))
     if entries is None:
         return ""

@@ -33,7 +33,7 @@ FIELDS |= {11: "bool_val", 12: "dcomplex_val", 13: "half_val", 16: "uint32_val",
 
 
 class Rejected(Exception):
-    """By the contract this is no tensor."""
+    """The contract does not allow this tensor."""
 
 
 class TooLarge(Exception):

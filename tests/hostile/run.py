@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         print(row(cells(tally)), flush=True)
         faulty += bool(tally.faults)
         for fault in list(tally.faults.values())[:SHOWN]:
-            tell(tally, fault)
+            report(tally, fault)
         if stop and faulty:
             break
     return 1 if faulty else 0
@@ -81,7 +81,7 @@ def row(columns: tuple[str, ...]) -> str:
     return " ".join(text.ljust(width) for text, width in zip(columns, widths, strict=True)).rstrip()
 
 
-def tell(tally: Tally, fault: Fault) -> None:
+def report(tally: Tally, fault: Fault) -> None:
     """Keep an input that is at fault, and say how to read it again."""
     FOLDER.mkdir(exist_ok=True)
     known = len(list(FOLDER.glob(f"{tally.reader}-*.json")))

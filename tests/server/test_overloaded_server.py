@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from gated_models import GatedModel
 
 from tfs_client import AsyncPredictClient, PredictClient, RetryPolicy, TensorSpec
 from tfs_client.errors import ResourceExhaustedError
@@ -20,24 +21,9 @@ VECTOR = TensorSpec("float32", (None,))
 ONE = {"x": np.float32([1])}
 
 
-class Model:
-    """Answers once its gate is open, and counts how often it was run."""
-
-    def __init__(self):
-        self.open = threading.Event()
-        self.entered = threading.Event()
-        self.runs = 0
-
-    def __call__(self, x):
-        self.runs += 1
-        self.entered.set()
-        assert self.open.wait(20)
-        return {"y": x}
-
-
 @pytest.fixture
 def model():
-    gated = Model()
+    gated = GatedModel()
     yield gated
     gated.open.set()
 

@@ -9,11 +9,11 @@ import os
 import re
 import socket
 import struct
-import threading
 import time
 
 import numpy as np
 import pytest
+from gated_models import GatedModel
 
 from tfs_client import ConfigError, TensorSpec
 from tfs_client.server import FunctionSignature, Server, ServerConfig
@@ -26,24 +26,9 @@ HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n
 PREDICT = HEAD % len(BODY) + BODY
 
 
-class Model:
-    """Answers once its gate is open, and counts how often it was run."""
-
-    def __init__(self):
-        self.open = threading.Event()
-        self.entered = threading.Event()
-        self.runs = 0
-
-    def __call__(self, x):
-        self.runs += 1
-        self.entered.set()
-        assert self.open.wait(20)
-        return {"y": x}
-
-
 @pytest.fixture
 def model():
-    gated = Model()
+    gated = GatedModel()
     yield gated
     gated.open.set()
 

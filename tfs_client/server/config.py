@@ -115,13 +115,13 @@ class ServerConfig:
     start_wait: float = math.inf
     reload_wait: float = 60.0
     allow_python_reload: bool = False
-    max_connections: int = 10_000
-    max_waiting_calls: int = 10_000
-    idle_timeout: float = 300.0
-    grpc_body_timeout: float = 120.0
-    rest_header_timeout: float = 20.0
-    rest_body_timeout: float = 30.0
-    rest_write_timeout: float = 60.0
+    max_connections: int = Bounds.max_connections
+    max_waiting_calls: int = Bounds.max_waiting_calls
+    idle_timeout: float = Bounds.idle_timeout
+    grpc_body_timeout: float = Bounds.grpc_body_timeout
+    rest_header_timeout: float = Bounds.rest_header_timeout
+    rest_body_timeout: float = Bounds.rest_body_timeout
+    rest_write_timeout: float = Bounds.rest_write_timeout
     model_roots: Sequence[str | os.PathLike[str]] | None = None
 
     def __post_init__(self) -> None:
