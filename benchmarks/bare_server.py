@@ -1,7 +1,7 @@
-"""A bare gRPC server for the benchmarks: any bytes in, ready-made bytes out. Runs in a process of its own.
+"""A bare gRPC server for the benchmarks: it accepts any bytes and replies with prepared bytes.
 
-The first line it prints is its port. A call to ``/bench/Reply`` sets the bytes that every other method answers with.
-It ends when its standard input does.
+It runs in a separate process. Its first line of output is its port. A call to ``/bench/Reply`` sets the reply of every
+other method; ``/bench/Request`` returns the last request. The server stops at the end of its standard input.
 """
 
 from __future__ import annotations
@@ -20,23 +20,29 @@ UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_le
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg, unused-ignore]
     def __init__(self) -> None:
-        self._reply = b""
+        self._reply = self._request = b""
+        own = {"/bench/Reply": self._set, "/bench/Request": self._last}
+        self._own = {path: grpc.unary_unary_rpc_method_handler(function) for path, function in own.items()}
+        self._other = grpc.unary_unary_rpc_method_handler(self._answer)
 
     def service(self, call: Any) -> Any:
-        setting = call.method == "/bench/Reply"
-        return grpc.unary_unary_rpc_method_handler(self._set if setting else self._answer)
+        return self._own.get(call.method, self._other)
 
     def _set(self, request: bytes, context: Any) -> bytes:
         self._reply = request
         return b""
 
+    def _last(self, request: bytes, context: Any) -> bytes:
+        return self._request
+
     def _answer(self, request: bytes, context: Any) -> bytes:
+        self._request = request
         return self._reply
 
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The server in a process of its own; yields its target."""
+    """Run the server in a separate process; yields its target."""
     with started(__file__) as (_, (port,)):
         yield f"127.0.0.1:{port}"
 

@@ -1,9 +1,9 @@
-"""What batches on the client bring: examples per second, one by one and together.
+"""Compare the rates of single calls and client-side batches, in examples per second.
 
-A tiny server in a process of its own serves a model that costs 2 ms a call and 0.05 ms a row, and has room for one call
-at a time, as an accelerator has; "wide" is the same model with room for four. "short queue" is the first one behind a
-batching queue that holds two batches and refuses more. Every answer is checked. The ways of calling take turns; figures
-are medians of the rounds.
+A tiny server in a separate process serves a model that costs 2 ms a call and 0.05 ms a row, and runs one call at a
+time, as an accelerator does; "wide" is the same model with four calls at a time. "short queue" is the first model
+behind a batching queue that holds two batches and refuses more. Every answer is checked. The ways of calling alternate;
+the figures are medians of the rounds.
 
     python benchmarks/batching.py [--rounds N]
 """
@@ -38,9 +38,9 @@ EXAMPLES = np.random.default_rng(0).random((512, WIDTH), np.float32)
 Run = Callable[[], int]  # makes predictions, and returns how many
 
 
-def servable(room: int) -> FunctionServable:
-    """The model, with room for so many calls at a time."""
-    accelerator = threading.Semaphore(room)
+def servable(limit: int) -> FunctionServable:
+    """The model, limited to a number of concurrent calls."""
+    accelerator = threading.Semaphore(limit)
 
     def compute(x: np.ndarray) -> np.ndarray:
         with accelerator:
@@ -52,7 +52,7 @@ def servable(room: int) -> FunctionServable:
 
 
 def serve() -> None:
-    """Serve the three; prints the port, and ends with standard input."""
+    """Serve the three models; prints the port, and stops at the end of standard input."""
     short = BatchingParameters(
         max_batch_size=BATCH, batch_timeout_micros=0, num_batch_threads=1, max_enqueued_batches=2
     )
@@ -66,30 +66,30 @@ def serve() -> None:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The server in a process of its own, and its target."""
+    """Run the server in a separate process; yields its target."""
     with started(__file__, "--serve") as (_, (port,)):
         yield f"127.0.0.1:{port}"
 
 
 def example(index: int) -> np.ndarray:
-    """An example; they come again and again."""
+    """The example with a number; examples repeat."""
     return EXAMPLES[index % len(EXAMPLES)]
 
 
 def check(index: int, output: np.ndarray) -> None:
-    """The answer for an example."""
+    """Check the answer for an example."""
     assert np.array_equal(output, 2 * example(index)), index
 
 
 def singly(client: PredictClient, examples: int = 200) -> int:
-    """One call after the other, each with one row."""
+    """Sequential calls, each with one row."""
     for index in range(examples):
         check(index, client.predict({"x": example(index)[None]})["y"][0])
     return examples
 
 
 def many(client: PredictClient, model: str, in_flight: object, examples: int) -> int:
-    """predict_many; a failed call would be raised."""
+    """``predict_many``; raises the error of a failed call."""
     source = ({"x": example(index)} for index in range(examples))
     results = client.predict_many(source, batch_size=BATCH, in_flight=in_flight, model=model)  # type: ignore[call-overload]
     for index, prediction in enumerate(results):
@@ -98,7 +98,7 @@ def many(client: PredictClient, model: str, in_flight: object, examples: int) ->
 
 
 def from_threads(call: Callable[[int], np.ndarray], examples: int) -> int:
-    """Calls with one row each, from many threads at once."""
+    """Concurrent calls with one row each, from many threads."""
     numbers = count()
 
     def work() -> None:
@@ -114,7 +114,7 @@ def from_threads(call: Callable[[int], np.ndarray], examples: int) -> int:
 
 
 def rates(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Examples per second of each; they take turns, and the round before the first is for warming up."""
+    """Examples per second of each run; the runs alternate, after one warm-up round."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(-1, rounds):
         names = list(runs)
@@ -128,7 +128,7 @@ def rates(runs: dict[str, Run], rounds: int) -> dict[str, float]:
 
 
 def pace(client: PredictClient, what: str, model: str, fixed: tuple[int, ...], rounds: int) -> None:
-    """in_flight="auto" against fixed values."""
+    """Compare in_flight="auto" with fixed values."""
     runs: dict[str, Run] = {
         str(in_flight): lambda in_flight=in_flight: many(client, model, in_flight, 12800)  # type: ignore[misc]
         for in_flight in (*fixed, "auto")
@@ -138,7 +138,7 @@ def pace(client: PredictClient, what: str, model: str, fixed: tuple[int, ...], r
     print(f"\n{what}: predict_many, examples/s by in_flight")
     for name, rate in found.items():
         print(f"  {name:>4} {rate:8.0f}  {rate / best:.2f} of the best fixed one")
-    print(f"  auto / best: {found['auto'] / best:.2f} (aimed at: {AUTO_AIM} or more), no call failed")
+    print(f"  auto / best: {found['auto'] / best:.2f} (target: {AUTO_AIM} or more), no call failed")
 
 
 def main() -> None:
@@ -167,10 +167,10 @@ def main() -> None:
         for name, rate in found.items():
             print(f"  {name:<25} {rate:8.0f} examples/s")
         single, streamed, threads, micro = found.values()
-        print(f"  predict_many / single calls: {streamed / single:.1f} (aimed at: {MANY_AIM:g} or more)")
-        print(f"  MicroBatcher / {THREADS} threads: {micro / threads:.1f} (aimed at: {MICRO_AIM:g} or more)")
-        pace(client, "room for one call", "one", FIXED, options.rounds)
-        pace(client, "room for four calls", "wide", FIXED, options.rounds)
+        print(f"  predict_many / single calls: {streamed / single:.1f} (target: {MANY_AIM:g} or more)")
+        print(f"  MicroBatcher / {THREADS} threads: {micro / threads:.1f} (target: {MICRO_AIM:g} or more)")
+        pace(client, "one call at a time", "one", FIXED, options.rounds)
+        pace(client, "four calls at a time", "wide", FIXED, options.rounds)
         pace(client, "a short queue", "queued", FIXED, options.rounds)
     return None
 

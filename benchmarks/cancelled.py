@@ -1,7 +1,7 @@
-"""Memory that a call leaves behind when its task is cancelled, as asyncio.wait_for does, and when its own time is over.
+"""Measure the memory that calls leak when their task is cancelled (asyncio.wait_for) or their timeout passes.
 
-The server takes longer than any call may. grpc.aio alone, without tfs_client, is measured beside it. What is left
-behind depends on how far calls have come: most of it comes from those that are cancelled before gRPC has sent them.
+The server takes longer than the limit of any call. The benchmark also measures grpc.aio alone, without tfs_client. The
+leak depends on how far a call has got: most of it comes from calls that are cancelled before gRPC has sent them.
 
     python benchmarks/cancelled.py [--calls 4000]
 """
@@ -35,7 +35,7 @@ Call = Callable[[float], Awaitable[object]]
 
 
 def serve() -> None:
-    """A server whose model takes longer than any call may."""
+    """Run a server whose model takes longer than the limit of any call."""
     vector = TensorSpec("float32", (None,))
 
     def slow(x: np.ndarray) -> dict[str, np.ndarray]:
@@ -49,7 +49,7 @@ def serve() -> None:
 
 
 async def growth(call: Callable[[], Awaitable[object]], calls: int) -> float:
-    """KB that a call leaves behind, after a quarter of them."""
+    """KB that each call leaks, measured after the first quarter of the calls."""
     first = 0.0
     for done in range(0, calls, AT_ONCE):
         if done >= calls // 4 and not first:
@@ -61,7 +61,7 @@ async def growth(call: Callable[[], Awaitable[object]], calls: int) -> float:
 
 
 async def measure(target: str, calls: int) -> None:
-    """Print a row for each way of giving up."""
+    """Print a row for each way of ending a call."""
     x = {"x": np.float32([1])}
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "m"

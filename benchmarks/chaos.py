@@ -1,20 +1,20 @@
-"""Calls while servers are killed and stopped, connections reset and slowed down, and versions swapped.
+"""Check calls while servers are killed and stopped, connections are reset and slowed down, and versions are swapped.
 
-tfs-serve runs in a process of its own, at loopback, with a model that multiplies by the number of its version. Blocking
-calls, futures, predict_many and tasks of asyncio call it at the same time, each with inputs of its own, so that every
-answer can be checked. A row for each scenario and protocol says
+tfs-serve runs in a separate process, on loopback, with a model that multiplies by its version number. Blocking calls,
+futures, predict_many and asyncio tasks call it at the same time, each with different inputs, so that every answer can
+be checked. The output has a row for each scenario and protocol, which counts
 
-    calls    how many were made
-    failed   ended with an error
-    late     ended, whichever way, more than two seconds after their deadline
-    wrong    were answered with what is not the product of their own input and a version
-    twice    had more than one outcome, or none
+    calls    all calls
+    failed   calls that ended with an error
+    late     calls that ended, with a result or an error, more than two seconds after their deadline
+    wrong    answers that are not the product of the call's own input and a version
+    twice    calls with more than one outcome, or none
 
-and what the scenario promises; the program ends with 1 when a promise is broken.
+and states the scenario's guarantee. The exit code is 1 if a guarantee is broken.
 
     CHAOS_SECONDS=60 python benchmarks/chaos.py [--only WORD ...]
 
-CHAOS_SECONDS is how long each scenario with a load lasts. ``--only`` takes kill, stop, reset, drip, swap and burst.
+CHAOS_SECONDS is the duration of each scenario with a load. ``--only`` accepts kill, stop, reset, drip, swap and burst.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tfs_client import AsyncPredictClient, PredictClient, RetryPolicy
 from tfs_client.errors import DeadlineExceededError, ResourceExhaustedError, TFServingError, UnavailableError
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
-SLACK = 2.0  # seconds that an outcome may come after its deadline
+SLACK = 2.0  # seconds by which an outcome may miss its deadline
 TIMEOUT = 30.0
 DRIP_TIMEOUT = 0.5
 PAUSE = 0.005  # seconds between two calls of one caller: the faults are the load, not the calls
@@ -54,7 +54,7 @@ ROW = "{:28} {:>8} {:>7} {:>6} {:>6} {:>6}  {}"
 
 @dataclass
 class Ledger:
-    """Every call, from its beginning to its outcomes.
+    """All calls and their outcomes.
 
     Attributes:
         timeout: seconds that each call has.
@@ -71,14 +71,14 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self) -> int:
-        """The number of a new call, which is its input too."""
+        """The number of a new call, which is also its input."""
         with self._lock:
             number = next(self._numbers)
             self._began[number] = time.monotonic()
             return number
 
     def end(self, number: int, found: Any) -> None:
-        """Note an outcome: a Prediction or an error."""
+        """Record an outcome: a Prediction or an error."""
         now = time.monotonic()
         with self._lock:
             self._outcomes[number] += 1
@@ -90,17 +90,17 @@ class Ledger:
 
     @property
     def calls(self) -> int:
-        """How many calls began."""
+        """The number of calls that were started."""
         return len(self._began)
 
     @property
     def failed(self) -> int:
-        """How many ended with an error."""
+        """The number of calls that ended with an error."""
         return sum(self.errors.values())
 
     @property
     def twice(self) -> int:
-        """How many have not exactly one outcome."""
+        """The number of calls without exactly one outcome."""
         return sum(self._outcomes[number] != 1 for number in self._began)
 
 
@@ -109,12 +109,12 @@ def _kind(error: TFServingError) -> str:
 
 
 def _right(number: int, found: Any) -> bool:
-    """Whether an answer is the product of the call's own input and of the version that gave it."""
+    """Whether an answer is the product of the call's own input and the version that answered."""
     (value,) = np.ravel(found["y"]).tolist()
     version = found.model.version if found.model is not None else None
     if version is not None:
         return bool(value == number * version)
-    return bool(value % number == 0 and 1 <= value // number <= 10_000)  # REST does not say which version it was
+    return bool(value % number == 0 and 1 <= value // number <= 10_000)  # REST does not report the version
 
 
 def x(number: int) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def x(number: int) -> dict[str, Any]:
 
 
 def blocking(client: PredictClient, ledger: Ledger, over: threading.Event) -> None:
-    """One call after the other."""
+    """Sequential calls."""
     while not over.wait(PAUSE):
         number = ledger.begin()
         try:
@@ -137,7 +137,7 @@ def blocking(client: PredictClient, ledger: Ledger, over: threading.Event) -> No
 
 
 def futures(client: PredictClient, ledger: Ledger, over: threading.Event) -> None:
-    """Eight at once."""
+    """Eight futures at a time."""
 
     def ended(future: Future[Any], number: int) -> None:
         ledger.end(number, future.exception() or future.result())
@@ -166,8 +166,8 @@ def many(client: PredictClient, ledger: Ledger, over: threading.Event) -> None:
             ledger.end(numbers[position], found)
 
 
-def awaited(target: str, options: dict[str, Any], ledger: Ledger, over: threading.Event) -> None:
-    """Eight tasks at once, in an event loop of its own."""
+def with_tasks(target: str, options: dict[str, Any], ledger: Ledger, over: threading.Event) -> None:
+    """Eight concurrent tasks in a separate event loop."""
 
     async def call(client: AsyncPredictClient) -> None:
         number = ledger.begin()
@@ -188,14 +188,14 @@ def awaited(target: str, options: dict[str, Any], ledger: Ledger, over: threadin
 
 @contextmanager
 def load(target: str, ledger: Ledger, **options: Any) -> Iterator[None]:
-    """All styles call a server as long as the context lasts; at its end every call has ended."""
+    """Call a server in all styles within the context; every call has ended when it exits."""
     options = {"model": "m", "timeout": ledger.timeout, **options}
     over = threading.Event()
     with PredictClient(target, **options) as client:
         threads = [
             threading.Thread(target=one, args=(client, ledger, over)) for one in (blocking, blocking, futures, many)
         ]
-        threads.append(threading.Thread(target=awaited, args=(target, options, ledger, over)))
+        threads.append(threading.Thread(target=with_tasks, args=(target, options, ledger, over)))
         for thread in threads:
             thread.start()
         try:
@@ -213,24 +213,24 @@ def load(target: str, ledger: Ledger, **options: Any) -> Iterator[None]:
 
 
 class Report:
-    """The table, and whether every promise was kept."""
+    """The table, and whether every guarantee held."""
 
     def __init__(self) -> None:
         self.good = True
-        print(ROW.format("scenario", "calls", "failed", "late", "wrong", "twice", "promise"), flush=True)
+        print(ROW.format("scenario", "calls", "failed", "late", "wrong", "twice", "guarantee"), flush=True)
 
-    def row(self, name: str, ledger: Ledger, promise: str, kept: bool) -> None:
-        """Print a scenario's row. Late, wrong and twice are promised to be 0 in all of them."""
+    def row(self, name: str, ledger: Ledger, guarantee: str, kept: bool) -> None:
+        """Print a scenario's row. Every scenario guarantees that late, wrong and twice are 0."""
         kept = kept and not ledger.late and not ledger.wrong and not ledger.twice and ledger.calls > 0
         self.good &= kept
         numbers = (ledger.calls, ledger.failed, ledger.late, ledger.wrong, ledger.twice)
-        print(ROW.format(name, *numbers, promise if kept else f"{promise}  <-- BROKEN"), flush=True)
+        print(ROW.format(name, *numbers, guarantee if kept else f"{guarantee}  <-- BROKEN"), flush=True)
         for kind, times in ledger.errors.most_common(5):
             print(f"    {times} x {kind}", flush=True)
 
 
 def every(seconds: float, do: Callable[[], object]) -> None:
-    """Do something again and again, for as long as a scenario lasts."""
+    """Repeat an action for the duration of a scenario."""
     end = time.monotonic() + SECONDS
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(seconds, left))
@@ -239,7 +239,7 @@ def every(seconds: float, do: Callable[[], object]) -> None:
 
 
 def kill(report: Report, serve: Serve, way: str, target: str) -> None:
-    """kill -9 every three seconds, and started again."""
+    """Kill the server with SIGKILL every three seconds, and start it again."""
     ledger = Ledger(TIMEOUT)
 
     def killed() -> None:
@@ -252,7 +252,7 @@ def kill(report: Report, serve: Serve, way: str, target: str) -> None:
 
 
 def stop(report: Report, serve: Serve, way: str, target: str) -> None:
-    """Stopped for a second, every three seconds."""
+    """Stop the server for a second, every three seconds."""
     ledger = Ledger(TIMEOUT)
 
     def stopped() -> None:
@@ -266,7 +266,7 @@ def stop(report: Report, serve: Serve, way: str, target: str) -> None:
 
 
 def reset(report: Report, link: Link, way: str, target: str) -> None:
-    """All connections reset, twice a second."""
+    """Reset all connections, twice a second."""
     ledger = Ledger(TIMEOUT)
     with load(target, ledger, retry=RetryPolicy()):
         every(0.5, link.reset)
@@ -274,7 +274,7 @@ def reset(report: Report, link: Link, way: str, target: str) -> None:
 
 
 def drip(report: Report, link: Link, way: str, target: str) -> None:
-    """Replies come a byte at a time, too slowly for any call."""
+    """Send replies a byte at a time, too slowly for any call."""
     ledger = Ledger(DRIP_TIMEOUT)
     link.piece, link.pause = 1, 0.05
     try:
@@ -288,7 +288,7 @@ def drip(report: Report, link: Link, way: str, target: str) -> None:
 
 
 def swap(report: Report, serve: Serve, way: str, target: str) -> None:
-    """Another version every second."""
+    """Load another version every second."""
     ledger = Ledger(TIMEOUT)
     versions = count(1 + max(int(path.name) for path in serve.base.iterdir()))
     with load(target, ledger):
@@ -311,7 +311,7 @@ async def _burst(target: str, ledger: Ledger, **options: Any) -> None:
 
 
 def burst(report: Report, target: str) -> None:
-    """Thousands of calls at once."""
+    """Make thousands of concurrent calls."""
     with_retries = Ledger(60.0)
     asyncio.run(_burst(target, with_retries, retry=RetryPolicy()))
     report.row(f"{BURST} tasks, RetryPolicy", with_retries, "0 failed within 60 s", not with_retries.failed)
@@ -352,7 +352,7 @@ def main() -> int:
             for link in links:
                 link.close()
             serve.kill()
-    print("every promise was kept" if report.good else "a promise was BROKEN")
+    print("every guarantee held" if report.good else "a guarantee was BROKEN")
     return 0 if report.good else 1
 
 

@@ -1,7 +1,7 @@
-"""Reading and writing tensors, without a network: against protobuf, and against TensorFlow where it is installed.
+"""Compare reading and writing tensors, without a network, with protobuf and, if it is installed, with TensorFlow.
 
-A reply is read from its bytes to an array. TensorFlow's way is parsing the message and calling make_ndarray; both parts
-are shown, and the ratios are to make_ndarray alone and to both together.
+The codec reads a reply from its bytes to an array. With TensorFlow, this means parsing the message and calling
+make_ndarray; the table shows both parts, and the ratios to make_ndarray alone and to both together.
 
     python benchmarks/codec.py
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from measure import alternating, duration, machine, median
 
-from tfs_client.codec import tensors
+from tfs_client._codec import tensors
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 try:

@@ -1,7 +1,7 @@
-"""Whole processes, from start to exit: what importing and one prediction from the shell cost.
+"""Time whole processes, from start to exit: importing the client, and one prediction from the shell.
 
-Each command runs several times, turn by turn; the figures are medians of wall-clock time, and ratios to the floor: the
-imports that no client can do without.
+Each command runs several times, alternating with the others. The figures are medians of wall-clock time, and ratios to
+the lower bound: the imports that every client needs.
 
     python benchmarks/cold_start.py [--rounds N]
 """
@@ -35,9 +35,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=21)
     rounds = parser.parse_args().rounds
     command = shutil.which("tfs-predict", path=sysconfig.get_path("scripts")) or "tfs-predict"
-    compileall.compile_dir(PACKAGE, quiet=1)  # as an installed package is; an editable one may not be
+    compileall.compile_dir(PACKAGE, quiet=1)  # like an installed package; an editable install may not be compiled
     print(machine("grpcio", "numpy", "pillow", "protobuf", "tfs-client"))
-    with Server() as server:  # warm: it has answered before the first timing
+    with Server() as server:  # the warm-up runs call it before the first timing
         server.add_model("colors", MODELS["colors"]())
         predict = [command, "--server", server.target, "--model", "colors", "--image", str(PICTURE)]
         groups = {

@@ -1,7 +1,7 @@
-"""Many threads on one client: calls without an error, and memory that does not grow.
+"""Check that many threads can share one client without errors and without growing memory.
 
-Every reply is compared with what it must be. Resident memory is looked at after a tenth of the calls, when pools and
-caches are filled, and at the end.
+Every reply is checked. Resident memory is measured after a tenth of the calls, when pools and caches are filled, and at
+the end.
 
     python benchmarks/endurance.py [--threads 64] [--calls 50000] [--rest]
 """
@@ -14,11 +14,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from measure import machine
+from measure import machine, resident_memory
 from processes import started
 
 from tfs_client import PredictClient, TensorSpec
@@ -26,7 +25,7 @@ from tfs_client.testing import FakeServer
 
 
 def serve() -> None:
-    """The tiny server with a model that doubles; prints its addresses and ends with standard input."""
+    """Serve a model that doubles; prints the addresses, and stops at the end of standard input."""
     vector = TensorSpec("float32", (None,))
     with FakeServer() as server:
         server.add_model("m", lambda x: 2 * x, inputs={"x": vector}, outputs={"y": vector})
@@ -36,15 +35,9 @@ def serve() -> None:
 
 @contextmanager
 def running() -> Iterator[tuple[str, str]]:
-    """The server in a process of its own; yields its gRPC and REST addresses."""
+    """Run the server in a separate process; yields its gRPC and REST addresses."""
     with started(__file__, "--serve") as (_, (target, url)):
         yield target, url
-
-
-def resident() -> float:
-    """MB of memory that this process has."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
 
 
 def main() -> None:
@@ -68,7 +61,7 @@ def main() -> None:
             except Exception as error:
                 failures.append(f"call {number}: {error}")
             if number == options.calls // 10:
-                early.append(resident())
+                early.append(resident_memory() / 1e6)
 
     with running() as addresses, PredictClient(addresses[options.rest], model="m") as client:
         started = perf_counter()
@@ -78,7 +71,7 @@ def main() -> None:
         for thread in threads:
             thread.join()
         took = perf_counter() - started
-        late = resident()
+        late = resident_memory() / 1e6
     print(f"{options.calls} calls by {options.threads} threads in {took:.1f} s, {options.calls / took:.0f} a second")
     print(f"resident memory: {early[0]:.1f} MB after a tenth of them, {late:.1f} MB at the end")
     print(f"failures: {len(failures)}", *failures[:5], sep="\n  " if failures else "")

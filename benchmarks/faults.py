@@ -1,4 +1,4 @@
-"""What chaos.py does to servers and connections: tfs-serve as a process that is killed and stopped, and a TCP link."""
+"""The faults of chaos.py: a tfs-serve process that can be killed and stopped, and a TCP link that can fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-START = 60  # seconds in which a server must come up
+START = 60  # seconds within which a server must start
 
 VERSION = """
     from pathlib import Path
@@ -32,7 +32,7 @@ VERSION = """
 
 
 def put(base: Path, version: int) -> None:
-    """A version of a model, which multiplies by its number; it appears as a whole."""
+    """Add a version of the model, which multiplies by its number. The directory appears complete."""
     hidden = base.parent / f".{base.name}-{version}"
     hidden.mkdir(parents=True)
     (hidden / "servable.py").write_text(textwrap.dedent(VERSION))
@@ -41,7 +41,7 @@ def put(base: Path, version: int) -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has just now."""
+    """A free loopback port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -49,11 +49,11 @@ def free_port() -> int:
 
 
 class Serve:
-    """A tfs-serve of the model "m", at ports that stay the same when it is started again.
+    """A tfs-serve with the model "m", whose ports stay the same across restarts.
 
     Args:
-        folder: where versions and log go.
-        flags: more flags.
+        folder: the directory for versions and the log.
+        flags: additional flags.
     """
 
     def __init__(self, folder: Path, *flags: str) -> None:
@@ -63,13 +63,19 @@ class Serve:
         self.port, self.rest_port = free_port(), free_port()
         self._log = folder / "log"
         self._command = [
-            *(sys.executable, "-m", "tfs_client.cli.serve", f"--port={self.port}", f"--rest_api_port={self.rest_port}"),
+            *(
+                sys.executable,
+                "-m",
+                "tfs_client.cli.serve",
+                f"--port={self.port}",
+                f"--rest_api_port={self.rest_port}",
+            ),
             *("--model_name=m", f"--model_base_path={self.base}", "--model_platform=python", *flags),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and return once it serves."""
+        """Start the server, and return once it serves."""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         end = time.monotonic() + START
@@ -79,23 +85,23 @@ class Serve:
             time.sleep(0.02)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, by its id."""
+        """Send a signal to the server's process."""
         assert self._process is not None
         os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """End it as ``kill -9`` does."""
+        """Kill the server with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
 
 class Link:
-    """A TCP link to a port of loopback that can be reset, or slowed down.
+    """A TCP link to a loopback port that can be reset or slowed down.
 
     Attributes:
-        port: where to connect.
-        piece, pause: how many bytes of replies go at once, and seconds between two pieces; 0 for as they come.
+        port: the port to connect to.
+        piece, pause: bytes of a reply to send at once, and seconds between two pieces; 0 forwards bytes as they arrive.
     """
 
     def __init__(self, to: int) -> None:
@@ -108,7 +114,7 @@ class Link:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def reset(self) -> int:
-        """Reset every connection, in both directions; returns how many there were."""
+        """Reset every connection, in both directions; returns their number."""
         with self._lock:
             found, self._open = self._open, set()
         for sock in found:

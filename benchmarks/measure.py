@@ -1,13 +1,15 @@
-"""What the benchmarks share: alternating timings, and a line that says where they were taken."""
+"""Alternating timings for the benchmarks, the CPU and memory of a process, and a line that describes the machine."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +17,7 @@ from typing import Any
 def alternating(
     *functions: Callable[[], Any], rounds: int, warmup: int = 3, at_least: float = 0.0
 ) -> list[list[float]]:
-    """Seconds of each call, by function. Every round times each once, in an order that turns with the round.
+    """Seconds of each call, by function. Every round times each function once; the order rotates with the round.
 
     A function that takes less than ``at_least`` seconds is called several times in a row for one timing.
     """
@@ -44,11 +46,28 @@ def median(times: list[float]) -> float:
 
 
 def duration(seconds: float) -> str:
-    """For people: 12.3 us, 4.56 ms, 1.23 s."""
+    """A readable duration: 12.3 us, 4.56 ms, 1.23 s."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= size or unit == "us":
             return f"{seconds / size:.3g} {unit}"
     raise AssertionError("unreachable")
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory() -> int:
+    """The largest resident memory that this process has had, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) * 1024
+
+
+def resident_memory() -> int:
+    """The resident memory of this process, in bytes."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[0]) * 1024
 
 
 def machine(*packages: str) -> str:

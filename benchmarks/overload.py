@@ -1,16 +1,16 @@
-"""What becomes of the work when a server has fewer slots than the client sends requests.
+"""Measure batch calls on a server that has fewer slots than the client sends requests.
 
-A server with four slots, in a process of its own, takes 20 ms for a request and refuses at once what it has no slot
-for, in each form of "busy": a thread quota's text, no text, a full batching queue, REST's 429 and 503; with and without
-a word on when to come back. 100,000 examples go through each of the batch calls, with twice as many requests in flight
-as there are slots, or with "auto"; pictures go through tfs-predict in bulk. The measure is the same call with as many
-requests in flight as there are slots (a few numbers are tried, the best one counts). Every answer is checked.
+A server with four slots, in a separate process, takes 20 ms for a request. When all slots are taken, it refuses
+requests at once, in each form of "busy": a thread quota's text, no text, a full batching queue, REST's 429 and 503;
+with and without a time at which to retry. 100,000 examples go through each of the batch calls, with twice as many
+requests in flight as there are slots, or with "auto"; pictures go through tfs-predict in bulk. The reference is the
+same call with as many requests in flight as there are slots (the best of a few numbers). Every answer is checked.
 
-Then twenty clients share 40 slots of 10 ms, of which 36 are taken away for a while.
+Then twenty clients share 40 slots of 10 ms, and 36 of them are removed for a while.
 
     python benchmarks/overload.py [--quick] [--rounds N] [--examples N] [--pictures N] [--only WORD ...]
 
-``--only`` takes the names of calls (many, batched, micro, bulk, turns). Figures are medians of the rounds.
+``--only`` accepts the names of calls (many, batched, micro, bulk, turns). Figures are medians of the rounds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tfs_client import MicroBatcher, PredictClient
 
 SLOTS, SECONDS = 4, 0.02
 BATCH = 100
-BULK_BATCH, BULK_SECONDS = 50, 0.05  # decoding pictures takes its time too
+BULK_BATCH, BULK_SECONDS = 50, 0.05  # decoding pictures also takes time
 FIXED = (2, 3, 4)
 LOST_AIM, REFUSED_AIM, RATE_AIM = 0, 0.10, 0.90
 
@@ -52,23 +52,23 @@ FORMS: tuple[tuple[str, bool, str, float | None], ...] = (
 )
 CLIENTS, MANY_SLOTS, FEW_SLOTS, SLOT_SECONDS = 20, 40, 4, 0.01
 
-Send = Callable[[PredictClient, np.ndarray, Any], int]  # makes predictions, and returns how many were right
+Send = Callable[[PredictClient, np.ndarray, Any], int]  # makes predictions, and returns the number of correct ones
 
 
 def many(client: PredictClient, rows: np.ndarray, in_flight: Any) -> int:
-    """By ``predict_many``."""
+    """Send with ``predict_many``."""
     found = client.predict_many(({"x": row} for row in rows), batch_size=BATCH, in_flight=in_flight, on_error="return")
     return sum(not isinstance(one, Exception) and one["y"][0] == 2 * rows[index, 0] for index, one in enumerate(found))
 
 
 def batched(client: PredictClient, rows: np.ndarray, in_flight: Any) -> int:
-    """By ``predict_batched``."""
+    """Send with ``predict_batched``."""
     found = client.predict_batched({"x": rows}, batch_size=BATCH, in_flight=in_flight)
     return int(np.sum(found["y"] == 2 * rows))
 
 
 def micro(client: PredictClient, rows: np.ndarray, in_flight: Any) -> int:
-    """By MicroBatcher, from one thread that keeps a few thousand calls waiting."""
+    """Send with ``MicroBatcher``, from one thread that keeps a few thousand calls waiting."""
     right = 0
     with MicroBatcher(client, max_batch_size=BATCH, max_delay=0.02, in_flight=in_flight, timeout=120) as batcher:
         waiting: list[Any] = []
@@ -84,7 +84,7 @@ CALLS: dict[str, Send] = {"many": many, "batched": batched, "micro": micro}
 
 
 def timed(server: Running, rest: bool, send: Send, rows: np.ndarray, in_flight: Any) -> tuple[float, int, float]:
-    """Examples per second, how many were lost, and refused requests as a share of the answered ones."""
+    """Examples per second, the number of lost ones, and the ratio of refused to answered requests."""
     server.configure(**server_settings)
     with PredictClient(server.url if rest else server.target, model="m", timeout=60) as client:
         client.signatures()
@@ -99,7 +99,7 @@ server_settings: dict[str, Any] = {}
 
 
 def row(name: str, in_flight: Any, found: list[tuple[float, int, float]], best: float) -> bool:
-    """Print the medians of some rounds; whether they are as good as they should be."""
+    """Print the medians of some rounds; returns whether they meet the targets."""
     rate, refused = median(one[0] for one in found), median(one[2] for one in found)
     lost = max(one[1] for one in found)
     good = lost <= LOST_AIM and refused <= REFUSED_AIM and rate >= RATE_AIM * best
@@ -109,7 +109,7 @@ def row(name: str, in_flight: Any, found: list[tuple[float, int, float]], best: 
 
 
 def overload(server: Running, only: set[str], rounds: int, examples: int) -> bool:
-    """The batch calls, in every form of busy."""
+    """Measure the batch calls, with every form of "busy"."""
     rows = np.arange(examples, dtype=np.float32).reshape(-1, 1)
     good = True
     for name, send in CALLS.items():
@@ -135,13 +135,13 @@ def overload(server: Running, only: set[str], rounds: int, examples: int) -> boo
 
 
 def bulk(server: Running, rounds: int, pictures: int) -> bool:
-    """Pictures through tfs-predict."""
+    """Measure pictures sent with tfs-predict."""
     from PIL import Image
 
     print(f"\nbulk: {pictures:,} pictures, {BULK_BATCH} a request, {SLOTS} slots of {BULK_SECONDS * 1000:g} ms")
     settings = {"slots": SLOTS, "seconds": BULK_SECONDS}
     with tempfile.TemporaryDirectory() as folder:
-        # A few files under many names: what is measured is not the disk.
+        # A few files under many names, because the benchmark does not measure the disk.
         for number in range(250):
             Image.new("RGB", (4, 4), (number,) * 3).save(Path(folder) / f"{number}.png")
         names = Path(folder) / "names.txt"
@@ -152,7 +152,14 @@ def bulk(server: Running, rounds: int, pictures: int) -> bool:
         def run(rest: bool, in_flight: Any, **form: Any) -> tuple[float, int, float]:
             server.configure(**settings, **form)
             output = Path(folder) / "rows.jsonl"
-            command = [sys.executable, "-m", "tfs_client.cli.predict", "--input-list", str(names), "--overwrite"]
+            command = [
+                sys.executable,
+                "-m",
+                "tfs_client.cli.predict",
+                "--input-list",
+                str(names),
+                "--overwrite",
+            ]
             command += ["--server", server.url if rest else server.target, "--model", "grey", "--output", str(output)]
             command += ["--batch-size", str(BULK_BATCH), "--in-flight", str(in_flight), "--quiet"]
             began = time.perf_counter()
@@ -175,7 +182,7 @@ def bulk(server: Running, rounds: int, pictures: int) -> bool:
 
 
 def turns(server: Running, rounds: int, phase: float, seconds: float) -> bool:
-    """Twenty clients of predict_many on 40 slots, on 4, and on 40 again."""
+    """Run twenty clients with predict_many on 40 slots, on 4, and on 40 again."""
     print(
         f"\nturns: {CLIENTS} clients of predict_many, {MANY_SLOTS} slots of {seconds * 1000:g} ms, of which "
         f"{FEW_SLOTS} are left for {phase:g} s"
@@ -231,12 +238,12 @@ def turns(server: Running, rounds: int, phase: float, seconds: float) -> bool:
 
 
 def _back(rate: Callable[[float, float], float], mark: float, second: float, before: float) -> bool:
-    """Whether the rate has come back by then."""
+    """Whether the rate has recovered by then."""
     return rate(mark + second, mark + second + 0.5) >= 0.9 * before
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What becomes of the work when a server has too few slots.")
+    parser = argparse.ArgumentParser(description="Measure batch calls on a server with too few slots.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--examples", type=int, default=100_000)
     parser.add_argument("--pictures", type=int, default=100_000)

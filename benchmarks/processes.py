@@ -1,4 +1,4 @@
-"""Servers of the benchmarks, in processes of their own, so that they do not share an interpreter with the client."""
+"""Run the benchmarks' servers in separate processes, so that they do not share an interpreter with the client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def started(script: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """A script that serves until its standard input ends: its process, and the words of the first line it prints."""
+    """Run a script that serves until its standard input ends; yields its process and the words of its first line."""
     command = [sys.executable, script, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None

@@ -1,9 +1,9 @@
-"""What a picture costs a client and a server, how replicas are fed, and what memory a worker takes.
+"""Measure the cost of a picture for client and server, the rate of replicas, and the memory of a worker.
 
-A drawn photograph of 640 x 480 pixels, as JPEG, becomes 224 x 224 x 3 float32; tiny servers in processes of their own
-answer with 1000 scores. CPU is that of the whole process, all threads, per picture. The model of the last table costs
-20 ms a request and has room for one at a time, as an accelerator has. Figures are medians of the rounds; every answer
-is checked.
+A drawn photograph of 640 x 480 pixels, as JPEG, becomes 224 x 224 x 3 float32; tiny servers in separate processes
+answer with 1000 scores. CPU is per picture, for all threads of the process. The model of the last table costs 20 ms a
+request and runs one request at a time, as an accelerator does. The figures are medians of the rounds; every answer is
+checked.
 
     python benchmarks/scale.py [--rounds N]
 """
@@ -11,21 +11,17 @@ is checked.
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
 import numpy as np
-from measure import duration, machine
-from PIL import Image, ImageDraw
+from measure import cpu_of, duration, machine, peak_memory
+from photographs import photograph
 from processes import started
 
 from tfs_client import PredictClient, TensorSpec, images
@@ -35,38 +31,23 @@ from tfs_client.server import FunctionServable, FunctionSignature, Server
 SIDE, CLASSES = 224, 1000
 SPEC = TensorSpec("float32", (None, SIDE, SIDE, 3))
 BATCH, IN_FLIGHT = 32, 4
-BUSY = 0.020  # seconds that the slow model takes for a request, however many rows it has
+BUSY = 0.020  # seconds that the slow model takes for a request, with any number of rows
 SMALL = 16
 FED = (1, 2, 4, 8)
 
 
-def picture() -> bytes:
-    """A JPEG of a smooth ground, some shapes and a little noise: about as hard to decode as a photograph."""
-    rng = np.random.default_rng(0)
-    ground = np.add.outer(np.linspace(0, 120, 480), np.linspace(0, 100, 640))[..., None] + rng.normal(
-        0, 6, (480, 640, 3)
-    )
-    image = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(image)
-    for x, y, size, red, green, blue in rng.integers(0, 255, (60, 6)):
-        draw.ellipse((2 * x, y, 2 * x + size, y + size), fill=(int(red), int(green), int(blue)))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
 def scores(x: np.ndarray) -> np.ndarray:
-    """The model: as good as free. A pixel of every picture, a thousand times."""
+    """The model, at almost no cost: one pixel of every picture, a thousand times."""
     return np.repeat(x[:, :1, 0, 0], CLASSES, axis=1)
 
 
 def servable(function: Callable[[np.ndarray], np.ndarray], takes: TensorSpec, gives: TensorSpec) -> FunctionServable:
-    """A model of one input and one output."""
+    """A model with one input and one output."""
     return FunctionServable({"serving_default": FunctionSignature(function, {"x": takes}, {"y": gives})})
 
 
 def serve() -> None:
-    """Serve both models; prints the port, and ends with standard input."""
+    """Serve both models; prints the port, and stops at the end of standard input."""
     accelerator = threading.Lock()
 
     def slow(x: np.ndarray) -> np.ndarray:
@@ -83,30 +64,19 @@ def serve() -> None:
 
 
 def work(target: str) -> None:
-    """A worker: a batch of a table through a model, and the memory that this process had at most, in MB."""
-
-    def peak() -> float:
-        status = Path("/proc/self/status").read_text()
-        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1e3
-
+    """Run a worker: send a batch of a table to a model, and print the peak memory of this process, in MB."""
     rows = BATCH * IN_FLIGHT
     with Predictor(target, model="scores", inputs="x", keep=[]) as predict:
         predict({"x": np.zeros((1, SIDE, SIDE, 3), np.float32)})
-        before = peak()
+        before = peak_memory() / 1e6
         batch = {"x": np.ones((rows, SIDE, SIDE, 3), np.float32)}
         for _ in range(3):
             predict(batch)
-    print(f"{before:.0f} {batch['x'].nbytes / 1e6:.0f} {peak():.0f}")
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    print(f"{before:.0f} {batch['x'].nbytes / 1e6:.0f} {peak_memory() / 1e6:.0f}")
 
 
 class Cost:
-    """Seconds for a picture: by the clock, of the client's CPU, of the server's."""
+    """Seconds for a picture: elapsed time, client CPU, server CPU."""
 
     def __init__(self, name: str, send: Callable[[], None], pictures: int, repeat: int) -> None:
         self.name = name
@@ -128,8 +98,8 @@ class Cost:
 
 
 def costs(target: str, server: int, rounds: int) -> None:
-    """Print what a picture costs."""
-    file = picture()
+    """Print the cost of a picture."""
+    file = photograph()
     preparation = images.plan(SPEC)
 
     def decoded() -> np.ndarray:
@@ -184,7 +154,7 @@ def costs(target: str, server: int, rounds: int) -> None:
 
 
 def feeding(targets: list[str], rounds: int) -> None:
-    """Print how many rows a second replicas answer, by the requests that are under way."""
+    """Print the rows per second of the replicas, by the number of requests in flight."""
     rows = np.random.default_rng(1).random((BATCH * 48, SMALL), np.float32)
     ways = {"1 replica": targets[:1], "2 replicas": targets}
     print(f"model: {BUSY * 1e3:g} ms a request of {BATCH} rows, one at a time: at most {BATCH / BUSY:.0f} rows/s each")
@@ -205,7 +175,7 @@ def feeding(targets: list[str], rounds: int) -> None:
 
 
 def memory(target: str) -> None:
-    """Print what memory a worker takes."""
+    """Print the memory of a worker."""
     with started(__file__, "--work", target) as (_, (before, batch, peak)):
         print(
             f"\na worker, as a process: {before} MB with its client, {peak} MB at most with a batch of {batch} MB "

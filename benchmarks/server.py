@@ -1,15 +1,15 @@
-"""What the tiny server adds to a bare gRPC server in Python, and what it does over REST.
+"""Compare the tiny server with a bare gRPC server in Python, and measure it over REST.
 
-Both run in processes of their own and get the same requests, ten float32 each: the bare one answers with fixed bytes,
-the tiny one runs a model of a line of Python, and both replies are the same bytes. The load is raw calls of
-ready-made requests from several threads. The servers take turns; figures are medians of the rounds, and the ratio is
-the median of the rounds' ratios. A few threads wait for each call most of the time; many keep the servers busy, and
-show what those can do. "CPU a call" is what the server's process takes. The REST row is ready-made requests on plain
-sockets, a connection for each thread.
+Both servers run in separate processes and get the same requests, ten float32 each. The bare one answers with fixed
+bytes, the tiny one runs a model of one line of Python, and both send the same bytes. The load is raw calls with
+prepared requests from several threads. The servers alternate; the figures are medians of the rounds, and the ratio is
+the median of the rounds' ratios. A few threads mostly wait for their calls; many threads keep the servers busy and show
+their limits. "CPU a call" is the CPU time of the server's process. The REST row sends prepared requests over plain
+sockets, with one connection for each thread.
 
     python benchmarks/server.py [--rounds N] [--threads N ...] [--calls N] [--batching]
 
-``--batching`` runs server_batching.py afterwards: what batching on the server brings.
+``--batching`` also runs server_batching.py, which measures batching on the server.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from measure import duration, machine, median
 from processes import started
 
 from tfs_client import TensorSpec
-from tfs_client.calls.predict import Predict
-from tfs_client.codec import predict
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.predict import Predict
+from tfs_client._codec import predict_messages
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.server import FunctionSignature, Server, ServerConfig
 
 AIM = 0.7  # of the bare server's calls per second
 X = np.arange(10, dtype=np.float32)
-REQUEST = predict.write_request(ModelSpec("m"), {"x": X})
-REPLY = predict.write_response(ModelSpec("m", 1, None, "serving_default"), {"y": 2 * X}, typed=True)
+REQUEST = predict_messages.write_request(ModelSpec("m"), {"x": X})
+REPLY = predict_messages.write_response(ModelSpec("m", 1, None, "serving_default"), {"y": 2 * X}, typed=True)
 BODY = b'{"instances": [' + b", ".join(str(float(value)).encode() for value in X) + b"]}"
 POST = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -52,7 +52,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Contender:
-    """A server under load. ``calls`` makes a thread's call, and what ends it."""
+    """A server under load. ``calls`` returns the function for one thread; the stack closes its connection."""
 
     name: str
     pid: int
@@ -61,7 +61,7 @@ class Contender:
     costs: list[float] = field(default_factory=list)
 
     def round(self, threads: int, calls: int) -> None:
-        """Time a number of calls, and note calls per second and the server's seconds for each."""
+        """Time a number of calls, and record the calls per second and the server's CPU seconds for each call."""
         with ExitStack() as stack:
             made = [self.calls(stack) for _ in range(threads)]
             used, started = cpu_seconds(self.pid), perf_counter()
@@ -71,7 +71,7 @@ class Contender:
 
 
 def serve() -> None:
-    """The tiny server with a model that doubles; prints its ports and ends with standard input."""
+    """Serve a model that doubles; prints the ports, and stops at the end of standard input."""
     vector = TensorSpec("float32", (None,))
     with Server(ServerConfig(rest_port=0)) as server:
         server.add_model("m", {"serving_default": FunctionSignature(lambda x: 2 * x, {"x": vector}, {"y": vector})})
@@ -80,13 +80,13 @@ def serve() -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used so far, in user and system mode (proc(5), /proc/pid/stat)."""
+    """The CPU seconds of a process so far, in user and system mode (proc(5), /proc/pid/stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def from_threads(calls: list[Callable[[], Any]], total: int) -> None:
-    """Make so many calls altogether, each thread its own."""
+    """Make a number of calls in all, spread over the threads."""
     numbers = count()
 
     def work(call: Callable[[], Any]) -> None:
@@ -101,14 +101,14 @@ def from_threads(calls: list[Callable[[], Any]], total: int) -> None:
 
 
 def grpc_calls(port: str) -> Callable[[ExitStack], Callable[[], bytes]]:
-    """Raw calls; all threads share a connection, as they do in a client."""
+    """Raw calls; all threads share a connection, as in a client."""
     channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED)
     raw = channel.unary_unary(Predict.path)
     return lambda stack: lambda: raw(REQUEST, timeout=30)
 
 
 def rest_calls(port: int) -> Callable[[ExitStack], Callable[[], bytes]]:
-    """Calls on plain sockets, each thread with one of its own."""
+    """Calls on plain sockets, one for each thread."""
 
     def connected(stack: ExitStack) -> Callable[[], bytes]:
         connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -131,7 +131,7 @@ def exchange(connection: socket.socket, stream: Any) -> bytes:
 
 
 def contenders(stack: ExitStack) -> tuple[Contender, Contender, Contender]:
-    """The bare server, and the tiny one over gRPC and over REST; what they answer has been checked."""
+    """The bare server, and the tiny one over gRPC and over REST; their answers have been checked."""
     bare_process, (bare_port,) = stack.enter_context(started(bare_server.__file__))
     tiny_process, (tiny_port, rest_port) = stack.enter_context(started(__file__, "--serve"))
     with grpc.insecure_channel(f"127.0.0.1:{bare_port}") as channel:
@@ -148,7 +148,7 @@ def contenders(stack: ExitStack) -> tuple[Contender, Contender, Contender]:
 
 
 def measure(rivals: Sequence[Contender], rounds: int, threads: int, calls: int) -> None:
-    """Rounds of all contenders, who turn with the round; the one before the first is for warming up."""
+    """Run rounds of all contenders, whose order rotates with the round, after one warm-up round."""
     for turn in range(-1, rounds):
         for offset in range(len(rivals)):
             rivals[(turn + offset) % len(rivals)].round(threads, calls)
@@ -164,7 +164,7 @@ def show(rivals: Sequence[Contender]) -> None:
         print(f"  {rival.name}  {median(rival.rates):6.0f} calls/s   CPU a call {duration(median(rival.costs)):>7}")
     bare, tiny, _ = rivals
     ratio = median([ours / theirs for ours, theirs in zip(tiny.rates, bare.rates, strict=True)])
-    print(f"  tiny / bare over gRPC: {ratio:.2f} (aimed at: {AIM} or more)")
+    print(f"  tiny / bare over gRPC: {ratio:.2f} (target: {AIM} or more)")
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""What batching on the server brings: predictions per second with and without it.
+"""Measure predictions per second with and without batching on the server.
 
-The tiny server, in a process of its own, serves one model twice, plain and batched. A call of the model costs 2 ms and
-a little for every row, and there is room for one call at a time, as on an accelerator. The load is 64 raw calls in
-flight, of ready-made requests with one row, and every answer is checked. "free" is the same model at no cost, and not
-batched: what the server and the load can do, and so the ceiling of what batching can bring. The three take turns; the
-figures are medians of the rounds.
+The tiny server, in a separate process, serves one model twice, plain and batched. A call of the model costs 2 ms and a
+little for every row, and the model runs one call at a time, as on an accelerator. The load is 64 raw calls in flight,
+with prepared requests of one row, and every answer is checked. "free" is the same model at no cost and without
+batching: it shows the limit of the server and the load, and therefore the upper bound for batching. The three
+alternate; the figures are medians of the rounds.
 
     python benchmarks/server_batching.py [--rounds N] [--timeout MICROS]
 """
@@ -27,16 +27,16 @@ from measure import machine, median
 from processes import started
 
 from tfs_client import TensorSpec
-from tfs_client.calls.predict import Predict
-from tfs_client.codec import predict
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.predict import Predict
+from tfs_client._codec import predict_messages
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.server import FunctionServable, FunctionSignature, Server, ServerConfig
 from tfs_client.server.batching import BatchingParameters, BatchingServable
 
 IN_FLIGHT = 64
-CALL = 0.002  # seconds that a call of the model costs, however many rows it has
+CALL = 0.002  # seconds that a call of the model takes, with any number of rows
 WIDTH = 64
-AIM = 5.0  # what the project aims at
+AIM = 5.0  # the project's target
 CALLS = {"plain": 512, "batched": 2048, "free": 2048}
 
 WEIGHTS = np.random.default_rng(0).random((WIDTH, WIDTH), np.float32)
@@ -59,12 +59,12 @@ def servable(function: Callable[[np.ndarray], np.ndarray]) -> FunctionServable:
 
 
 def serve(timeout: int) -> None:
-    """Serve the three; print the port first, end with a line of standard input.
+    """Serve the three models; prints the port first, and stops at a line of standard input.
 
-    At the end the number of batches and that of their rows are printed.
+    At the end, prints the number of batches and the number of their rows.
     """
     sizes: list[int] = []
-    # As many threads as there are accelerators: a second one would take small batches early, and wait with them.
+    # One thread for each accelerator: a second one would take small batches early, and wait with them.
     parameters = BatchingParameters(max_batch_size=IN_FLIGHT, batch_timeout_micros=timeout, num_batch_threads=1)
     with (
         BatchingServable(servable(model), parameters, observer=lambda run: sizes.append(run.executed)) as batched,
@@ -81,25 +81,25 @@ def serve(timeout: int) -> None:
 
 @contextmanager
 def running(timeout: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The server in a process of its own, and its target."""
+    """Run the server in a separate process; yields it and its target."""
     with started(__file__, "--serve", "--timeout", str(timeout)) as (process, (port,)):
         yield process, f"127.0.0.1:{port}"
 
 
 def exchanges(name: str) -> list[tuple[bytes, bytes]]:
-    """Ready-made requests, and what they must be answered with."""
+    """Prepared requests, and their expected answers."""
     answered = ModelSpec(name, 1, None, "serving_default")
     return [
         (
-            predict.write_request(ModelSpec(name), {"x": row}),
-            predict.write_response(answered, {"y": row @ WEIGHTS}),
+            predict_messages.write_request(ModelSpec(name), {"x": row}),
+            predict_messages.write_response(answered, {"y": row @ WEIGHTS}),
         )
         for row in np.random.default_rng(1).random((IN_FLIGHT, 1, WIDTH), np.float32)
     ]
 
 
 def rate(channel: grpc.Channel, name: str, calls: int) -> float:
-    """Predictions per second, with as many in flight as there may be."""
+    """Predictions per second, with the maximum number in flight."""
     raw, pairs = channel.unary_unary(Predict.path), exchanges(name)
     waiting: deque[grpc.Future[bytes]] = deque()
     started = perf_counter()
@@ -125,7 +125,7 @@ def main() -> None:
         for turn in range(-1, options.rounds):
             for name, calls in CALLS.items():
                 found = rate(channel, name, calls)
-                if turn >= 0:  # the round before the first is for warming up
+                if turn >= 0:  # round -1 is the warm-up
                     rates[name].append(found)
         batches, rows = map(int, process.communicate("\n", timeout=30)[0].split())
     plain, batched, ceiling = (median(rates[name]) for name in CALLS)
@@ -133,7 +133,7 @@ def main() -> None:
     print(f"plain    {plain:8.0f} predictions/s")
     print(f"batched  {batched:8.0f} predictions/s  ({rows / batches:.1f} rows a batch)")
     print(f"free     {ceiling:8.0f} predictions/s")
-    print(f"factor   {batched / plain:8.1f}  (aimed at: {AIM:g} or more)")
+    print(f"factor   {batched / plain:8.1f}  (target: {AIM:g} or more)")
     return None
 
 

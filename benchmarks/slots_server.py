@@ -1,13 +1,13 @@
-"""A model server with a number of slots, over gRPC and REST, that refuses at once what it has no slot for.
+"""A model server with a number of slots, over gRPC and REST, that refuses requests at once when all slots are taken.
 
-It queues nothing, as a model server over its thread quota does, and says "busy" in one of several forms. Each request
-takes a slot for a fixed time, in which the processor does nothing, so that the client's own limits show late. It runs
-in a process of its own; the first line it prints has its gRPC port and its REST port, and it ends with its standard
+It queues nothing, like a model server over its thread quota, and reports "busy" in one of several forms. Each request
+takes a slot for a fixed time, in which the processor is idle, so that the client's own limits show late. It runs in a
+separate process; its first line of output has its gRPC port and its REST port, and it stops at the end of its standard
 input.
 
-The model ``m`` doubles x, float32 of any number of columns; ``grey`` gives the largest value of each picture, and
-``single`` does so for one picture at a time. A message to ``/bench/Configure`` sets it up, and answers with what was
-counted since the last one.
+The model ``m`` doubles x, float32 of any number of columns; ``grey`` returns the largest value of each picture, and
+``single`` does so for one picture at a time. A message to ``/bench/Configure`` configures it, and the reply has the
+counts since the previous one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy as np
 from processes import started
 
 from tfs_client import TensorSpec
-from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.predict import read_request, write_response
+from tfs_client._codec.model_spec import ModelSpec
+from tfs_client._codec.predict_messages import read_request, write_response
 from tfs_client.protos.tensorflow_serving.apis import get_model_metadata_pb2
-from tfs_client.server.metadata import signature_def
+from tfs_client.server.signature_messages import signature_def
 from tfs_client.signatures import Signature
 
 CODES = {"RESOURCE_EXHAUSTED": grpc.StatusCode.RESOURCE_EXHAUSTED, "UNAVAILABLE": grpc.StatusCode.UNAVAILABLE}
@@ -56,14 +56,14 @@ MODELS = {
 
 
 class Slots:
-    """What is taken and what is free, and what was counted."""
+    """Taken and free slots, and the counts of requests."""
 
     def __init__(self) -> None:
         self.busy = 0
         self.configure({})
 
     def configure(self, wanted: dict[str, Any]) -> None:
-        """Set what is given; the rest is as at the beginning."""
+        """Set the given options; resets all others to their defaults."""
         self.slots = wanted.get("slots", 4)
         self.seconds = wanted.get("seconds", 0.01)
         self.code, self.text = FORMS[wanted.get("form", "threads")]
@@ -71,7 +71,7 @@ class Slots:
         self.answered = self.refused = 0
 
     async def taken(self) -> bool:
-        """Take a slot, keep it for its time, and free it; False when there is none."""
+        """Take a slot, keep it for its time, and free it; returns False if all are taken."""
         if self.busy >= self.slots:
             self.refused += 1
             return False
@@ -85,12 +85,12 @@ class Slots:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was counted since the last configuration."""
+        """The counts since the last configuration."""
         return {"answered": self.answered, "refused": self.refused}
 
 
 def outputs_of(inputs: dict[str, Any]) -> dict[str, Any]:
-    """What the models compute."""
+    """The output of a model."""
     if "image" in inputs:
         return {"grey": inputs["image"].reshape(len(inputs["image"]), -1).max(axis=1)}
     return {"y": 2 * inputs["x"]}
@@ -100,7 +100,7 @@ def outputs_of(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 class Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg, unused-ignore]
-    """Predict, GetModelMetadata, and the configuration."""
+    """Handlers for Predict, GetModelMetadata and the configuration."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
@@ -151,7 +151,7 @@ def _infos(specs: dict[str, TensorSpec]) -> dict[str, Any]:
 
 
 def metadata_of(model: str) -> bytes:
-    """What ``GET …/metadata`` answers."""
+    """The reply to ``GET …/metadata``."""
     signatures = {
         name: {
             "inputs": _infos(dict(signature.inputs)),
@@ -207,7 +207,7 @@ async def main() -> None:
 
 
 class Running:
-    """The server, seen from the client's process.
+    """The server, as a handle in the client's process.
 
     Attributes:
         target: for clients over gRPC.
@@ -219,19 +219,19 @@ class Running:
         self._channel = grpc.insecure_channel(self.target)
 
     def configure(self, **wanted: Any) -> dict[str, int]:
-        """Set slots, seconds, form or wait; returns how many requests were answered and refused since the last time."""
+        """Set slots, seconds, form or wait; returns the answered and refused requests since the last call."""
         call = self._channel.unary_unary("/bench/Configure")
         found: dict[str, int] = json.loads(call(json.dumps(wanted).encode(), timeout=20))
         return found
 
     def close(self) -> None:
-        """Close what the configuration was sent by."""
+        """Close the channel that sends configurations."""
         self._channel.close()
 
 
 @contextmanager
 def running() -> Iterator[Running]:
-    """The server in a process of its own."""
+    """Run the server in a separate process."""
     with started(__file__) as (_, ports):
         server = Running(*ports)
         try:

@@ -1,14 +1,15 @@
-"""Memory and file descriptors over many calls, in every style of calling, over gRPC and REST.
+"""Check memory and file descriptors over many calls, in every style of calling, over gRPC and REST.
 
-Each style runs in a process of its own, against one server in another; every answer is checked. Resident memory and
-open file descriptors are looked at after a tenth of the calls, when pools and caches are filled, again and again on the
-way, and at the end, when the client is closed. The program ends with 1 when an answer is wrong or missing, when memory
-has grown by more than 16 MB from the first look to the highest or the last, or descriptors by more than 8.
+Each style runs in a separate process, against one server in another process; every answer is checked. Resident memory
+and open file descriptors are measured after a tenth of the calls, when pools and caches are filled, repeatedly during
+the run, and at the end, when the client is closed. The exit code is 1 if an answer is wrong or missing, if memory has
+grown by more than 16 MB from the first measurement to the highest or the last, or if descriptors have grown by more
+than 8.
 
     SOAK_CALLS=1000000 python benchmarks/soak.py [--only WORD ...]
 
-SOAK_CALLS are the calls of each style (20,000 without it); an example counts as a call, also where many go in one
-request. ``--only`` takes styles: blocking, futures, aio, batched, many, micro, micro-aio.
+SOAK_CALLS is the number of calls in each style (20,000 by default); each example counts as a call, even if one request
+carries many. ``--only`` accepts styles: blocking, futures, aio, batched, many, micro, micro-aio.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ ROW = "{:16} {:>9} {:>7} {:>6} {:>22} {:>18}  {}"
 
 
 def serve() -> None:
-    """The tiny server with a model that doubles; prints its addresses and ends with standard input."""
+    """Serve a model that doubles; prints the addresses, and stops at the end of standard input."""
     vector = TensorSpec("float32", (None,))
     with Server(ServerConfig(rest_port=0)) as server:
         server.add_model(
@@ -56,17 +57,17 @@ def serve() -> None:
 
 
 def resident(process: int | str = "self") -> float:
-    """MB of memory that a process has."""
+    """The resident memory of a process, in MB."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def descriptors(process: int | str = "self") -> int:
-    """How many files and sockets a process has open."""
+    """The number of open files and sockets of a process."""
     return len(os.listdir(f"/proc/{process}/fd"))
 
 
 class Looks:
-    """Counts calls, and looks at the process now and then."""
+    """A counter of calls that measures the process periodically."""
 
     def __init__(self, calls: int) -> None:
         self.calls = calls
@@ -76,7 +77,7 @@ class Looks:
         self._lock = threading.Lock()
 
     def answered(self, right: bool, calls: int = 1) -> None:
-        """Note answers."""
+        """Record answers."""
         with self._lock:
             before, self._done = self._done, self._done + calls
             self.wrong += not right
@@ -85,7 +86,7 @@ class Looks:
                 self.found.append((resident(), descriptors()))
 
     def result(self) -> dict[str, Any]:
-        """What was found."""
+        """The measurements."""
         memory, files = zip(*self.found, (resident(), descriptors()), strict=True)
         return {
             "calls": self._done,
@@ -122,13 +123,13 @@ def _in_threads(calls: int, call: Callable[[int], None]) -> None:
 
 
 def blocking(target: str, looks: Looks) -> None:
-    """``predict``, by eight threads."""
+    """``predict`` from eight threads."""
     with PredictClient(target, model="m", timeout=TIMEOUT) as client:
         _in_threads(looks.calls, lambda number: looks.answered(_is(client.predict(_x(number)), number)))
 
 
 def futures(target: str, looks: Looks) -> None:
-    """``predict_future``, thirty-two at once."""
+    """``predict_future``, thirty-two calls at a time."""
     with PredictClient(target, model="m", timeout=TIMEOUT) as client:
         waiting: deque[tuple[int, Any]] = deque()
         for number in range(looks.calls):
@@ -141,7 +142,7 @@ def futures(target: str, looks: Looks) -> None:
 
 
 def aio(target: str, looks: Looks) -> None:
-    """Tasks of asyncio, thirty-two at once."""
+    """Asyncio tasks, thirty-two at a time."""
 
     async def run() -> None:
         numbers = iter(range(looks.calls))
@@ -157,7 +158,7 @@ def aio(target: str, looks: Looks) -> None:
 
 
 def batched(target: str, looks: Looks) -> None:
-    """``predict_batched``, a thousand rows at once in requests of fifty."""
+    """``predict_batched``, a thousand rows in requests of fifty."""
     rows = np.arange(1000, dtype=np.float32)
     with PredictClient(target, model="m", timeout=TIMEOUT) as client:
         for _ in range(0, looks.calls, 1000):
@@ -172,7 +173,7 @@ def many(target: str, looks: Looks) -> None:
 
 
 def micro(target: str, looks: Looks) -> None:
-    """``MicroBatcher.predict``, by eight threads."""
+    """``MicroBatcher.predict`` from eight threads."""
     with PredictClient(target, model="m", timeout=TIMEOUT) as client, MicroBatcher(client) as batcher:
         _in_threads(looks.calls, lambda number: looks.answered(_is(batcher.predict(_one(number)), number)))
 
@@ -209,13 +210,13 @@ STYLES: dict[str, Callable[[str, Looks], None]] = {
 
 @contextmanager
 def running() -> Iterator[tuple[int, str, str]]:
-    """The server in a process of its own; yields its id, and its gRPC and REST addresses."""
+    """Run the server in a separate process; yields its process id, and its gRPC and REST addresses."""
     with started(__file__, "--serve") as (process, (target, url)):
         yield process.pid, target, url
 
 
 def soaked(style: str, target: str) -> dict[str, Any]:
-    """Run a style in a process of its own."""
+    """Run a style in a separate process."""
     command = [sys.executable, __file__, "--style", style, "--target", target]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600 + CALLS / 50)
     if done.returncode:
@@ -225,7 +226,7 @@ def soaked(style: str, target: str) -> dict[str, Any]:
 
 
 def show(name: str, found: dict[str, Any], seconds: float) -> bool:
-    """Print a row; whether it is as it should be."""
+    """Print a row; returns whether it is within the limits."""
     memory, files = found["memory"], found["files"]
     good = found["calls"] >= CALLS and not found["wrong"]
     good = good and max(memory) - memory[0] <= GROWTH and max(files) - files[0] <= DESCRIPTORS

@@ -1,12 +1,12 @@
-"""A subclassed model whose signature is named "call", after its method, and not "serving_default".
+"""Serve a subclassed model whose signature is named "call", after its method, instead of "serving_default".
 
     python examples/call_signature.py [base path]
 
-Calls name such a signature; without it the server looks for "serving_default" and says that there is none.
+Calls must name this signature; otherwise the server looks for "serving_default" and reports that it does not exist.
 
-Weights from ``add_weight`` or from layers of Keras 3 need another way out, ``tf.keras.export.ExportArchive`` with
-``add_endpoint("call", model.call)`` (see resnet50.py): with ``tf.saved_model.save`` TensorFlow Serving, and the tiny
-server like it, loads the model and answers "Could not find variable". Needs TensorFlow.
+Models with weights from ``add_weight`` or from Keras 3 layers need another export: ``tf.keras.export.ExportArchive``
+with ``add_endpoint("call", model.call)`` (see resnet50.py). After ``tf.saved_model.save``, TensorFlow Serving and the
+tiny server load such a model, but answer "Could not find variable". Needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tfs_client import FailedPreconditionError
 
 
 class Interest(tf.keras.Model):
-    """What an amount grows to; the rate is the model's one weight, set by hand."""
+    """Compound interest; the rate is the model's only weight, set by hand."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""A Sequential model of handwritten digits: trained, exported, served, called over gRPC and REST.
+"""Train, export and serve a Sequential model for handwritten digits, and call it over gRPC and REST.
 
     python examples/digits_mlp.py [base path]
 
-The digits are those that scikit-learn brings along, where it is installed; otherwise they are drawn here, from a font.
-The script says which. Needs TensorFlow.
+If scikit-learn is installed, the script uses its digits; otherwise it draws digits with a font. It prints which digits
+it uses. Needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHOWN = 5
 
 
 def digits() -> tuple[np.ndarray, np.ndarray, str]:
-    """Pictures (N, 8, 8) in 0..1, the digits on them, and where they come from."""
+    """Pictures (N, 8, 8) in 0..1, their digits, and their origin."""
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError:
@@ -29,7 +29,7 @@ def digits() -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def drawn(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Digits of a font, each turned, moved and inked a little differently."""
+    """Digits of a font, each with a slightly different rotation, position and ink."""
     labels = rng.integers(0, 10, DRAWN)
     pictures = np.stack([draw(int(label), rng) for label in labels])
     noisy = pictures * rng.uniform(0.7, 1.0, (DRAWN, 1, 1)) + rng.normal(0, 0.05, pictures.shape)
@@ -37,7 +37,7 @@ def drawn(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(digit: int, rng: np.random.Generator) -> np.ndarray:
-    """One digit, drawn four times too large and shrunk."""
+    """One digit, drawn at four times the size and shrunk."""
     large = 4 * SIDE
     canvas = Image.new("L", (large, large))
     place = rng.uniform(-2.0, 2.0, 2) + large / 2
@@ -67,7 +67,7 @@ def main() -> None:
     seen = len(images) * 3 // 4
     model = trained(images[:seen], labels[:seen])
     accuracy = model.evaluate(images[seen:], labels[seen:], verbose=0)[1]
-    print(f"digits: {len(images)}, {origin}; {accuracy:.1%} of those held out are read right")
+    print(f"digits: {len(images)}, {origin}; {accuracy:.1%} of the held-out digits are recognised")
     with base_path(__doc__) as base:
         model.export(next_version(base), verbose=False)
         with served("digits", base) as clients:

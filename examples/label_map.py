@@ -1,10 +1,10 @@
-"""A model in the shape of DeepLab: a picture, and the height and width to answer in, to a map of labels.
+"""Serve a model with DeepLab's interface: a picture, and the height and width of the answer, to a map of labels.
 
     python examples/label_map.py [base path]
 
-The network is not DeepLab's, and nothing was trained: its weights are set by hand, and compare each pixel with three
-colours. What it has of DeepLab is its face: inputs of different kinds and ranks, a fixed size inside, scores that are
-enlarged to the wanted size, and a map of integers. Needs TensorFlow.
+The network is not DeepLab's and is not trained: its weights are set by hand and compare each pixel with three colours.
+It shares DeepLab's interface: inputs of different kinds and ranks, a fixed internal size, scores that are enlarged to
+the requested size, and a map of integers. Needs TensorFlow.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from PIL import Image
 from serving import base_path, next_version, served
 
 PICTURE = Path(__file__).with_name("pupper.jpg")
-INSIDE = 65  # pixels each way, inside the model
+INSIDE = 65  # pixels in each direction, inside the model
 COLOURS = {"sky": (178, 220, 244), "grass": (126, 188, 88), "fur": (200, 138, 74)}
 
 
 class LabelMap(tf.Module):
-    """Label of the nearest colour, for every pixel of the wanted size."""
+    """The label of the nearest colour, for every pixel of the requested size."""
 
     def __init__(self) -> None:
         super().__init__()
         colours = tf.constant(list(COLOURS.values()), tf.float32) / 255
-        # Of -|x - c|^2 = 2 x c - |c|^2 - |x|^2 the last part is the same for every colour c, and left out.
+        # In -|x - c|^2 = 2 x c - |c|^2 - |x|^2, the last term is the same for every colour c, so it is omitted.
         self.kernel = tf.Variable(2 * tf.transpose(colours)[None, None])
         self.bias = tf.Variable(-tf.reduce_sum(colours**2, axis=1))
 

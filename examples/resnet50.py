@@ -1,9 +1,9 @@
-"""ResNet-50, the classic of the tutorials: exported, served, called over gRPC and REST.
+"""Export and serve ResNet-50, and call it over gRPC and REST.
 
     python examples/resnet50.py [base path]
 
-Its weights are random: what it answers means nothing, and the classes have no names. With
-``weights="imagenet"`` and ``SIDE = 224``, the size it was trained on, the rest of the script stays as it is.
+Its weights are random, so its answers are meaningless, and the classes have no names. To use trained weights, set
+``weights="imagenet"`` and ``SIDE = 224``, the size it was trained on; the rest of the script stays the same.
 Needs TensorFlow.
 """
 
@@ -19,11 +19,11 @@ from serving import base_path, next_version, served
 from tfs_client import Prediction
 
 PICTURE = Path(__file__).with_name("pupper.jpg")
-SIDE = 64  # pixels each way; ResNet-50 can be built for any size from 32 on
+SIDE = 64  # pixels in each direction; ResNet-50 supports any size from 32 on
 
 
 def export(network: tf.keras.Model, path: str) -> None:
-    """Write the network with its preprocessing, so that callers send pictures as they are."""
+    """Write the network with its preprocessing, so that callers can send unprocessed pictures."""
 
     def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
         pixels = tf.keras.applications.resnet50.preprocess_input(tf.cast(image, tf.float32))
@@ -36,7 +36,7 @@ def export(network: tf.keras.Model, path: str) -> None:
 
 
 def best(prediction: Prediction, count: int = 3) -> str:
-    """The likeliest classes of the first picture, with their probabilities."""
+    """The most likely classes of the first picture, with their probabilities."""
     scores = prediction["probabilities"][0]
     return ", ".join(f"class {label} {scores[label]:.5f}" for label in np.argsort(-scores)[:count])
 

@@ -1,6 +1,6 @@
-"""What the examples share: a folder for the model's versions, and the tiny server that serves it.
+"""Shared code of the examples: a folder for the model's versions, and the tiny server that serves it.
 
-In the place of the tiny server, TensorFlow Serving would be started on the same folder:
+To use TensorFlow Serving instead of the tiny server, start it with the same folder:
 
     tensorflow_model_server --port=8500 --rest_api_port=8501 --model_name=digits --model_base_path=/models/digits
 """
@@ -20,9 +20,9 @@ from tfs_client.server.backends import saved_model
 
 @contextmanager
 def base_path(description: str | None) -> Iterator[Path]:
-    """The folder that the command line names for the model's versions; without one a temporary folder."""
+    """The folder for the model's versions: from the command line, or a temporary one."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("base_path", nargs="?", type=Path, help="where the model is exported; kept afterwards")
+    parser.add_argument("base_path", nargs="?", type=Path, help="folder for the exported model, which is kept")
     given = parser.parse_args().base_path
     if given is not None:
         yield given.resolve()
@@ -32,14 +32,14 @@ def base_path(description: str | None) -> Iterator[Path]:
 
 
 def next_version(base: Path) -> str:
-    """A version folder that does not exist yet: 1, or one more than the highest there is."""
+    """A new version folder: 1, or one more than the highest existing version."""
     numbers = [int(folder.name) for folder in base.glob("[0-9]*") if folder.name.isdigit()]
     return str(base / str(max(numbers, default=0) + 1))
 
 
 @contextmanager
 def served(name: str, base: Path) -> Iterator[dict[str, PredictClient]]:
-    """Serve the latest version below a base path; yields a client for each way of calling it."""
+    """Serve the latest version below a base path; yields a gRPC client and a REST client."""
     models = ModelServerConfig([ModelConfig(name, str(base))])
     config = ServerConfig(model_config=models, rest_port=0)
     with (

@@ -1,6 +1,6 @@
-"""Draw the example pictures: a puppy to segment, a digit to read.
+"""Draw the example pictures: a puppy to segment, a digit to read, a scene of shapes to find.
 
-    python scripts/draw_examples.py           # writes examples/pupper.jpg and examples/digit.png
+    python scripts/draw_examples.py           # writes examples/pupper.jpg, digit.png and scene.png
 
 Everything is drawn four times too large and shrunk, which smooths the edges. No chance is involved.
 """
@@ -23,6 +23,10 @@ GRASS, GRASS_LOW = (139, 196, 98), (112, 174, 79)
 FUR, FUR_DARK, FUR_LIGHT = (214, 150, 84), (146, 88, 44), (250, 228, 192)
 NOSE, TONGUE, COLLAR, TAG, LINE = (52, 38, 36), (236, 112, 128), (206, 50, 56), (246, 200, 66), (98, 58, 34)
 
+PAPER, PAPER_LOW = (250, 245, 234), (233, 222, 203)
+RED, ORANGE, YELLOW, GREEN = (214, 69, 65), (233, 138, 50), (232, 178, 32), (64, 145, 108)
+TEAL, BLUE, VIOLET, PINK = (38, 140, 160), (52, 92, 168), (122, 78, 158), (222, 110, 150)
+
 
 class Canvas:
     """A picture with smooth shapes; all coordinates are those of the finished picture."""
@@ -41,6 +45,10 @@ class Canvas:
         self.draw.polygon(outline, fill=fill)
         if edge is not None:
             self.draw.line([*outline, *outline[:2]], fill=edge, width=round(width * SCALE), joint="curve")
+
+    def polygon(self, points: Iterable[Point], fill: object) -> None:
+        """A shape with straight sides."""
+        self.draw.polygon([(x * SCALE, y * SCALE) for x, y in points], fill=fill)
 
     def oval(
         self,
@@ -227,11 +235,44 @@ def digit() -> Image.Image:
     return canvas.finished().filter(ImageFilter.GaussianBlur(0.6))
 
 
+def scene() -> Image.Image:
+    """Circles, triangles, stars and other shapes on paper, 800 x 600."""
+    canvas = Canvas("RGB", (800, 600), PAPER)
+    gradient(canvas, 0, 600, PAPER, PAPER_LOW)
+    canvas.oval(176, 180, 112, 112, RED)
+    canvas.oval(706, 500, 58, 58, TEAL)
+    canvas.oval(392, 78, 36, 36, ORANGE)
+    canvas.polygon([(308, 540), (528, 504), (386, 328)], BLUE)
+    canvas.polygon(corners(632, 168, 110, 5, turn=-6, inner=0.46), YELLOW)
+    canvas.polygon(corners(262, 356, 46, 5, turn=20, inner=0.44), PINK)
+    canvas.polygon(corners(424, 214, 66, 4, turn=28), GREEN)
+    canvas.polygon(corners(148, 472, 82, 6, turn=12), VIOLET)
+    canvas.polygon(corners(590, 374, 56, 5, turn=14), PINK)
+    canvas.polygon(turned(716, 332, 112, 46, -24), ORANGE)
+    return canvas.finished()
+
+
+def corners(x: float, y: float, radius: float, count: int, *, turn: float, inner: float = 0) -> list[Point]:
+    """A regular polygon about (x, y), turned by degrees; a star with corners between at the part ``inner`` of it."""
+    steps = 2 * count if inner else count
+    radii = [radius * inner if inner and step % 2 else radius for step in range(steps)]
+    angles = [math.radians(turn - 90) + math.tau * step / steps for step in range(steps)]
+    return [(x + r * math.cos(angle), y + r * math.sin(angle)) for r, angle in zip(radii, angles, strict=True)]
+
+
+def turned(x: float, y: float, width: float, height: float, turn: float) -> list[Point]:
+    """A rectangle about (x, y), turned by degrees."""
+    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    sides = [(u * width / 2, v * height / 2) for u, v in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in sides]
+
+
 def main() -> None:
     EXAMPLES.mkdir(exist_ok=True)
     puppy().save(EXAMPLES / "pupper.jpg", quality=88, optimize=True)
     digit().save(EXAMPLES / "digit.png", optimize=True)
-    for name in ("pupper.jpg", "digit.png"):
+    scene().save(EXAMPLES / "scene.png", optimize=True)
+    for name in ("pupper.jpg", "digit.png", "scene.png"):
         print(f"examples/{name}: {(EXAMPLES / name).stat().st_size} bytes")
 
 

@@ -167,7 +167,7 @@ def services_stub(file: FileDescriptorProto, types: Types) -> list[str]:
     methods = [method for service in file.service for method in service.method]
     lines = [
         "from collections.abc import Awaitable",
-        "from typing import overload, type_check_only",
+        "from typing import Any, overload, type_check_only",
         "",
         "import grpc",
         "import grpc.aio",
@@ -175,7 +175,7 @@ def services_stub(file: FileDescriptorProto, types: Types) -> list[str]:
         *types.imports(methods),
         "",
         "@type_check_only",
-        "class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext): ...  # type: ignore[misc,type-arg]",
+        "class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext[Any, Any]): ...  # type: ignore[misc]",
     ]
     for service in file.service:
         lines += [
@@ -224,7 +224,7 @@ def modules(directory: Path) -> None:
     for file in schema.file:
         write(module_file(directory, file.name, "_pb2.py"), messages_module(file))
         rewrite_stub(module_file(directory, file.name, "_pb2.pyi"), names)
-        if file.service:
+        if file.service and not file.package.startswith("grpc."):  # whose own packages have stubs for its services
             write(module_file(directory, file.name, "_pb2_grpc.py"), services_module(file, types))
             write(module_file(directory, file.name, "_pb2_grpc.pyi"), services_stub(file, types))
         for parent in Path(file.name).parents[:-1]:

@@ -1,4 +1,4 @@
-"""cast=True: arrays take the signature's dtype where every value survives, whichever way the model is called."""
+"""cast=True: arrays take the signature's dtype where every value survives, in every way of calling."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_value_that_would_not_survive_is_named_and_nothing_is_sent(server, c
     assert "Predict" not in [call.method for call in server.calls]
 
 
-def test_bools_and_texts_do_not_change_their_kind_in_silence(client):
+def test_bools_and_texts_never_change_their_kind_silently(client):
     for array, dtype in ((np.array([True]), "float32"), (np.array([True]), "int64"), (np.array(["1"]), "int64")):
         with pytest.raises(SignatureError, match=r"input 'x' (takes|expects)"):
             client.predict({"x": array}, model=f"of-{dtype}")
@@ -88,13 +88,13 @@ def test_bools_and_texts_do_not_change_their_kind_in_silence(client):
         client.predict({"x": np.int64([1])}, model="of-string")
 
 
-def test_texts_and_arrays_of_the_right_dtype_stay_as_they_are(client):
+def test_texts_and_arrays_of_the_right_dtype_are_unchanged(client):
     assert client.predict({"x": ["a", b"b"]}, model="of-string").array.tolist() == [b"a", b"b"]
     x = np.float32([1, 2])
     assert client.predict({"x": x, "by": np.float64(2)}, model="two").array.tolist() == [2, 4]
 
 
-def test_a_call_may_ask_for_it_or_do_without(server, style):
+def test_a_call_can_enable_or_disable_the_cast(server, style):
     x = np.float64([0.5])
     with calling(style, server, model="of-float32", timeout=20) as client:
         with pytest.raises(InvalidArgumentError):
@@ -108,7 +108,7 @@ def test_a_call_may_ask_for_it_or_do_without(server, style):
             client.predict({"x": x}, cast="yes")
 
 
-def test_refusals_name_it_where_it_would_help(server, style):
+def test_refusals_suggest_the_cast_where_it_would_help(server, style):
     with calling(style, server, timeout=20) as client:
         for array, dtype, named in (
             (np.float64([1]), "float32", True),
@@ -135,20 +135,20 @@ def test_checks_come_after_the_cast(client):
     assert client.predict({"x": np.float64([0.5])}, model="of-float32", validate=True).array.tolist() == [0.5]
 
 
-def test_the_signature_is_asked_for_once(server, client, style):
+def test_the_signature_is_requested_once(server, client, style):
     for _ in range(3):
         client.predict({"x": np.float64([0.5])}, model="of-float32")
     methods = [call.method for call in [*server.lookups, *server.calls]]
     assert methods == ["GetModelMetadata", "Predict", "Predict", "Predict"]
 
 
-def test_names_that_the_signature_does_not_have_are_the_servers_to_refuse(client):
+def test_names_missing_in_the_signature_are_refused_by_the_server(client):
     with pytest.raises(InvalidArgumentError) as caught:
         client.predict({"X": np.float64([0.5])}, model="of-float32")
     assert "'X' is not an input, but 'x' is" in caught.value.hint
 
 
-def test_batches_are_cast_too(server, client):
+def test_batches_are_cast(server, client):
     rows = np.arange(20, dtype=np.float64)
     for inputs in ({"x": rows}, rows):
         got = client.predict_batched(inputs, model="of-float32", batch_size=6).array

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import re
 import socket
 import sys
 import threading
@@ -35,14 +37,16 @@ from tfs_client import (
     UnavailableError,
     UnimplementedError,
 )
-from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.predict import Predict
-from tfs_client.codec import predict
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.metadata import GetModelMetadata
+from tfs_client._calls.predict import Predict
+from tfs_client._codec import predict_messages
+from tfs_client._codec.model_spec import ModelSpec
+from tfs_client._flows.client_options import GivenOptions
+from tfs_client._transports.deadline import Deadline
+from tfs_client._transports.steps import Send
 from tfs_client.errors import BY_CODE
-from tfs_client.options import Deadline
+from tfs_client.options import UNSET, CallOptions
 from tfs_client.server import ServerConfig
-from tfs_client.steps import Send
 from tfs_client.testing import FakeServer
 
 VECTOR = TensorSpec("float32", (None,))
@@ -70,7 +74,7 @@ def test_a_mapping_is_sent_without_asking_for_signatures(client, double):
     assert methods(double) == ["Predict"]
 
 
-def test_a_bare_array_gets_its_name_from_the_signature_which_is_asked_for_once(client, double):
+def test_a_bare_array_gets_its_name_from_the_signature_requested_once(client, double):
     for value in (1.0, 2.0, 3.0):
         assert client.predict(np.float32([value])).array.tolist() == [2 * value]
     assert methods(double) == ["GetModelMetadata", "Predict", "Predict", "Predict"]
@@ -81,7 +85,7 @@ def test_a_bare_value_is_cast_when_nothing_is_lost(client, values):
     assert client.predict(values).array.tolist() == [2, 4]
 
 
-def test_a_lossy_cast_is_refused_and_the_error_says_how_to_ask_for_it(client):
+def test_a_lossy_cast_is_refused_and_the_error_says_how_to_request_it(client):
     with pytest.raises(SignatureError, match=r"input 'x' expects float32 \(\?,\), got float64 \(2,\)") as caught:
         client.predict(np.array([0.1, 0.2]))
     assert "array.astype('float32')" in str(caught.value)
@@ -97,17 +101,17 @@ def test_a_bare_value_for_several_inputs_lists_them(fake_server):
 
 
 def test_signatures_stay_remembered_when_replies_do_not_name_the_version(raw_server, double):
-    """Some proxies and servers leave it out; that is no sign of a change."""
+    """Some proxies and servers omit the version; that does not indicate a change."""
     with PredictClient(double.target) as behind:
 
         def forward(request, context):
-            reply = behind._performer.transport.call(Send(Predict.path, request, Deadline(10)))
-            _, outputs = predict.read_response(reply)
-            return predict.write_response(ModelSpec("double"), outputs)
+            reply = behind._performer.transport.call(Send(Predict.path, request, Deadline(10))).body
+            _, outputs = predict_messages.read_response(reply)
+            return predict_messages.write_response(ModelSpec("double"), outputs)
 
         def describe(request, context):
             asked.append(request)
-            return behind._performer.transport.call(Send(GetModelMetadata.path, request, Deadline(10)))
+            return behind._performer.transport.call(Send(GetModelMetadata.path, request, Deadline(10))).body
 
         asked = []
         target = raw_server(Predict=forward, GetModelMetadata=describe)
@@ -123,11 +127,11 @@ def test_a_version_and_a_timeout_may_be_numpys(client):
 
 
 def test_the_input_that_cannot_be_sent_is_named(client):
-    with pytest.raises(EncodeError, match="input 'x': expected text that UTF-8 can hold"):
+    with pytest.raises(EncodeError, match="input 'x': expected text that UTF-8 can encode"):
         client.predict({"x": "\ud800"})
 
 
-def test_signatures_are_asked_for_anew_when_another_version_answers(client, double):
+def test_signatures_are_requested_again_when_another_version_answers(client, double):
     client.predict([1.0])
     double.add_model("double", lambda z: 3 * z, inputs={"z": VECTOR}, outputs={"y": VECTOR}, version=2)
     assert client.predict({"z": np.float32([1])}).array.tolist() == [3]  # version 2 answers: forget version 1
@@ -135,14 +139,14 @@ def test_signatures_are_asked_for_anew_when_another_version_answers(client, doub
     assert methods(double) == ["GetModelMetadata", "Predict", "Predict", "GetModelMetadata", "Predict"]
 
 
-def test_signatures_are_asked_for_anew_when_a_future_is_answered_by_another_version(client, double):
+def test_signatures_are_requested_again_when_another_version_answers_a_future(client, double):
     client.predict([1.0])
     double.add_model("double", lambda z: 3 * z, inputs={"z": VECTOR}, outputs={"y": VECTOR}, version=2)
     assert client.predict_future({"z": np.float32([1])}).result(10).array.tolist() == [3]
     assert client.predict([1.0]).array.tolist() == [3]
 
 
-def test_signatures_are_asked_for_anew_after_an_error_and_a_single_value_goes_by_them(client, double):
+def test_signatures_are_requested_again_after_an_error_and_used_for_a_single_value(client, double):
     client.predict([1.0])
     double.add_model("double", lambda z: 3 * z, inputs={"z": VECTOR}, outputs={"y": VECTOR}, version=2)
     double.clear_calls()
@@ -150,7 +154,7 @@ def test_signatures_are_asked_for_anew_after_an_error_and_a_single_value_goes_by
     assert methods(double) == ["Predict", "GetModelMetadata", "Predict"]
 
 
-def test_what_is_refused_by_the_same_signature_is_not_sent_again(client, double):
+def test_inputs_refused_under_an_unchanged_signature_are_not_sent_again(client, double):
     def picky(x):
         raise ValueError("not this one")
 
@@ -162,13 +166,13 @@ def test_what_is_refused_by_the_same_signature_is_not_sent_again(client, double)
     assert methods(double) == ["Predict", "GetModelMetadata"]
 
 
-def test_a_signature_that_came_later_is_found(client, double):
+def test_a_signature_added_later_is_found(client, double):
     client.predict([1.0])
     double.add_model("double", lambda x: 4 * x, inputs={"x": VECTOR}, outputs={"y": VECTOR}, signature="later")
     assert client.predict([1.0], signature="later").array.tolist() == [4]
 
 
-def test_the_version_that_answered_is_told(client, double):
+def test_the_result_names_the_version_that_answered(client, double):
     double.add_model("double", lambda x: 4 * x, inputs={"x": VECTOR}, outputs={"y": VECTOR}, version=7)
     model = client.predict([1.0]).model
     assert (model.name, model.version, model.signature) == ("double", 7, "serving_default")
@@ -186,8 +190,8 @@ def test_a_prediction_prints_its_outputs(client):
     assert repr(client.predict([1.0, 2.0])) == "Prediction of double version 1\n  y: float32 (2,) [2. 4.]"
 
 
-def test_a_missing_output_names_those_there_are(client):
-    with pytest.raises(KeyError, match="no output 'z'; there are: y"):
+def test_a_missing_output_is_an_error_that_lists_the_outputs(client):
+    with pytest.raises(KeyError, match="unknown output 'z'; known outputs: y"):
         client.predict([1.0])["z"]
 
 
@@ -212,7 +216,7 @@ def test_one_array_of_several_outputs_is_an_error_that_lists_them(several):
 
 
 @pytest.mark.parametrize("wanted", [["sum"], ("sum",), "sum", iter(["sum"])], ids=["list", "tuple", "text", "iterator"])
-def test_only_the_wanted_outputs_come(several, wanted):
+def test_only_the_requested_outputs_are_returned(several, wanted):
     with PredictClient(several.target, model="several") as client:
         assert list(client.predict({"a": [1.0], "b": [2.0]}, outputs=wanted)) == ["sum"]
 
@@ -240,7 +244,7 @@ def test_inputs_with_defaults_may_be_left_out(several):
     ids=["scalar", "empty", "transposed", "strided", "big-endian", "broadcast", "special"],
 )
 @pytest.mark.parametrize("content", [False, True], ids=["typed", "content"])
-def test_arrays_of_any_layout_come_back_as_they_were(array, content):
+def test_arrays_of_any_layout_are_returned_unchanged(array, content):
     with FakeServer(ServerConfig(tensor_content=content)) as server:
         echoing(server, ANY_FLOAT)
         with PredictClient(server.target, model="echo") as client:
@@ -277,7 +281,7 @@ def test_strings_come_back_as_bytes(values, expected, content):
         *("float16", "float32", "float64", "complex64", "complex128"),
     ],
 )
-def test_every_dtype_comes_back_as_it_was(fake_server, dtype):
+def test_every_dtype_is_returned_unchanged(fake_server, dtype):
     spec = TensorSpec(dtype)
     echoing(fake_server, spec)
     array = np.array([[0, 1, 1]], dtype)
@@ -287,7 +291,7 @@ def test_every_dtype_comes_back_as_it_was(fake_server, dtype):
     np.testing.assert_array_equal(back, array)
 
 
-def test_twenty_megabytes_go_both_ways_without_setting_anything(fake_server):
+def test_twenty_megabytes_are_sent_and_received_by_default(fake_server):
     echoing(fake_server, ANY_FLOAT)
     array = np.arange(5_000_000, dtype=np.float32)
     with PredictClient(fake_server.target, model="echo") as client:
@@ -304,13 +308,13 @@ def test_sizes_stay_unlimited_when_other_channel_options_are_given(fake_server):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "None is no tensor"),
+        (None, "expected a tensor, got None"),
         ([[1], [1, 2]], "rectangular"),
         (["a", 1], "str or bytes"),
         (np.array(["2020"], "M8"), "no tensor dtype"),
     ],
 )
-def test_what_no_tensor_can_hold_is_refused_before_anything_is_sent(client, double, value, message):
+def test_values_that_fit_no_tensor_are_refused_before_anything_is_sent(client, double, value, message):
     with pytest.raises(EncodeError, match=message) as caught:
         client.predict({"x": value})
     assert str(caught.value).startswith("input 'x': ")
@@ -368,32 +372,39 @@ def versions(fake_server):
         ({"model": "first", "label": "stable"}, {"model": "other", "version": 1}, 1),
     ],
 )
-def test_per_call_options_take_the_place_of_the_clients(versions, defaults, options, answer, bare):
+def test_per_call_options_override_the_clients(versions, defaults, options, answer, bare):
     with PredictClient(versions.target, **defaults) as client:
         inputs = [0.0] if bare else {"x": [0.0]}
         assert client.predict(inputs, **options).array.tolist() == [answer]
         assert client.predict_future(inputs, **options).result(10).array.tolist() == [answer]
 
 
+def test_a_client_with_a_target_says_that_it_ignores_tfs_model(monkeypatch):
+    monkeypatch.setenv("TFS_MODEL", "m")
+    with PredictClient("localhost:1") as client, pytest.raises(ConfigError) as caught:
+        client.predict({"x": [1.0]})
+    assert str(caught.value).endswith("(TFS_MODEL applies only to clients made without a target)")
+
+
 @pytest.mark.parametrize(
     ("defaults", "options", "message"),
     [
-        ({}, {}, "which model"),
-        ({}, {"model": ""}, "which model"),
+        ({}, {}, "expected a model, got none"),
+        ({}, {"model": ""}, "expected a model, got none"),
         ({"model": "m"}, {"version": 1, "label": "stable"}, "got both"),
         ({"model": "m"}, {"version": "1"}, "expected a version number, got '1'"),
         ({"model": "m"}, {"version": True}, "expected a version number"),
         ({"model": "m"}, {"version": 1.0}, "expected a version number"),
         ({"model": "m"}, {"version": 1 << 63}, "expected a version number"),
-        ({"model": "m"}, {"label": 3}, "expected label to be text"),
-        ({"model": "m"}, {"signature": 3}, "expected signature to be text"),
-        ({"model": "m"}, {"model": 3}, "expected a model's name"),
+        ({"model": "m"}, {"label": 3}, "expected label as a string"),
+        ({"model": "m"}, {"signature": 3}, "expected signature as a string"),
+        ({"model": "m"}, {"model": 3}, "expected a model name"),
         ({"model": "m"}, {"timeout": 0}, "expected a timeout"),
-        ({"model": "m"}, {"outputs": [1]}, "expected outputs to be names"),
+        ({"model": "m"}, {"outputs": [1]}, "expected outputs as names"),
         ({"model": "m"}, {"metadata": {"Upper": "x"}}, "metadata key"),
     ],
 )
-def test_options_of_a_call_that_make_no_sense_are_refused(defaults, options, message):
+def test_invalid_options_of_a_call_are_refused(defaults, options, message):
     with PredictClient("localhost:1", **defaults) as client:
         for call in (client.predict, client.predict_future):
             with pytest.raises(ConfigError, match=message):
@@ -410,15 +421,15 @@ def test_options_of_a_call_that_make_no_sense_are_refused(defaults, options, mes
         ({"metadata": {"a b": "x"}}, "metadata key"),
         ({"channel_options": {1: 2}}, "channel options"),
         ({"channel_options": {"grpc.max_receive_message_length": 1 << 40}}, "channel options"),
-        ({"model": 5}, "model's name"),
+        ({"model": 5}, "expected a model name"),
     ],
 )
-def test_options_of_the_client_that_make_no_sense_are_refused(options, message):
+def test_invalid_options_of_the_client_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         PredictClient(**{"target": "localhost:1"} | options)
 
 
-def test_metadata_of_client_and_call_reach_the_server_and_the_calls_wins(double):
+def test_metadata_of_client_and_call_are_sent_and_the_calls_wins(double):
     with PredictClient(double.target, model="double", metadata={"who": "client", "a": "1"}) as client:
         client.predict([1.0], metadata={"who": "call", "b": "2", "raw-bin": b"\x00\xff"})
         client.predict({"x": [1.0]})
@@ -452,7 +463,7 @@ def test_wrong_dtype(client):
         client.predict({"x": np.array([1.0])})
 
 
-def test_missing_signature_is_found_out_by_the_server_for_a_mapping_and_by_the_client_for_a_bare_array(client):
+def test_a_missing_signature_is_detected_by_the_server_for_a_mapping_and_by_the_client_for_a_bare_array(client):
     with pytest.raises(FailedPreconditionError, match='Serving signature key "nothing" not found'):
         client.predict({"x": [1.0]}, signature="nothing")
     with pytest.raises(SignatureError, match="model 'double' has no signature 'nothing'; its signatures: serving_def"):
@@ -513,7 +524,7 @@ def test_a_rest_port_is_unavailable_and_the_hint_names_the_grpc_port():
         target = f"127.0.0.1:{listening.getsockname()[1]}"
         with (
             PredictClient(target, model="m", timeout=10) as client,
-            pytest.raises(UnavailableError, match=r"usually 8501; gRPC has 8500"),
+            pytest.raises(UnavailableError, match=r"usually 8501; gRPC uses 8500"),
         ):
             client.predict({"x": [1.0]})
         listening.shutdown(socket.SHUT_RDWR)
@@ -532,7 +543,7 @@ def test_every_status_code_has_its_class(raw_server, code):
             assert caught.value.code.name == code.name
             assert caught.value.details == "said by the server"
             assert "Nothing that speaks gRPC" not in caught.value.hint
-            assert isinstance(caught.value.__cause__, grpc.RpcError) or predict != client.predict
+            assert isinstance(caught.value.transport_error, grpc.RpcError) or predict != client.predict
 
 
 @pytest.mark.parametrize("reply", [b"\xff\xff\xff", b"\x0a\x05ab", b"\x0a\x09\x0a\x01y\x12\x04\x08\x01\x2a\x01"])
@@ -603,7 +614,7 @@ def test_the_servers_limits_are_named(option, what):
     assert f"--grpc_channel_arguments={option}=-1" in caught.value.hint
 
 
-def test_an_exhausted_server_that_does_not_speak_of_sizes_is_busy(raw_server):
+def test_resource_exhausted_without_a_size_means_busy(raw_server):
     def abort(request, context):
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The batch scheduling queue is full")
 
@@ -615,7 +626,7 @@ def test_an_exhausted_server_that_does_not_speak_of_sizes_is_busy(raw_server):
 # --- closing ---------------------------------------------------------------------------------------------------------
 
 
-def test_close_may_be_called_again_and_ends_use(double):
+def test_close_may_be_called_again_and_later_calls_fail(double):
     client = PredictClient(double.target, model="double")
     with client as entered:
         assert entered is client
@@ -632,7 +643,7 @@ def test_close_may_be_called_again_and_ends_use(double):
         client.wait_until_ready,
     ]
     for use in uses:
-        with pytest.raises(ClosedError, match=f"the client of {double.target} was closed"):
+        with pytest.raises(ClosedError, match=f"'{double.target}', model='double'\\) was closed"):
             use()
 
 
@@ -713,10 +724,10 @@ def test_a_client_prints_its_target_and_model():
         )
 
 
-def test_a_client_finds_a_server_again_that_was_restarted():
+def test_a_client_reconnects_to_a_restarted_server():
     with FakeServer() as first:
         echoing(first, ANY_FLOAT)
-        port = first.server.port
+        port = int(first.target.rpartition(":")[2])
         client = PredictClient(first.target, model="echo", timeout=10)
         client.predict([1.0])
     with client:
@@ -747,7 +758,7 @@ def test_sixteen_threads_share_a_client(client):
 # --- signatures and status -------------------------------------------------------------------------------------------
 
 
-def test_signatures_tell_names_dtypes_and_shapes(several):
+def test_signatures_have_names_dtypes_and_shapes(several):
     several.add_model(
         "several",
         lambda t: t,
@@ -802,14 +813,14 @@ def test_a_removed_version_is_listed_as_ended_and_not_ready(versions):
         assert client.is_ready(version=1)
 
 
-def test_is_ready_knows_labels(versions):
+def test_is_ready_supports_labels(versions):
     with PredictClient(versions.target, model="first") as client:
         assert client.is_ready(label="stable")
         assert not client.is_ready(label="unknown")
         assert not client.is_ready(model="nothing")
 
 
-def test_is_ready_is_false_for_a_server_that_is_not_there_and_for_one_that_does_not_answer(gated, raw_server):
+def test_is_ready_is_false_for_an_unreachable_or_unresponsive_server(gated, raw_server):
     with PredictClient("127.0.0.1:1", model="m") as client:
         assert not client.is_ready(timeout=5)
 
@@ -821,7 +832,7 @@ def test_is_ready_is_false_for_a_server_that_is_not_there_and_for_one_that_does_
         assert not client.is_ready(timeout=0.1)
 
 
-def test_is_ready_raises_what_time_does_not_heal(raw_server):
+def test_is_ready_raises_permanent_errors(raw_server):
     def refuse(request, context):
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
 
@@ -877,15 +888,16 @@ def test_waiting_without_limit_ends_too(double):
         ),
     ],
 )
-def test_waiting_in_vain_says_what_was_missing(double, options, message):
+def test_waiting_that_times_out_says_what_was_missing(double, options, message):
     with PredictClient(double.target, **options) as client:
         started = time.monotonic()
-        with pytest.raises(DeadlineExceededError, match=message):
+        with pytest.raises(DeadlineExceededError, match=message) as caught:
             client.wait_until_ready(0.35)
+        assert "check" not in str(caught.value)  # the model may still come: its name need not be wrong
         assert 0.3 < time.monotonic() - started < 5
 
 
-def test_waiting_in_vain_for_a_version_that_ended_says_so(double):
+def test_waiting_for_an_ended_version_says_so(double):
     double.remove_model("double")
     with (
         PredictClient(double.target, model="double") as client,
@@ -894,7 +906,7 @@ def test_waiting_in_vain_for_a_version_that_ended_says_so(double):
         client.wait_until_ready(0.25)
 
 
-def test_waiting_in_vain_for_a_server_says_why_there_is_none():
+def test_waiting_for_a_missing_server_says_why_it_is_unreachable():
     with (
         PredictClient("127.0.0.1:1", model="m") as client,
         pytest.raises(DeadlineExceededError, match=r"at 127.0.0.1:1 was not ready within 0.3 s: failed to connect"),
@@ -947,30 +959,39 @@ def test_two_clients_of_one_target_do_not_share_a_connection(double):
         assert two.predict([1.0]).array.tolist() == [2]
 
 
-def test_a_call_from_a_thread_that_ends_leaves_nothing_behind(client):
+def test_a_call_from_a_thread_that_ends_leaks_nothing(client):
     before = threading.active_count()
-    for _ in range(3):
+    for _ in range(40):
         thread = threading.Thread(target=client.predict, args=({"x": np.float32([1.0])},))
         thread.start()
         thread.join(10)
-    assert threading.active_count() <= before + 2  # gRPC's own, of the server
+    assert threading.active_count() < before + 20  # the server starts some of its own
 
 
 @pytest.mark.parametrize(
     ("inputs", "options", "hint"),
     [
-        ({"X": [1.0]}, {}, "By its signature, 'X' is not an input, but 'x' is; 'x' is missing: float32 (?,)."),
+        (
+            {"X": [1.0]},
+            {},
+            "According to the model's signature, 'X' is not an input, but 'x' is; 'x' is missing: float32 (?,).",
+        ),
         (
             {"x": np.int32([1])},
             {},
-            "By its signature, 'x' expects float32 (?,), got int32 (1,): another dtype; pass cast=True to cast it.",
+            "According to the model's signature, 'x' expects float32 (?,), got int32 (1,): wrong dtype; "
+            "pass cast=True to cast it.",
         ),
         (
             {"x": np.float64([1e300])},
             {},
-            "By its signature, 'x' expects float32 (?,), got float64 (1,): another dtype.",
+            "According to the model's signature, 'x' expects float32 (?,), got float64 (1,): wrong dtype.",
         ),
-        ({"x": ["a"]}, {}, "By its signature, 'x' expects float32 (?,), got string (1,): another dtype."),
+        (
+            {"x": ["a"]},
+            {},
+            "According to the model's signature, 'x' expects float32 (?,), got string (1,): wrong dtype.",
+        ),
         ({"x": [1.0]}, {"outputs": ["z"]}, "The signature has the outputs y."),
         ({"x": [1.0]}, {"signature": "z"}, "The model has the signatures serving_default."),
     ],
@@ -993,7 +1014,7 @@ def test_a_refusal_that_the_signature_cannot_explain_has_no_hint(fake_server):
     assert (caught.value.details, caught.value.hint) == ("not to my taste", "")
 
 
-def test_a_shape_that_the_model_stumbles_over_is_explained(fake_server):
+def test_a_shape_that_fails_in_the_model_is_explained(fake_server):
     fake_server.add_model(
         "m",
         lambda x: x @ np.ones((3, 2), np.float32),
@@ -1002,7 +1023,23 @@ def test_a_shape_that_the_model_stumbles_over_is_explained(fake_server):
     )
     with PredictClient(fake_server.target, model="m") as client, pytest.raises(InvalidArgumentError) as caught:
         client.predict({"x": np.zeros((1, 5), np.float32)})
-    assert (
-        caught.value.hint
-        == "By its signature, 'x' expects float32 (?, 3), got float32 (1, 5): axis 1 is 5 instead of 3."
+    assert caught.value.hint == (
+        "According to the model's signature, 'x' expects float32 (?, 3), got float32 (1, 5): "
+        "expected size 3 on axis 1, got 5."
     )
+
+
+def test_the_options_object_has_the_options_of_the_method_signatures():
+    constructor = set(inspect.signature(PredictClient).parameters)
+    assert constructor - {"target"} == set(GivenOptions.__annotations__)
+    parameters = inspect.signature(PredictClient.predict).parameters.values()
+    assert {one.name for one in parameters if one.kind is one.KEYWORD_ONLY} == set(CallOptions.__annotations__)
+
+
+def test_the_description_of_every_option_names_its_default():
+    """The signature has UNSET, which says nothing."""
+    described = dict(re.findall(r"^    (\w+): (.*(?:\n        .*)*)", inspect.getdoc(PredictClient), re.MULTILINE))
+    parameters = inspect.signature(PredictClient).parameters.values()
+    unset = [parameter.name for parameter in parameters if parameter.default is UNSET]
+    assert len(unset) > 15
+    assert [name for name in unset if "default" not in described[name]] == []

@@ -1,4 +1,4 @@
-"""The error tree: a class for each code, texts, and the way through pickle."""
+"""The error tree: a class for each code, texts, and pickling."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_codes_are_grpcs():
     assert {code.name: code.value for code in StatusCode} == {code.name: code.value[0] for code in grpc.StatusCode}
 
 
-def test_every_code_but_ok_has_a_class_of_its_own():
+def test_every_code_but_ok_has_its_own_class():
     assert set(BY_CODE) == set(StatusCode) - {StatusCode.OK}
     assert len(set(BY_CODE.values())) == len(BY_CODE)
 
@@ -39,6 +39,13 @@ def test_an_error_carries_code_text_method_and_hint(code):
     assert isinstance(error, CallError)
     assert (error.code, error.details, error.method, error.hint) == (code, "the text", "Predict", "try this")
     assert str(error) == f"Predict: {code.name}: the text\ntry this"
+
+
+def test_an_error_without_details_says_what_its_code_means():
+    assert str(call_error(StatusCode.UNIMPLEMENTED, "", "Check")) == (
+        "Check: UNIMPLEMENTED: the server does not have this method"
+    )
+    assert str(call_error(StatusCode.INTERNAL, "")) == "INTERNAL: the server gave no reason"
 
 
 def test_without_method_and_hint_the_text_is_shorter():
@@ -61,7 +68,7 @@ def test_a_code_without_class_is_a_plain_call_error():
 
 
 @pytest.mark.parametrize("name", NOT_SENT)
-def test_what_never_reached_a_server_has_no_code(name):
+def test_an_error_before_any_server_was_reached_has_no_code(name):
     error = getattr(errors, name)("the text")
     assert isinstance(error, TFServingError)
     assert not isinstance(error, CallError)

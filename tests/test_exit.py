@@ -23,6 +23,7 @@ SOON = 15  # seconds; the calls have 60, and the server answers none of them bef
 # the program does it. The number is the exit code; a program whose code is 1 or that of an interrupt ends by an error.
 BLOCKING = {
     "falls off its end": (0, "future = client.predict_future(x)"),
+    "falls off its end with all modules": (0, "gc.unfreeze(); future = client.predict_future(x)"),
     "is not even used": (0, ""),
     "is in a circle": (0, "circle = [client]; circle.append(circle); client.predict(x, model='quick'); del client"),
     "cancels": (0, "future = client.predict_future(x); future.cancel()"),
@@ -150,8 +151,9 @@ def work():
 atexit.register(work)""",
 }
 
-AWAITED = {
+ASYNCIO = {
     "runs and is done": (0, "asyncio.run(quick())"),
+    "runs and is done with all modules": (0, "gc.unfreeze(); asyncio.run(quick())"),
     "leaves tasks": (
         0,
         """
@@ -226,7 +228,7 @@ BLOCKING_HEAD = """
 client = PredictClient({target!r}, model="slow", timeout=60)
 x, one, hundred = {{"x": np.float32([1])}}, {{"x": np.float32(1)}}, {{"x": np.ones(100, np.float32)}}
 """
-AWAITED_HEAD = """
+ASYNCIO_HEAD = """
 client = AsyncPredictClient({target!r}, model="slow", timeout=60)
 tasks = []
 def quick():
@@ -261,8 +263,8 @@ def ended(server):
             programs[f"{way} blocking {name}"] = BLOCKING_HEAD.format(target=target) + program
         for name, program in LATE.items():
             programs[f"{way} late {name}"] = BLOCKING_HEAD.format(target=target) + program
-        for name, (_, program) in AWAITED.items():
-            programs[f"{way} awaited {name}"] = AWAITED_HEAD.format(target=target) + program
+        for name, (_, program) in ASYNCIO.items():
+            programs[f"{way} asyncio {name}"] = ASYNCIO_HEAD.format(target=target) + program
     programs["rest without threads"] = BLOCKING_HEAD.format(target=server.rest_url) + WITHOUT_THREADS
     return ends(programs)
 
@@ -292,14 +294,14 @@ def check(end, code):
 
 @pytest.mark.parametrize("name", BLOCKING)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_program_ends_that(ended, way, name):
+def test_a_program_ends_despite(ended, way, name):
     check(ended[f"{way} blocking {name}"], BLOCKING[name][0])
 
 
-@pytest.mark.parametrize("name", AWAITED)
+@pytest.mark.parametrize("name", ASYNCIO)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_program_of_asyncio_ends_that(ended, way, name):
-    check(ended[f"{way} awaited {name}"], AWAITED[name][0])
+def test_an_asyncio_program_ends_despite(ended, way, name):
+    check(ended[f"{way} asyncio {name}"], ASYNCIO[name][0])
 
 
 @pytest.mark.parametrize("name", LATE)
@@ -310,7 +312,7 @@ def test_calls_are_answered_after_the_main_thread_has_ended_for_one_that(ended, 
     assert end.output.splitlines() == ["[1.0]", "[1.0]", "[1.0, 1.0]", "1.0"]
 
 
-def test_callers_do_the_work_where_no_thread_can_be_started(ended):
+def test_callers_do_the_work_if_no_thread_can_be_started(ended):
     end = ended["rest without threads"]
     check(end, 0)
     assert end.output.splitlines() == ["[1.0]", "[1.0]", "[1.0, 1.0]", "1.0"]

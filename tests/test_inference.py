@@ -22,14 +22,14 @@ from tfs_client import (
     TensorSpec,
     UnimplementedError,
 )
-from tfs_client.codec import examples as codec
-from tfs_client.options import Deadline
+from tfs_client._codec import examples as codec
+from tfs_client._transports.deadline import Deadline
+from tfs_client._transports.steps import Send
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 from tfs_client.protos.tensorflow_serving.apis.input_pb2 import Input
 from tfs_client.server import Server
 from tfs_client.server.embedded import MODELS
 from tfs_client.signatures import CLASSIFY, REGRESS
-from tfs_client.steps import Send
 from tfs_client.testing import FakeServer
 
 STRINGS = {"inputs": TensorSpec("string", (None,))}
@@ -95,7 +95,7 @@ def test_multi_inference_runs_several_signatures_on_the_same_examples(client: Pr
     assert results["classify_x_to_y"].model.signature == "classify_x_to_y"
 
 
-def test_a_context_is_shared_and_an_examples_own_feature_counts(client: PredictClient) -> None:
+def test_a_context_is_shared_and_an_examples_own_feature_wins(client: PredictClient) -> None:
     result = client.regress([{}, {"x": 10.0}], context={"x": 2.0}, signature="regress_x_to_y")
     assert result.values == (3.0, 7.0)
 
@@ -115,13 +115,16 @@ def test_tasks_are_named(client: PredictClient) -> None:
         ({"x": 2.0}, "feature 'x': a column has a value for each example .*got float"),
         ({"x": [1.0, 2.0], "y": [1.0]}, "expected columns of one length"),
         ([5], "example 0: expected a mapping"),
-        ([{"x": 1.0}, {"x": 1j}], "example 1: feature 'x': an example holds int64, float32 and bytes, got complex128"),
+        (
+            [{"x": 1.0}, {"x": 1j}],
+            "example 1: feature 'x': expected int64, float32 or bytes for an example, got complex128",
+        ),
         ([{"x": [1, "a"]}], "example 0: feature 'x': "),
         ([{5: 1.0}], "example 0: expected a feature's name of type str"),
         ([{"x": np.uint64([1 << 63])}], "got uint64"),
     ],
 )
-def test_what_no_example_can_hold_is_named(client: PredictClient, examples: Any, text: str) -> None:
+def test_values_that_an_example_cannot_hold_are_named(client: PredictClient, examples: Any, text: str) -> None:
     with pytest.raises(EncodeError, match=text):
         client.regress(examples)
 
@@ -210,7 +213,7 @@ WORDS = np.array([["a"], ["b"]], object)
         ("regress", {"outputs": np.float64([1, 2])}, "Expected output Tensor of DT_FLOAT.  Got: DT_DOUBLE"),
     ],
 )
-def test_outputs_that_are_no_classes_or_values_are_refused_as_serving_does(
+def test_outputs_that_are_not_classes_or_values_are_refused_as_by_serving(
     fake_server: FakeServer, call: str, outputs: dict[str, Any], text: str
 ) -> None:
     model(fake_server, outputs)
@@ -253,7 +256,7 @@ def test_multi_inference_checks_its_tasks_in_order(fake_server: FakeServer) -> N
             task = request.tasks.add(method_name=method)
             task.model_spec.name, task.model_spec.signature_name = name, signature
         path = "/tensorflow.serving.PredictionService/MultiInference"
-        return client._performer.transport.call(Send(path, request.SerializeToString(), Deadline(10)))
+        return client._performer.transport.call(Send(path, request.SerializeToString(), Deadline(10))).body
 
     with PredictClient(fake_server.target, model="m") as client:
         for tasks, kind, text in [
@@ -288,13 +291,13 @@ def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
         assert all(isinstance(example, bytes) for example in examples)
 
 
-def test_a_context_cannot_be_multiplied_without_end() -> None:
+def test_a_context_cannot_be_multiplied_endlessly() -> None:
     data = codec.write_input([b""] * 100_000, b"c" * 100_000)
     with pytest.raises(DecodeError, match="expected examples of at most"):
         codec.read_input(data)
 
 
-def test_examples_are_strings_whatever_the_signature_takes(fake_server):
+def test_examples_are_sent_as_strings_regardless_of_the_signature(fake_server):
     floats = {"inputs": TensorSpec("float32", (None,))}
     fake_server.add_model(
         "m", lambda inputs: inputs, inputs=floats, outputs={"outputs": TensorSpec("float32", (None,))}

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from tfs_client import TLS, ConfigError, RetryPolicy, StatusCode
-from tfs_client.options import (
-    UNSET,
-    Deadline,
-    checked_channel_options,
-    checked_metadata,
-    checked_timeout,
-)
-from tfs_client.targets import Target, checked_target
+from tfs_client._transports.deadline import Deadline
+from tfs_client._transports.targets import Target, checked_target
+from tfs_client.options import UNSET, checked_channel_options, checked_metadata, checked_timeout
 
 
 @pytest.mark.parametrize(
@@ -39,7 +34,7 @@ from tfs_client.targets import Target, checked_target
         "xds:///svc",
     ],
 )
-def test_targets_that_grpc_understands_are_taken_as_they_are(target):
+def test_targets_that_grpc_understands_are_unchanged(target):
     assert checked_target(target) == Target((target,))
 
 
@@ -52,6 +47,8 @@ def test_targets_that_grpc_understands_are_taken_as_they_are(target):
         (8500, "expected host:port"),
         (b"localhost:8500", "expected host:port"),
         ("localhost", "the gRPC port is usually 8500"),
+        ("a:1,b:2", "or a list of host:port, got 'a:1,b:2'; pass several targets as a list"),
+        ("grpc://a:1,grpc://b:2", "pass several targets as a list"),
         ("localhost:", "the gRPC port is usually 8500"),
         (":8500", "the gRPC port is usually 8500"),
         ("localhost:http", "expected host:port"),
@@ -64,7 +61,13 @@ def test_targets_that_grpc_understands_are_taken_as_they_are(target):
         ("localhost:0", "expected a port from 1 to 65535"),
         ("localhost:65536", "expected a port from 1 to 65535"),
         ("dns:///svc", "expected host:port"),
-        ("grpc://localhost:8500", "gRPC targets have no scheme"),
+        ("grpc://localhost", "expected grpc://host:port, got 'grpc://localhost'; the gRPC port is usually 8500"),
+        ("grpcs://localhost:8500/x", "expected grpcs://host:port"),
+        ("grpcs://localhost:0", "expected a port from 1 to 65535"),
+        ("grpc://dns:///svc:8500", "expected grpc://host:port"),
+        ("grpc://me@host:8500", "got user@host"),
+        (["grpc://a:1", "b:2"], "expected replicas with the same scheme, got 'grpc://a:1' and 'b:2'"),
+        (["grpc://a:1", "grpcs://b:2"], "expected replicas with the same scheme"),
     ],
 )
 def test_targets_that_grpc_would_misread_are_refused(target, message):
@@ -121,17 +124,17 @@ def test_metadata_becomes_pairs(metadata, pairs):
         ({"a b": "x"}, "lower-case letters"),
         ({"a\n": "x"}, "lower-case letters"),
         ({1: "x"}, "lower-case letters"),
-        ({"a": b"x"}, "takes text; bytes need a key ending in -bin, got bytes"),
-        ({"a-bin": "x"}, "takes bytes, for its name ends in -bin, got str"),
+        ({"a": b"x"}, "expected text, because only keys that end in -bin take bytes, got bytes"),
+        ({"a-bin": "x"}, "expected bytes, because its key ends in -bin, got str"),
         ({"a": "ä"}, "printable ASCII"),
         ({"a": "line\nbreak"}, "printable ASCII"),
-        ({"a": 1}, "takes text.*got int"),
-        ({"a": None}, "takes text.*got NoneType"),
-        ({"a-bin": None}, "takes bytes.*got NoneType"),
-        ("ab", "expected metadata by key, or pairs"),
-        ([("a",)], "expected metadata by key, or pairs"),
-        ([("a", "b", "c")], "expected metadata by key, or pairs"),
-        (5, "expected metadata by key, or pairs"),
+        ({"a": 1}, "expected text.*got int"),
+        ({"a": None}, "expected text.*got NoneType"),
+        ({"a-bin": None}, "expected bytes.*got NoneType"),
+        ("ab", "expected metadata as a mapping or as pairs"),
+        ([("a",)], "expected metadata as a mapping or as pairs"),
+        ([("a", "b", "c")], "expected metadata as a mapping or as pairs"),
+        (5, "expected metadata as a mapping or as pairs"),
     ],
 )
 def test_metadata_that_grpc_cannot_send_is_refused(metadata, message):
@@ -172,14 +175,16 @@ def test_unset_prints_its_name():
     assert repr(UNSET) == "UNSET"
 
 
-@pytest.mark.parametrize("ca", [5, 0, True, object(), "", "/nowhere.pem"])
-def test_certificates_that_are_no_files_are_refused_and_no_descriptor_is_touched(ca):
-    with pytest.raises(ConfigError, match="expected ca as a PEM file or its bytes"):
+@pytest.mark.parametrize("ca", [5, 0, True, object(), "", "/nowhere.pem", "a\0b"])
+def test_certificates_that_are_not_paths_are_refused_and_no_descriptor_is_used(ca):
+    with pytest.raises(
+        ConfigError, match=r"expected ca as a PEM file or its bytes|cannot read the PEM file .* \(ca\): No such file"
+    ):
         TLS(ca=ca)
 
 
-def test_a_certificate_goes_with_its_key():
-    with pytest.raises(ConfigError, match="one without the other"):
+def test_a_certificate_needs_its_key():
+    with pytest.raises(ConfigError, match="got only one of them"):
         TLS(certificate=b"-----BEGIN CERTIFICATE-----")
     with pytest.raises(ConfigError, match="begins with '-----BEGIN'"):
         TLS(ca=b"no pem")
@@ -203,7 +208,7 @@ def test_a_certificate_goes_with_its_key():
         {"refill": -1},
     ],
 )
-def test_retry_policies_that_make_no_sense_are_refused(options):
+def test_invalid_retry_policies_are_refused(options):
     with pytest.raises(ConfigError, match="expected"):
         RetryPolicy(**options)
 

@@ -1,4 +1,4 @@
-"""Other servers of the same REST API: OpenVINO Model Server, KServe's v1 protocol, gateways; in imitation."""
+"""Other servers of the same REST API: OpenVINO Model Server, KServe's v1 protocol, gateways; all imitated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def style(request):
 # --- OpenVINO Model Server -------------------------------------------------------------------------------------------
 
 
-def test_metadata_in_camel_case_are_read(style):
+def test_metadata_in_camel_case_is_read(style):
     with running(ovms) as server, calling(style, server.url, model="m", timeout=20) as client:
         for inputs in ({"x": X}, X, {"x": [[1, 2], [3, 4.5]]}):
             prediction = client.predict(inputs)
@@ -81,7 +81,7 @@ def test_a_version_may_be_missing_or_a_number(change):
 
 
 @pytest.mark.parametrize("style", GRPC)
-def test_over_grpc_its_metadata_are_those_of_tensorflow_serving_without_a_method(raw_server, style):
+def test_over_grpc_metadata_equals_tensorflow_servings_without_a_method(raw_server, style):
     from tfs_client.protos.tensorflow_serving.apis.get_model_metadata_pb2 import (
         GetModelMetadataResponse,
         SignatureDefMap,
@@ -139,7 +139,7 @@ def test_numbers_without_a_dtype_keep_all_their_digits():
             client.predict({"x": [[2**70, 1]]})
 
 
-def test_several_inputs_go_in_rows_by_name_and_those_without_rows_in_columns():
+def test_several_inputs_are_sent_in_rows_by_name_and_those_without_rows_in_columns():
     with running(kserve) as server, PredictClient(server.url, model="m", timeout=20) as client:
         server.script = lambda method, path, body: (
             Reply(200, {"predictions": [{"a": 1, "b": "x"}]}) if method == "POST" else kserve(method, path, body)
@@ -194,7 +194,7 @@ def test_kserve_says_that_a_model_is_not_ready(style, ready):
         assert not client.status().ready
 
 
-def test_a_model_of_kserve_that_is_loading_is_waited_for(style):
+def test_waiting_covers_a_loading_model_of_kserve(style):
     with running(kserve_starting) as server, calling(style, server.url, model="m", timeout=20) as client:
         assert not client.is_ready()
         with pytest.raises(UnavailableError, match="Model with name m is not ready"):
@@ -206,7 +206,7 @@ def test_a_model_of_kserve_that_is_loading_is_waited_for(style):
         assert client.is_ready()
 
 
-def test_readiness_that_is_none_is_refused():
+def test_invalid_readiness_is_refused():
     refused = pytest.raises(DecodeError, match="expected the status of a model")
     script = gateway(Reply(200, {"ready": "maybe"}))
     with running(script) as server, PredictClient(server.url, model="m") as client, refused:
@@ -217,7 +217,7 @@ def test_readiness_that_is_none_is_refused():
 
 
 @pytest.mark.parametrize("refusal", NO_METADATA)
-def test_a_gateway_that_passes_predictions_alone_is_enough(refusal):
+def test_a_gateway_that_forwards_only_predictions_is_enough(refusal):
     with running(gateway(NO_METADATA[refusal])) as server, PredictClient(server.url, model="m", timeout=20) as client:
         for _ in range(3):
             assert client.predict({"x": X}).array.tolist() == SUMS
@@ -226,7 +226,7 @@ def test_a_gateway_that_passes_predictions_alone_is_enough(refusal):
             client.predict({"x": X}, model="ghost")
         with pytest.raises((CallError, DecodeError), match="pass the model's signatures with signatures="):
             client.signatures()
-        with pytest.raises(SignatureError, match="the server has no metadata of model 'm'; leave out validate=True"):
+        with pytest.raises(SignatureError, match="metadata of model 'm' that this caller may read; leave out"):
             client.predict({"x": X}, validate=True)
 
 
@@ -254,22 +254,22 @@ def test_a_gateway_serves_every_way_of_calling(style, refusal):
     ],
     ids=["401", "503", "504", "500", "no model", "no label", "broken metadata"],
 )
-def test_trouble_is_not_taken_for_missing_metadata(style, reply, error):
+def test_an_outage_is_not_mistaken_for_missing_metadata(style, reply, error):
     with running(gateway(reply)) as server, calling(style, server.url, model="m", timeout=20) as client:
         with pytest.raises(error):
             client.predict({"x": X})
         assert server.count(":predict") == 0
 
 
-def test_missing_metadata_are_looked_for_again_after_a_while(monkeypatch):
-    monkeypatch.setattr("tfs_client.known_signatures.ABSENCE_AGE", 0.0)
+def test_missing_metadata_is_requested_again_after_a_while(monkeypatch):
+    monkeypatch.setattr("tfs_client._flows.known_signatures.ABSENCE_AGE", 0.0)
     with running(kserve) as server, PredictClient(server.url, model="m", timeout=20) as client:
         assert client.predict({"x": X}).array.dtype == np.float64
         server.script = ovms
         assert client.predict({"x": X}).array.dtype == np.float32
 
 
-def test_a_model_that_comes_later_is_not_taken_for_one_without_metadata():
+def test_a_model_added_later_is_not_mistaken_for_one_without_metadata():
     """It was not there, and neither were its metadata; that says nothing of what comes."""
 
     def empty(method, path, body):
@@ -283,12 +283,12 @@ def test_a_model_that_comes_later_is_not_taken_for_one_without_metadata():
 
 
 def test_a_single_value_of_numbers_that_rest_cannot_carry_is_refused_by_its_dtype():
-    refused = pytest.raises(EncodeError, match="the input: REST carries no half tensors")
+    refused = pytest.raises(EncodeError, match="the input: REST cannot carry float16 tensors")
     with running(kserve) as server, PredictClient(server.url, model="m", timeout=20) as client, refused:
         client.predict(np.float16([[1, 2]]))
 
 
-def test_replies_that_say_too_little_name_the_way_out():
+def test_ambiguous_replies_suggest_a_solution():
     with running(kserve) as server, PredictClient(server.url, model="m", timeout=20) as client:
         client.predict({"x": X})
         for values in ([[1], [1, 2]], [], [None, 1.5]):

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tfs_client import AsyncPredictClient, DecodeError, MicroBatcher, PredictClient
-from tfs_client.cli.predict import main
-from tfs_client.codec import predict, wire
+from tfs_client._codec import predict_messages, wire
+from tfs_client.cli.predict.command import main
 from tfs_client.protos.tensorflow_serving.apis import get_model_metadata_pb2
 from tfs_client.ray import Predictor
 
@@ -33,7 +33,7 @@ def metadata():
 
 
 def overstated(request):
-    rows = len(predict.read_request(request).tensor("x"))
+    rows = len(predict_messages.read_request(request).tensor("x"))
     dims = b"".join(D(2, b"\x08" + wire.varint(size)) for size in (rows, WIDTH))
     return D(1, D(1, b"y") + D(2, b"\x08\x01" + D(2, dims) + D(5, b"\0\0\x80\x3f")))
 
@@ -62,7 +62,7 @@ def client(target):
 ROWS = np.zeros((4, 2, 2, 3), np.float32)
 
 
-def test_a_call_gives_a_view_that_prints_and_will_not_be_listed(client):
+def test_a_call_returns_a_view_that_prints_but_cannot_be_listed(client):
     for found in (client.predict({"x": ROWS}), client.predict_future({"x": ROWS}).result(20)):
         assert found["y"].shape == (4, WIDTH)
         assert "[1. 1. ... 1. 1.]" in repr(found)
@@ -82,7 +82,7 @@ def test_parts_are_not_joined(client, target):
         asyncio.run(awaited())
 
 
-def test_rows_that_are_taken_apart_stay_views(client):
+def test_separated_rows_stay_views(client):
     rows = list(client.predict_many(({"x": row} for row in ROWS), batch_size=3))
     with MicroBatcher(client) as batcher:
         rows.append(batcher.predict({"x": ROWS[0]}))

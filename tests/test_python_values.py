@@ -1,4 +1,4 @@
-"""Python numbers have no dtype: they take that of the signature, whichever way the model is called."""
+"""Python numbers have no dtype: they take that of the signature, in every way of calling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfs_client import (
     make_ndarray,
     make_tensor_proto,
 )
-from tfs_client.codec.values import Untyped, read
+from tfs_client._codec.values import Untyped, read
 from tfs_client.signatures import Signature
 from tfs_client.testing import FakeServer
 
@@ -83,7 +83,7 @@ def test_lists_of_token_ids_are_sent_as_int64(client):
     assert client.predict(inputs, model="tokens")["y"].tolist() == [[101, 7592, 0]]
 
 
-def test_a_number_goes_beside_an_array(client):
+def test_a_number_can_be_sent_with_an_array(client):
     x = np.float32([1, 2])
     assert client.predict({"x": x, "keep_prob": 1}, model="dropout")["y"].tolist() == [1, 2]
     assert client.predict({"x": x, "keep_prob": 0.5}, model="dropout")["y"].tolist() == [0.5, 1]
@@ -96,14 +96,14 @@ def test_a_single_list_of_arrays_takes_the_dtype_of_the_input_too(client):
     assert client.predict_batched(rows, model="of-float32", batch_size=1).array.tolist() == [[1, 2], [3, 4]]
 
 
-def test_what_was_read_before_is_taken_as_well(client):
+def test_values_converted_before_are_accepted(client):
     x = read([1, 2])
     assert isinstance(x, Untyped)
     assert client.predict({"x": x}, model="of-float32").array.tolist() == [1, 2]
     assert client.predict(x, model="of-int64").array.tolist() == [1, 2]
 
 
-def test_the_signature_is_asked_for_once_and_only_where_a_value_has_no_dtype(server, client, style):
+def test_the_signature_is_requested_once_and_only_for_values_without_a_dtype(server, client, style):
     for _ in range(2):
         client.predict({"x": np.float32([1])}, model="of-float32")
         client.predict({"x": np.float32(1)}, model="of-float32")
@@ -125,12 +125,12 @@ def test_texts_need_no_signature(server, client):
 @pytest.mark.parametrize(
     ("dtype", "values", "text"),
     [
-        ("uint8", [1, 300], r"input 'x' takes uint8 any shape: expected values that fit uint8, got \[1, 300\]"),
-        ("int64", [1.5], "input 'x' takes int64 any shape: expected values for int64, got float64"),
-        ("bool", [1, 0], "input 'x' takes bool any shape: expected values for bool"),
-        ("float32", [1e300], "input 'x' takes float32 any shape: expected values that fit float32"),
-        ("string", [1, 2], r"input 'x' takes string any shape: expected values for string, got \[1, 2\]"),
-        ("int64", [2**64], "input 'x' takes int64 any shape: expected integers of at most 64 bits"),
+        ("uint8", [1, 300], r"input 'x' expects uint8 any shape: expected values that fit uint8, got \[1, 300\]"),
+        ("int64", [1.5], "input 'x' expects int64 any shape: expected int64 values, got float64"),
+        ("bool", [1, 0], "input 'x' expects bool any shape: expected bool values"),
+        ("float32", [1e300], "input 'x' expects float32 any shape: expected values that fit float32"),
+        ("string", [1, 2], r"input 'x' expects string any shape: expected string values, got \[1, 2\]"),
+        ("int64", [2**64], "input 'x' expects int64 any shape: expected integers of at most 64 bits"),
     ],
 )
 def test_values_that_do_not_fit_are_refused_before_they_are_sent(server, client, dtype, values, text):
@@ -139,13 +139,13 @@ def test_values_that_do_not_fit_are_refused_before_they_are_sent(server, client,
     assert "Predict" not in methods(server)
 
 
-def test_values_that_are_no_tensor_are_refused_before_the_signature_is_asked_for(server, client):
+def test_values_that_fit_no_tensor_are_refused_before_the_signature_is_requested(server, client):
     with pytest.raises(EncodeError, match="input 'b'"):
         client.predict({"a": [1], "b": [[1], [2, 3]]}, model="of-float32")
     assert methods(server) == []
 
 
-def test_names_that_the_signature_does_not_have_are_refused_by_the_server_and_named(client):
+def test_names_missing_in_the_signature_are_refused_by_the_server_and_named(client):
     with pytest.raises(InvalidArgumentError) as caught:
         client.predict({"X": [1.0]}, model="of-float32")
     assert "'X' is not an input, but 'x' is" in caught.value.hint
@@ -153,7 +153,7 @@ def test_names_that_the_signature_does_not_have_are_refused_by_the_server_and_na
         client.predict({"x": [1.0]}, model="of-float32", signature="ghost")
 
 
-def test_a_model_that_is_not_there_fails_as_the_prediction_does(client):
+def test_a_missing_model_fails_like_the_prediction(client):
     with pytest.raises(NotFoundError) as caught:
         client.predict({"x": [1.0]}, model="ghost")
     assert (caught.value.method, caught.value.details) == ("Predict", "Servable not found for request: Latest(ghost)")
@@ -201,11 +201,11 @@ def test_a_new_version_with_another_dtype_is_followed(swapped):
 
 def test_values_that_do_not_fit_a_new_version_are_refused_by_its_signature(swapped):
     _, client = swapped
-    with pytest.raises(SignatureError, match="input 'x' takes int64"):
+    with pytest.raises(SignatureError, match="input 'x' expects int64"):
         client.predict({"x": [1.5]})
 
 
-def test_a_refusal_that_has_nothing_to_do_with_the_dtype_is_not_tried_again(style):
+def test_a_refusal_unrelated_to_the_dtype_is_not_retried(style):
     def picky(x):
         raise InvalidArgumentError("not this one")
 
@@ -244,7 +244,7 @@ def test_without_metadata_numbers_have_tensorflows_widths(raw_server, style):
 
 
 @pytest.mark.parametrize("style", GRPC, indirect=True)
-def test_a_server_without_metadata_is_asked_for_them_once_in_a_while(raw_server, style):
+def test_a_server_without_metadata_is_asked_for_it_once_in_a_while(raw_server, style):
     import grpc
 
     asked = []
@@ -261,7 +261,7 @@ def test_a_server_without_metadata_is_asked_for_them_once_in_a_while(raw_server,
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "UNAUTHENTICATED", "INTERNAL"])
 @pytest.mark.parametrize("style", GRPC, indirect=True)
-def test_trouble_is_not_taken_for_missing_metadata(raw_server, style, code):
+def test_an_outage_is_not_mistaken_for_missing_metadata(raw_server, style, code):
     import grpc
 
     def describe(request, context):
@@ -328,7 +328,7 @@ def test_numbers_arrive_as_what_tensorflows_builder_makes_of_them(server, style,
     [{"x": [0.123456789012345]}, [0.123456789012345], np.array([0.123456789012345])],
     ids=["named", "bare", "array"],
 )
-def test_over_rest_digits_that_a_new_version_wants_are_not_rounded_off(server, style, inputs):
+def test_over_rest_digits_that_a_new_version_needs_are_kept(server, style, inputs):
     """JSON has no widths: a server that serves float64 now would take digits rounded to float32 without a word."""
     narrow, wide = (TensorSpec(dtype, (None,)) for dtype in ("float32", "float64"))
     server.add_model("grown", lambda x: x, inputs={"x": narrow}, outputs={"y": narrow})

@@ -1,4 +1,4 @@
-"""Predictor: rows of tables through a model, without any engine. tests/peers/test_ray.py has it at work in Ray."""
+"""Predictor: rows of tables through a model, without any engine. tests/peers/test_ray.py runs it in Ray."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tfs_client import (
     TensorSpec,
     UnavailableError,
 )
-from tfs_client.ray import IDLE, Metrics, Predictor
+from tfs_client.ray.predictor import MAX_IDLE, Metrics, Predictor
 
 FLOATS = TensorSpec("float32", (None,))
 
@@ -35,7 +35,7 @@ def squared(x):
 
 @pytest.fixture
 def server(fake_server):
-    """A model that refuses rows below zero, one of pictures, and one with an integer beside a text."""
+    """A model that refuses rows below zero, one of pictures, and one with an integer and a text."""
     string = TensorSpec("string", (None,))
     outputs = {"square": FLOATS, "root": FLOATS, "name": string}
     fake_server.add_model("squares", squared, inputs={"x": FLOATS}, outputs=outputs)
@@ -82,7 +82,7 @@ def requests(server):
 # --- columns ---------------------------------------------------------------------------------------------------------
 
 
-def test_outputs_come_as_further_columns_in_the_order_of_the_rows(predictor, server):
+def test_outputs_are_added_as_columns_in_the_order_of_the_rows(predictor, server):
     batch = {"id": np.arange(10), "value": np.arange(10.0, dtype=np.float32)}
     found = predictor("squares", inputs={"x": "value"}, batch_size=4)(batch)
     assert list(found)[:2] == ["id", "value"]
@@ -113,13 +113,13 @@ def test_a_single_name_is_the_only_output(predictor):
     assert {name: values.tolist() for name, values in found.items()} == {"result": [b"abab", b"ccc"]}
 
 
-def test_only_the_columns_to_keep_go_on(predictor):
+def test_only_the_columns_to_keep_are_returned(predictor):
     batch = {"id": np.arange(2), "x": np.float32([1, 2])}
     predict = predictor("squares", inputs="x", outputs=["square"], keep="id")
     assert list(predict(batch)) == ["id", "square"]
 
 
-def test_shared_inputs_go_with_every_request(predictor, server):
+def test_every_request_sends_the_shared_inputs(predictor, server):
     pictures = np.random.default_rng(0).random((5, 4, 6, 3), np.float32)
     predict = predictor(
         "means", inputs={"image": "pixels"}, outputs=["mean"], shared={"scale": np.float32(2)}, batch_size=2
@@ -139,14 +139,14 @@ def test_integers_that_are_too_large_are_refused_not_wrapped(predictor, server):
     predict = predictor("repeat", inputs=["text", "times"])
     text = np.array(["a", "b"], object)
     assert predict({"text": text, "times": np.array([1, 2], np.int64)})["long"].tolist() == [b"a", b"bb"]
-    with pytest.raises(SignatureError, match=r"'times' takes int32 .* 4294967298 .*row 1 of the batch"):
+    with pytest.raises(SignatureError, match=r"'times' expects int32 .* 4294967298 .*row 1 of the batch"):
         predict({"text": text, "times": np.array([1, 2 + 2**32])})
     with pytest.raises(SignatureError, match=r"expects int32 .*float64.*row 0"):
         predict({"text": text, "times": np.array([1.5, 2.0])})
     assert len(requests(server)) == 1
 
 
-def test_rows_that_differ_in_shape_are_sent_apart(predictor):
+def test_rows_that_differ_in_shape_are_sent_in_separate_requests(predictor):
     rows = [np.float64([1, 2]), [3.0, 4.0, 5.0], np.array([6, 7])]
     found = predictor("sums", inputs={"values": "v"})({"v": rows})
     assert found["sum"].tolist() == [3.0, 12.0, 13.0]
@@ -179,19 +179,19 @@ def test_batches_that_do_not_fit_say_what_was_expected(predictor):
     predict = predictor("squares", inputs={"x": "value"}, keep=["id"])
     with pytest.raises(ConfigError, match=r"no column 'value'; its columns: id, v"):
         predict({"id": [1], "v": [1.0]})
-    with pytest.raises(ConfigError, match="no column 'id' to keep: value"):
+    with pytest.raises(ConfigError, match="no column 'id' to keep; its columns: value"):
         predict({"value": np.float32([1])})
     with pytest.raises(ConfigError, match=r"columns of one length, got \[1, 2\]"):
         predict({"id": [1], "value": [1.0, 2.0]})
     with pytest.raises(ConfigError, match="got list"):
         predict([1.0, 2.0])
-    with pytest.raises(SignatureError, match=r"no input 'y'; there are: x: float32"):
+    with pytest.raises(SignatureError, match=r"no input 'y'; its inputs: x: float32"):
         predictor("squares", inputs={"y": "value"})({"value": [1.0]})
-    with pytest.raises(SignatureError, match=r"no output 'cube'; there are: name"):
+    with pytest.raises(SignatureError, match=r"no output 'cube'; its outputs: name"):
         predictor("squares", inputs="x", outputs=["cube"])({"x": [1.0]})
-    with pytest.raises(SignatureError, match=r"which output is column 'y'\? .* there are: name"):
+    with pytest.raises(SignatureError, match=r"a model with one output for the single column 'y'; its outputs: name"):
         predictor("squares", inputs="x", outputs="y")({"x": [1.0]})
-    with pytest.raises(SignatureError, match=r"which input is column 'text'\?"):
+    with pytest.raises(SignatureError, match="a model with one input for the single column 'text'; its inputs: "):
         predictor("repeat", inputs="text")({"text": ["a"]})
 
 
@@ -206,11 +206,11 @@ def test_batches_that_do_not_fit_say_what_was_expected(predictor):
         ({"inputs": "x", "in_flight": "many"}, "in_flight"),
         ({"inputs": "x", "timeout": -1}, "timeout"),
         ({"inputs": "x", "retry": 3}, "retry"),
-        ({"inputs": "x", "model": None}, "which model"),
-        ({"inputs": "x", "target": "grpc://host:8500"}, "gRPC targets have no scheme"),
+        ({"inputs": "x", "model": None}, "expected a model"),
+        ({"inputs": "x", "target": "grpc://host"}, "expected grpc://host:port"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_before_any_worker_has_them(options, said):
+def test_invalid_options_are_refused_before_they_reach_a_worker(options, said):
     with pytest.raises(ConfigError, match=said):
         Predictor(**{"target": "localhost:8500", "model": "m"} | options)
 
@@ -225,7 +225,7 @@ def test_a_row_that_is_refused_fails_its_batch(predictor):
     assert (predict.metrics().rows, predict.metrics().failures) == (2, 2)
 
 
-def test_with_a_column_of_errors_a_row_fails_alone(predictor):
+def test_with_an_error_column_a_row_fails_alone(predictor):
     predict = predictor("squares", inputs="x", on_error="column", error_column="why", batch_size=4)
     x = np.float32([1, -1, 4, 9, 16, 25, -2])
     found = predict({"x": x})
@@ -254,7 +254,7 @@ def test_columns_keep_their_dtype_and_shape_when_every_row_fails(predictor):
     assert all(found["error"])
 
 
-def test_what_no_row_is_to_blame_for_fails_the_batch(predictor, server):
+def test_an_error_that_affects_every_row_fails_the_batch(predictor, server):
     with pytest.raises(NotFoundError):
         predictor("nobody", inputs="x", on_error="column")({"x": [1.0]})
     predict = predictor("squares", inputs="x", on_error="column", retry=None)
@@ -264,7 +264,7 @@ def test_what_no_row_is_to_blame_for_fails_the_batch(predictor, server):
         predict({"x": [1.0]})
 
 
-def test_calls_are_tried_again(predictor, fake_server):
+def test_calls_are_retried(predictor, fake_server):
     refusals = iter([UnavailableError("not now")])
 
     def flaky(x):
@@ -299,18 +299,18 @@ def test_all_copies_in_a_process_share_a_client_and_are_counted_together(predict
     assert [call.method for call in server.lookups].count("GetModelMetadata") == 2, "each predictor asks once"
 
 
-def test_a_closed_predictor_begins_anew(predictor):
+def test_a_closed_predictor_opens_a_new_client_and_resets_its_counters(predictor):
     with predictor("squares", inputs="x") as predict:
         predict({"x": [1.0]})
     assert predict.metrics().rows == 0
     assert predict({"x": [3.0]})["square"].tolist() == [9.0]
 
 
-def test_a_process_lets_go_of_the_clients_of_earlier_jobs(predictor):
-    predictors = [predictor("squares", inputs="x") for _ in range(IDLE + 1)]
+def test_a_process_closes_the_clients_of_earlier_jobs(predictor):
+    predictors = [predictor("squares", inputs="x") for _ in range(MAX_IDLE + 1)]
     for predict in predictors:
         predict({"x": [1.0]})
-    assert [predict.metrics().rows for predict in predictors] == [0] + [1] * IDLE
+    assert [predict.metrics().rows for predict in predictors] == [0] + [1] * MAX_IDLE
     assert predictors[0]({"x": [2.0]})["square"].tolist() == [4.0]
 
 
@@ -319,7 +319,7 @@ def _in_a_process(predict, value):
     return found["square"].tolist(), predict.metrics()
 
 
-def test_predictors_go_to_a_process_pool(predictor):
+def test_predictors_can_be_sent_to_a_process_pool(predictor):
     predict = predictor("squares", inputs="x")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         done = list(pool.map(_in_a_process, [predict] * 6, range(6)))
@@ -359,7 +359,7 @@ def run(code, *arguments):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_forked_process_has_a_connection_of_its_own_and_counts_anew(server):
+def test_a_forked_process_opens_its_own_connection_and_resets_the_counters(server):
     done = run(FORKED, server.target)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -381,5 +381,5 @@ def test_replicas_share_the_requests(server, fake_server):
 
 
 def test_it_needs_no_engine():
-    code = "import sys; sys.modules.update(ray=None, pandas=None, pyarrow=None); import tfs_client.ray"
+    code = "import sys; sys.modules.update(ray=None, pandas=None, pyarrow=None); import tfs_client.ray.predictor"
     assert run(code).returncode == 0

@@ -1,4 +1,4 @@
-"""HandleReloadConfigRequest: what is sent, what is read, and what is still to come after it."""
+"""HandleReloadConfigRequest: the request, the reply, and the models still pending after it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import pickle
 import grpc
 import pytest
 
-from tfs_client.calls.reload import ReloadConfig, failed, pending
+from tfs_client._calls.reload import ReloadConfig, failed, pending
 from tfs_client.errors import ConfigError, DecodeError, EncodeError, FailedPreconditionError, StatusCode, UnknownError
-from tfs_client.model_config import ModelConfig, ModelServerConfig
+from tfs_client.model_config import AllVersions, Latest, ModelConfig, ModelServerConfig, SpecificVersions
 from tfs_client.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
 from tfs_client.protos.tensorflow_serving.apis.model_service_pb2 import DESCRIPTOR as SERVICE
 from tfs_client.results import ModelStatus, Reload, State, VersionStatus
-from tfs_client.version_policy import AllVersions, Latest, SpecificVersions
 
 CONFIG = ModelServerConfig([ModelConfig("m", "/m", labels={"stable": 1})])
 COUNT = "/tensorflow/serving/request_count"
@@ -82,7 +81,7 @@ def test_a_status_without_a_name_is_unknown():
         ReloadConfig(CONFIG).read(reply(status={"error_code": 20, "error_message": "odd"}))
 
 
-def test_bytes_that_are_no_reply_are_refused():
+def test_invalid_bytes_are_refused():
     with pytest.raises(DecodeError, match="not a ReloadConfigResponse"):
         ReloadConfig(CONFIG).read(b"\xff")
 
@@ -166,7 +165,7 @@ def test_nothing_is_pending_when_everything_wanted_is_available(config, found):
         ),
     ],
 )
-def test_what_is_on_its_way_is_pending_and_has_not_failed(config, found, why):
+def test_loading_versions_are_pending_and_have_not_failed(config, found, why):
     assert pending(config, {"m": found}) == {"m": why}
     assert failed(config, {"m": found}) == {}
 
@@ -190,7 +189,7 @@ def test_what_is_on_its_way_is_pending_and_has_not_failed(config, found, why):
         ),
     ],
 )
-def test_a_wanted_version_that_failed_is_told_apart(config, found, why):
+def test_a_wanted_version_that_failed_is_distinguished(config, found, why):
     assert failed(config, {"m": found}) == {"m": why}
     assert pending(config, {"m": found}) == {"m": why}
 

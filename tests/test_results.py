@@ -1,4 +1,4 @@
-"""What calls return prints well, compares, and cannot be changed."""
+"""Results print readably, compare, and cannot be changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tfs_client import (
     Timing,
     VersionStatus,
 )
-from tfs_client.codec.plain_values import as_json
+from tfs_client._codec.plain_values import as_json
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_a_prediction_cannot_be_changed(predict):
     assert list(prediction) == ["y"]
 
 
-def test_an_output_that_is_not_there_is_a_key_error_with_those_that_are(predict):
-    with pytest.raises(KeyError, match="no output 'x'; there are: y, z"):
+def test_a_missing_output_is_a_key_error_that_lists_the_outputs(predict):
+    with pytest.raises(KeyError, match="unknown output 'x'; known outputs: y, z"):
         predict(y=np.float32(1), z=np.float32(1))["x"]
 
 
@@ -117,14 +117,14 @@ def test_predictions_are_compared_by_their_values(predict, value, equal, other):
         hash(prediction)
 
 
-def test_an_old_dtype_error_of_numpy_does_not_come_through(predict):
+def test_comparing_with_an_unsupported_dtype_does_not_raise(predict):
     assert predict(y=np.float32([1, 2])) != {"y": np.array(["2020", "2021"], "M8[Y]")}
 
 
 # --- outputs elsewhere ----------------------------------------------------------------------------------------------
 
 
-def test_to_dict_gives_pythons_values(predict):
+def test_to_dict_returns_python_values(predict):
     half = np.array([1.5], ml_dtypes.bfloat16)
     strings, bools = np.array([b"a"], object), np.array([True])
     found = predict(y=np.float32([[1.5], [2.5]]), n=np.int64(7), s=strings, b=bools, h=half).to_dict()
@@ -166,11 +166,11 @@ def test_any_numbers_are_read_back_from_json(array):
 
 
 def test_json_has_no_complex_numbers(predict):
-    with pytest.raises(EncodeError, match=r"output 'y': JSON has no complex numbers; send array\.real"):
+    with pytest.raises(EncodeError, match=r"output 'y': JSON does not support complex numbers; send array\.real"):
         predict(y=np.complex64([1j])).to_json()
 
 
-def test_without_pandas_to_pandas_says_what_to_install(predict, monkeypatch):
+def test_to_pandas_without_pandas_says_what_to_install(predict, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ConfigError, match="to_pandas needs the package pandas: pip install pandas"):
         predict(y=np.float32([1])).to_pandas()
@@ -223,7 +223,7 @@ def test_a_result_of_one_example_is_one_row(fake_server):
     assert [row.tolist() for row in pd.DataFrame(found)["y"]] == [[2.0, 4.0]] * 2
 
 
-def test_its_arrays_are_read_only(predict):
+def test_arrays_of_a_result_are_read_only(predict):
     array = predict(y=np.float32([1, 2])).array
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 5
@@ -309,3 +309,26 @@ def test_the_states_are_the_servers():
         "UNLOADING": 40,
         "END": 50,
     }
+
+
+OK, LOST = StatusCode.OK, StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("states", "failed"),
+    [
+        ([], False),
+        ([(State.END, LOST)], True),
+        ([(State.END, OK)], False),
+        ([(State.END, LOST), (State.AVAILABLE, OK)], False),
+        ([(State.END, LOST), (State.LOADING, OK)], False),
+        ([(State.START, OK), (State.END, LOST)], False),
+        ([(State.END, LOST), (State.UNKNOWN, OK)], False),
+        ([(State.END, LOST), (State.END, OK)], True),
+        ([(State.END, OK), (State.END, LOST)], False),  # an old failure: the server wanted the highest one last
+    ],
+)
+def test_a_model_has_failed_once_every_version_ended_and_the_last_with_an_error(states, failed):
+    versions = [VersionStatus(9 - place, *state, "") for place, state in enumerate(states)]
+    assert ModelStatus("m", tuple(versions)).failed is failed
+    assert [version.failed for version in versions] == [state == (State.END, LOST) for state in states]

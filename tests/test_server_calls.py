@@ -1,4 +1,4 @@
-"""Calls that are for the server rather than for a model: reloading its configuration, and asking for its health."""
+"""Calls to the server rather than to a model: reloading its configuration, and checking its health."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONFIG = ModelServerConfig([ModelConfig("a", "/models/a"), ModelConfig("b", "/mo
 
 
 class Models(model_service_pb2_grpc.ModelServiceServicer):
-    """A model service on the generated stubs: takes configurations and tells states as the test says."""
+    """A model service on the generated stubs: accepts configurations and reports the states that the test sets."""
 
     def __init__(self):
         self.requests = []
@@ -80,7 +80,7 @@ def client(request, target):
         yield client
 
 
-def test_a_configuration_is_sent_whole_and_the_metrics_come_back(client, models):
+def test_a_configuration_is_sent_whole_and_the_metrics_are_returned(client, models):
     result = client.reload_config(CONFIG, metrics=["/tensorflow/serving/request_count"])
     assert result.metrics == {"/tensorflow/serving/request_count": 3}
     assert ModelServerConfig.from_proto(models.requests[0].config) == CONFIG
@@ -109,15 +109,15 @@ def test_waiting_ends_when_every_model_is_served(client, models):
     assert models.states["b"] == [(1, State.AVAILABLE, 0, "")]
 
 
-def test_waiting_in_vain_says_for_what(client, models):
+def test_waiting_that_times_out_names_the_missing_models(client, models):
     models.states = {"a": [(1, State.AVAILABLE, 0, "")]}
     with pytest.raises(
-        DeadlineExceededError, match=r"took the configuration, but within 0\.4 s did not serve b: no version"
+        DeadlineExceededError, match=r"accepted the configuration, but within 0\.4 s did not serve b: no version"
     ):
         client.reload_config(CONFIG, wait=True, timeout=0.4)
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_waiting(client, models):
+def test_a_model_that_fails_to_load_ends_the_wait(client, models):
     models.states = {"a": [(1, State.AVAILABLE, 0, "")], "b": [(1, State.END, 5, "no such file")]}
     with pytest.raises(FailedPreconditionError, match=r"could not load b: version 1.*no such file"):
         client.reload_config(CONFIG, wait=True)
@@ -148,7 +148,7 @@ def healthy():
 
 
 @pytest.mark.parametrize("style", GRPC)
-def test_a_server_tells_its_health(healthy, style):
+def test_a_server_reports_its_health(healthy, style):
     with calling(style, healthy, timeout=20) as client:
         assert client.health() is Health.SERVING
         assert client.health("ModelService") is Health.NOT_SERVING

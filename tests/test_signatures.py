@@ -1,4 +1,4 @@
-"""TensorSpec and Signature: normalising, binding a bare value, and telling what was expected."""
+"""TensorSpec and Signature: normalising, binding a bare value, and error texts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_double_stays_double(dtype):
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float16", "float32", "float64", "complex64", "complex128", "string", "bfloat16", "qint8",
 ])  # fmt: skip
-def test_a_spec_made_of_a_specs_own_dtype_is_the_same(name):
+def test_a_spec_can_be_made_from_another_specs_dtype(name):
     if name == "bfloat16":
         pytest.importorskip("ml_dtypes")
     spec = TensorSpec(name, (None, 2), tensor_name="t:0")
@@ -67,13 +67,13 @@ def test_shapes_become_tuples_with_none_for_unknown_sizes(shape, normal):
 
 
 @pytest.mark.parametrize("shape", [3, "12", ("a",), (2.5,), (-2,), (1, None, -7), {"a": 1}, ((1,),)])
-def test_shapes_that_are_none_are_refused(shape):
+def test_invalid_shapes_are_refused(shape):
     with pytest.raises(ConfigError, match="a shape"):
         TensorSpec("float32", shape)
 
 
 @pytest.mark.parametrize("dtype", ["nothing", "datetime64[s]", 999, [1]])
-def test_dtypes_that_no_tensor_has_are_refused(dtype):
+def test_dtypes_that_tensors_do_not_support_are_refused(dtype):
     with pytest.raises(EncodeError):
         TensorSpec(dtype)
 
@@ -115,7 +115,7 @@ def test_accepts_compares_the_known_sizes(spec, shape, fits):
         (TensorSpec("bool", (0,)), "bool (0,)"),
     ],
 )
-def test_a_spec_prints_for_people(spec, text):
+def test_a_spec_prints_readably(spec, text):
     assert str(spec) == text
 
 
@@ -165,13 +165,13 @@ def test_text_goes_to_string_inputs(values):
     ],
 )
 def test_python_values_that_do_not_fit_are_refused_with_the_inputs_name(dtype, values):
-    with pytest.raises(SignatureError, match=f"input 'x' takes {dtype} any shape: expected"):
+    with pytest.raises(SignatureError, match=f"input 'x' expects {dtype} any shape: expected"):
         bound(dtype, values)
 
 
 @pytest.mark.parametrize("values", [[[1], [1, 2]], [None], {1, 2}, np.array([None]), np.array(["2020"], "M8[D]")])
 @pytest.mark.parametrize("dtype", ["float32", "string"])
-def test_what_is_no_tensor_of_any_dtype_is_an_encode_error_with_the_inputs_name(dtype, values):
+def test_a_value_that_fits_no_dtype_is_an_encode_error_with_the_inputs_name(dtype, values):
     with pytest.raises(EncodeError, match=r"^input 'x': "):
         bound(dtype, values)
 
@@ -209,7 +209,7 @@ def test_arrays_are_cast_where_nothing_can_be_lost(have, want):
         ("float32", "bool"),
     ],
 )
-def test_lossy_casts_are_refused_and_the_error_says_how_to_ask(have, want):
+def test_lossy_casts_are_refused_and_the_error_says_how_to_request_them(have, want):
     with pytest.raises(SignatureError, match="casting could lose values") as caught:
         bound(want, np.ones((2, 2), have), (None, 2))
     text = f"input 'x' expects {want} (?, 2), got {have} (2, 2); casting could lose values: "
@@ -223,16 +223,16 @@ def test_a_numpy_scalar_is_an_array_too():
         bound("float32", np.float64(1))
 
 
-def test_nobody_is_told_to_ask_for_a_cast_to_text():
+def test_no_error_suggests_a_cast_to_text():
     with pytest.raises(SignatureError) as caught:
         TensorSpec("string").cast([1, 2], "x")
     assert "cast" not in str(caught.value)
 
 
 def test_text_arrays_and_numbers_do_not_mix():
-    with pytest.raises(SignatureError, match="input 'x' takes float32"):
+    with pytest.raises(SignatureError, match="input 'x' expects float32"):
         bound("float32", np.array(["a"]))
-    with pytest.raises(SignatureError, match="input 'x' takes string"):
+    with pytest.raises(SignatureError, match="input 'x' expects string"):
         bound("string", np.float32([1]))
 
 
@@ -241,7 +241,7 @@ def test_an_array_of_the_right_dtype_is_not_copied():
     assert bound("float32", array) is array
 
 
-def test_shapes_are_the_servers_matter():
+def test_shapes_are_left_to_the_server():
     assert bound("float32", [1.0], (5, 5)).shape == (1,)
 
 
@@ -304,7 +304,7 @@ def test_all_signatures_print_as_a_table():
     assert "version=3" in repr(signatures)
 
 
-def test_a_missing_signature_lists_those_there_are():
+def test_a_missing_signature_is_an_error_that_lists_the_signatures():
     signatures = Signatures({"b": Signature({}, {}), "a": Signature({}, {})}, model="m", version=1)
     assert signatures.named("a") is signatures["a"]
     with pytest.raises(SignatureError, match="model 'm' has no signature 'c'; its signatures: a, b"):
@@ -328,12 +328,27 @@ def test_signatures_can_be_pickled_copied_and_hashed():
     ("shape", "got", "difference"),
     [
         ((None, 3), (1, 3), ""),
-        ((None, 3), (1, 5), "axis 1 is 5 instead of 3"),
-        ((2, None, 3), (4, 9, 5), "axis 0 is 4 instead of 2, axis 2 is 5 instead of 3"),
-        ((None, 224, 224, 3), (224, 224, 3), "3 axes instead of 4"),
-        ((), (1,), "1 axes instead of 0"),
+        ((None, 3), (1, 5), "expected size 3 on axis 1, got 5"),
+        ((2, None, 3), (4, 9, 5), "expected size 2 on axis 0, got 4, and size 3 on axis 2, got 5"),
+        ((None, 224, 224, 3), (224, 224, 3), "expected 4 axes, got 3"),
+        ((), (1,), "expected 0 axes, got 1"),
         (None, (7, 7), ""),
     ],
 )
 def test_shapes_are_compared_axis_by_axis(shape, got, difference):
     assert shape_difference(shape, got) == difference
+
+
+def test_a_wrong_dtype_and_a_wrong_shape_are_both_reported():
+    signature = Signature({"x": TensorSpec("float32", (None, 3))}, {})
+    difference = signature.mismatch({"x": np.zeros((1, 5), np.int32)})
+    assert difference == (
+        "'x' expects float32 (?, 3), got int32 (1, 5): wrong dtype, and expected size 3 on axis 1, got 5; "
+        "pass cast=True to cast it"
+    )
+    assert "axis" not in signature.mismatch({"x": np.zeros((1, 3), np.int32)})
+
+
+def test_strings_are_called_strings():
+    with pytest.raises(SignatureError, match=r"input 'x' expects float32 \(\?,\), got string \(2,\)"):
+        TensorSpec("float32", (None,)).cast(np.array(["a", "b"], object), "x")

@@ -1,6 +1,6 @@
-"""The client SDK for TensorFlow Serving that needs no TensorFlow.
+"""A client SDK for TensorFlow Serving that does not depend on TensorFlow.
 
-The names below are the public ones. Each is imported from its module when first asked for, so that
+The names below are the public ones. Each is imported from its module on first use, so that
 ``import tfs_client`` itself costs next to nothing: neither grpc nor protobuf nor httpx is imported by it.
 """
 
@@ -9,17 +9,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tfs_client._version import __version__ as __version__
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tfs_client._codec.examples import serialized_examples as serialized_examples
+    from tfs_client._codec.examples import serialized_sequence_examples as serialized_sequence_examples
+    from tfs_client._codec.request_arrays import RequestArrays as RequestArrays
+    from tfs_client._codec.tensor_proto import make_ndarray as make_ndarray
+    from tfs_client._codec.tensor_proto import make_tensor_proto as make_tensor_proto
+    from tfs_client._flows.batching.micro import MicroBatcher as MicroBatcher
+    from tfs_client._flows.batching.micro_aio import AsyncMicroBatcher as AsyncMicroBatcher
+    from tfs_client._flows.contracts import check_signatures as check_signatures
     from tfs_client.aio import AsyncPredictClient as AsyncPredictClient
-    from tfs_client.batching.micro import MicroBatcher as MicroBatcher
-    from tfs_client.batching.micro_aio import AsyncMicroBatcher as AsyncMicroBatcher
     from tfs_client.client import PredictClient as PredictClient
-    from tfs_client.codec.examples import serialized_examples as serialized_examples
-    from tfs_client.codec.examples import serialized_sequence_examples as serialized_sequence_examples
-    from tfs_client.codec.tensor_proto import make_ndarray as make_ndarray
-    from tfs_client.codec.tensor_proto import make_tensor_proto as make_tensor_proto
     from tfs_client.errors import AbortedError as AbortedError
     from tfs_client.errors import AlreadyExistsError as AlreadyExistsError
     from tfs_client.errors import CallError as CallError
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from tfs_client.errors import NotFoundError as NotFoundError
     from tfs_client.errors import OutOfRangeError as OutOfRangeError
     from tfs_client.errors import PermissionDeniedError as PermissionDeniedError
+    from tfs_client.errors import RecordingError as RecordingError
+    from tfs_client.errors import ReplyMetadata as ReplyMetadata
     from tfs_client.errors import ResourceExhaustedError as ResourceExhaustedError
     from tfs_client.errors import SignatureError as SignatureError
     from tfs_client.errors import StatusCode as StatusCode
@@ -45,8 +49,11 @@ if TYPE_CHECKING:
     from tfs_client.errors import UnavailableError as UnavailableError
     from tfs_client.errors import UnimplementedError as UnimplementedError
     from tfs_client.errors import UnknownError as UnknownError
+    from tfs_client.model_config import AllVersions as AllVersions
+    from tfs_client.model_config import Latest as Latest
     from tfs_client.model_config import ModelConfig as ModelConfig
     from tfs_client.model_config import ModelServerConfig as ModelServerConfig
+    from tfs_client.model_config import SpecificVersions as SpecificVersions
     from tfs_client.options import TLS as TLS
     from tfs_client.options import Keepalive as Keepalive
     from tfs_client.options import RetryPolicy as RetryPolicy
@@ -64,20 +71,18 @@ if TYPE_CHECKING:
     from tfs_client.signatures import Signature as Signature
     from tfs_client.signatures import Signatures as Signatures
     from tfs_client.signatures import TensorSpec as TensorSpec
-    from tfs_client.version_policy import AllVersions as AllVersions
-    from tfs_client.version_policy import Latest as Latest
-    from tfs_client.version_policy import SpecificVersions as SpecificVersions
 
 _HOMES = {
     "aio": ("AsyncPredictClient",),
-    "batching.micro": ("MicroBatcher",),
-    "batching.micro_aio": ("AsyncMicroBatcher",),
-    "model_config": ("ModelConfig", "ModelServerConfig"),
-    "version_policy": ("AllVersions", "Latest", "SpecificVersions"),
+    "_flows.batching.micro": ("MicroBatcher",),
+    "_flows.batching.micro_aio": ("AsyncMicroBatcher",),
+    "model_config": ("AllVersions", "Latest", "ModelConfig", "ModelServerConfig", "SpecificVersions"),
     "options": ("Keepalive", "RetryPolicy", "TLS"),
     "client": ("PredictClient",),
-    "codec.examples": ("serialized_examples", "serialized_sequence_examples"),
-    "codec.tensor_proto": ("make_ndarray", "make_tensor_proto"),
+    "_flows.contracts": ("check_signatures",),
+    "_codec.request_arrays": ("RequestArrays",),
+    "_codec.examples": ("serialized_examples", "serialized_sequence_examples"),
+    "_codec.tensor_proto": ("make_ndarray", "make_tensor_proto"),
     "errors": (
         "AbortedError",
         "AlreadyExistsError",
@@ -96,6 +101,8 @@ _HOMES = {
         "NotFoundError",
         "OutOfRangeError",
         "PermissionDeniedError",
+        "RecordingError",
+        "ReplyMetadata",
         "ResourceExhaustedError",
         "SignatureError",
         "StatusCode",

@@ -1,4 +1,4 @@
-"""What a user may set: deadlines, metadata, TLS, retries. Checked when given, so that mistakes show at once."""
+"""Options: deadlines, metadata, TLS, retries. They are checked when passed, so that mistakes surface at once."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import enum
 import numbers
 import os
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
+from tfs_client._printable import shown
 from tfs_client.errors import ConfigError, StatusCode
-from tfs_client.proxy_urls import checked_proxy
-from tfs_client.shown import shown
-from tfs_client.targets import Target
 
 
 class Unset(enum.Enum):
-    """The type of UNSET: the option was not given, the client's default counts. None means no limit, or none."""
+    """The type of UNSET: the option was not given, so the client's default applies. None means no limit, or nothing."""
 
     UNSET = "UNSET"
 
@@ -29,16 +26,16 @@ class Unset(enum.Enum):
 UNSET = Unset.UNSET
 
 DEFAULT_TIMEOUT = 30.0  # seconds
-MAX_INFLATED = 100 << 20  # bytes that a compressed message may inflate to, by default
-LONGEST = 1e9  # seconds; gRPC counts nanoseconds in 64 bits, and takes a deadline beyond them for one that has passed
+MAX_INFLATED = 100 << 20  # bytes: the default limit for an inflated message
+LONGEST = 1e9  # seconds; gRPC counts nanoseconds in 64 bits, and treats a deadline beyond them as one that has passed
 
 Metadata = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
 MetadataPairs = tuple[tuple[str, str | bytes], ...]
-ChannelOptions = Mapping[str, Any] | Iterable[tuple[str, Any]]
+ChannelOptions = Mapping[str, object] | Iterable[tuple[str, object]]
 
 
 def checked_timeout(timeout: float | None) -> float | None:
-    """Seconds until a call is given up, or None for no limit."""
+    """Return a valid timeout in seconds, or None for no limit. Raises ConfigError."""
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real) or not timeout > 0:
@@ -50,42 +47,59 @@ _KEY = re.compile(r"[0-9a-z_.-]+")
 
 
 def checked_metadata(metadata: Metadata | None) -> MetadataPairs:
-    """Metadata pairs as gRPC takes them: lower-case keys, ASCII text, bytes only under keys that end in "-bin"."""
+    """Return metadata as pairs for gRPC: lower-case keys, ASCII text, bytes only under keys that end in "-bin".
+
+    Raises ConfigError.
+    """
     if not metadata:
         return ()
     try:
         pairs = tuple((key, value) for key, value in (metadata.items() if isinstance(metadata, Mapping) else metadata))
     except (TypeError, ValueError):
-        raise ConfigError(f"expected metadata by key, or pairs of key and value, got {metadata!r}") from None
+        raise ConfigError(
+            f"expected metadata as a mapping or as pairs of key and value, got {type(metadata).__name__}"
+        ) from None
     for key, value in pairs:
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise ConfigError(f"expected a metadata key of lower-case letters, digits, '_', '-' and '.', got {key!r}")
         if not isinstance(value, (str, bytes)) or key.endswith("-bin") != isinstance(value, bytes):
             want = (
-                "bytes, for its name ends in -bin" if key.endswith("-bin") else "text; bytes need a key ending in -bin"
+                "bytes, because its key ends in -bin"
+                if key.endswith("-bin")
+                else "text, because only keys that end in -bin take bytes"
             )
-            raise ConfigError(f"metadata {key!r} takes {want}, got {type(value).__name__}")
+            raise ConfigError(f"metadata {key!r}: expected {want}, got {type(value).__name__}")
         if isinstance(value, str) and not (value.isascii() and value.isprintable()):
-            raise ConfigError(f"metadata {key!r} takes printable ASCII text, got {value!r}")
+            raise ConfigError(f"metadata {key!r}: expected printable ASCII text, got {_unprintable(value)}")
     return pairs
 
 
-def checked_channel_options(options: ChannelOptions | None) -> dict[str, Any]:
-    """gRPC channel arguments by name."""
+def _unprintable(value: str) -> str:
+    """The first character that metadata must not have, and where. The value itself may be a secret."""
+    place = next(place for place, one in enumerate(value) if not (one.isascii() and one.isprintable()))
+    return f"{value[place]!a} at position {place}"
+
+
+def checked_channel_options(options: ChannelOptions | None) -> dict[str, object]:
+    """Return gRPC channel arguments by name. Raises ConfigError."""
     if not options:
         return {}
     try:
         given = list(options.items() if isinstance(options, Mapping) else options)
         pairs = dict(given)
     except (TypeError, ValueError):
-        raise ConfigError(f"expected channel options by name, or pairs of name and value, got {options!r}") from None
+        raise ConfigError(
+            f"expected channel options as a mapping or as pairs of name and value, got {options!r}"
+        ) from None
     for name, value in given:
         if pairs[name] != value:
-            raise ConfigError(f"channel options hold {name!r} twice, as {value!r} and as {pairs[name]!r}: give one")
+            raise ConfigError(f"expected channel option {name!r} once, got two values; remove one")
         if not isinstance(name, str) or not isinstance(value, (int, str, bytes)):
-            raise ConfigError(f"expected channel options of text to int, str or bytes, got {name!r}: {value!r}")
+            raise ConfigError(  # without values, which may hold a password
+                f"expected channel options from str to int, str or bytes, got {name!r}: {type(value).__name__}"
+            )
         if isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
-            raise ConfigError(f"expected channel options of 32 bits at most, got {name!r}: {value!r}")
+            raise ConfigError(f"expected channel options of at most 32 bits, got {name!r}: {value!r}")
     return pairs
 
 
@@ -93,27 +107,28 @@ COMPRESSIONS = ("gzip", "deflate")
 
 
 def checked_compression(compression: str | None) -> str | None:
-    """A compression that gRPC knows, or None."""
+    """Check the name of a compression; None means no compression. Raises ConfigError."""
     if compression is not None and compression not in COMPRESSIONS:
         raise ConfigError(f"expected compression 'gzip', 'deflate' or None, got {compression!r}")
     return compression
 
 
-Pem = str | os.PathLike[str] | bytes  # a file, or what stands in one
+Pem = str | os.PathLike[str] | bytes  # the path of a file, or its content
 
 
 @dataclass(frozen=True)
 class TLS:
-    """How connections are secured.
+    """TLS settings of a connection.
 
     Attributes:
-        ca: the authorities that the server's certificate may come from; None means those that the system trusts: those
-            of Python's ssl, or what SSL_CERT_FILE and SSL_CERT_DIR name.
-        certificate, key: the client's own, for servers that ask for one (mTLS); both or neither.
-        authority: the name that the server's certificate bears, where it is not the target's host.
+        ca: the certificate authorities to trust; None means those that the system trusts: those of Python's ssl, or
+            of SSL_CERT_FILE and SSL_CERT_DIR.
+        certificate, key: the client's certificate and private key, for servers that require one (mTLS); both or
+            neither.
+        authority: the name in the server's certificate, where it differs from the target's host.
 
     ca, certificate and key are PEM: the path of a file, or its content as bytes. Files are read when a connection is
-    set up. Raises ConfigError for files that are not there or are no PEM.
+    set up. Raises ConfigError for files that do not exist or are not PEM.
     """
 
     ca: Pem | None = None
@@ -123,14 +138,14 @@ class TLS:
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
-            raise ConfigError("expected a client's certificate with its key, got one without the other")
+            raise ConfigError("expected both certificate and key, got only one of them")
         if self.authority is not None and (not isinstance(self.authority, str) or not self.authority):
             raise ConfigError(f"expected the name in the server's certificate as authority, got {self.authority!r}")
         for name in ("ca", "certificate", "key"):
             self.pem(name)
 
     def pem(self, name: str) -> bytes | None:
-        """What ``ca``, ``certificate`` or ``key`` holds, read anew."""
+        """Read ``ca``, ``certificate`` or ``key``: its PEM, or None where it is not set. Raises ConfigError."""
         value = getattr(self, name)
         if value is None:
             return None
@@ -138,50 +153,37 @@ class TLS:
             data, where = value, f"{len(value)} bytes"
         else:
             try:
-                path = os.fspath(value)  # open() would take a number for a descriptor, and close it
+                path = os.fspath(value)  # open() would use a number as a descriptor, and close it
                 with open(path, "rb") as file:
                     data, where = file.read(), repr(path)
-            except (OSError, TypeError) as error:
+            except OSError as error:
+                raise ConfigError(f"cannot read the PEM file {path!r} ({name}): {error.strerror}") from None
+            except (TypeError, ValueError) as error:  # ValueError: a NUL in the path
                 raise ConfigError(f"expected {name} as a PEM file or its bytes, got {value!r}: {error}") from None
         if b"-----BEGIN " not in data:
             raise ConfigError(f"expected {name} in PEM form, which begins with '-----BEGIN', got {where}")
         return data
 
 
-def checked_tls(tls: TLS | bool | None, target: Target) -> TLS | None:
-    """How connections to a target are secured; None means not at all."""
-    if tls is True or (tls is None and target.secure):
-        tls = TLS()
-    if tls is False:
-        tls = None
-    if tls is not None and not isinstance(tls, TLS):
-        raise ConfigError(f"expected tls=True or tls=TLS(...), got {tls!r}")
-    if target.rest and (tls is None) == target.secure:
-        want = "https://" if tls else "tls left out, or http://"
-        raise ConfigError(f"the target {target} and tls contradict each other: expected {want}")
-    return tls
-
-
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Which failed calls are tried again, and when. The call's one timeout covers all attempts.
+    """Which failed calls are retried, and when. The call's timeout covers all attempts.
 
     Attributes:
-        attempts: how often a call is sent at most, 2 to 5.
-        initial_backoff: seconds before the second attempt, 0.005 or more; each pause is drawn at random around it.
-        multiplier: what each further pause is longer by.
-        max_backoff: seconds that a pause takes at most.
-        codes: the only status codes to retry; None means every error that says
-            that the server is busy (its threads, its queue or a quota are exhausted) or gone (UNAVAILABLE). A request
-            that is too large is never tried again, whatever its code. DEADLINE_EXCEEDED cannot be among them: the time
-            is over.
-        wait_for_ready: a call that finds no server waits for one, as long as its timeout allows, and uses up no
-            attempt; without it that is an attempt like any other.
-        budget: failed attempts, of all calls of the client together, after half of which nothing is tried again until
-            calls succeed once more, so that retries do not keep an outage going.
-        refill: what part of a failed attempt each success pays back.
+        attempts: the maximum number of attempts per call, 2 to 5.
+        initial_backoff: seconds before the second attempt, 0.005 or more; each pause is randomized around its value.
+        multiplier: the ratio of each pause to the previous one, up to ``max_backoff``.
+        max_backoff: the maximum length of a pause, in seconds.
+        codes: the only status codes to retry; None means every error that says that the server is busy (its threads,
+            its queue or a quota are exhausted) or gone (UNAVAILABLE). A request that is too large is never retried,
+            whatever its code. DEADLINE_EXCEEDED is not allowed, because no time is left then.
+        wait_for_ready: a call that cannot reach a server waits for one, within its timeout, without using up an
+            attempt; if False, that counts as an attempt like any other.
+        budget: a number of failed attempts, over all calls with equal policies on one connection. When half of it is
+            used up, nothing is retried until calls succeed again, so that retries do not prolong an outage.
+        refill: the fraction of a failed attempt that each successful call returns to the budget.
 
-    A server's word counts for more: gRPC's push-back and HTTP's Retry-After set the pause, or forbid another attempt.
+    The server takes precedence: gRPC's push-back and HTTP's Retry-After set the pause, or forbid another attempt.
     The terms are those of https://github.com/grpc/proposal/blob/master/A6-client-retries.md
     """
 
@@ -196,13 +198,16 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or not 2 <= self.attempts <= 5:
-            raise ConfigError(f"expected 2 to 5 attempts, got {shown(self.attempts)}; retry=None means a single one")
+            raise ConfigError(
+                f"expected 2 to 5 attempts, got {shown(self.attempts)}; for a single attempt pass retry=None"
+            )
         for name, least in (("initial_backoff", 0.005), ("max_backoff", 0.005), ("multiplier", 1.0), ("refill", 0.001)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < LONGEST:
                 raise ConfigError(f"expected {name} of {least} or more, got {shown(value)}")
+        _check_bool("wait_for_ready", self.wait_for_ready)
         if self.max_backoff < self.initial_backoff:
-            raise ConfigError(f"expected max_backoff of initial_backoff or more, got {shown(self.max_backoff)}")
+            raise ConfigError(f"expected max_backoff to be at least initial_backoff, got {shown(self.max_backoff)}")
         if not isinstance(self.budget, int) or not 1 <= self.budget <= 1000:
             raise ConfigError(f"expected a budget of 1 to 1000 failed attempts, got {shown(self.budget)}")
         if self.codes is not None:
@@ -223,16 +228,19 @@ def _retryable(codes: Iterable[StatusCode]) -> frozenset[StatusCode]:
 
 @dataclass(frozen=True)
 class Keepalive:
-    """Looks after quiet connections, so that a dead one is noticed before the next call waits for it.
+    """Keepalive pings, which detect a dead connection before the next call waits for it.
+
+    They are sent on quiet connections: during calls and, with ``idle``, between them.
 
     Attributes:
-        interval: seconds of silence after which the server is asked whether it is there.
-        timeout: seconds it may take to answer.
-        idle: ask also while no call is under way.
+        interval: seconds without data after which a ping is sent.
+        timeout: seconds to wait for the answer to a ping.
+        idle: also send pings while no call is in progress.
 
-    gRPC servers count pings that come more often than they allow (every 5 minutes unless data flows) and then hang
-    up; a model server allows more with ``--grpc_channel_arguments=grpc.http2.min_ping_interval_without_data_ms=…``.
-    Over REST these are TCP's own keepalive probes.
+    gRPC servers count pings that come more often than they allow (every 5 minutes unless data flows) and then close
+    the connection; a model server allows more with
+    ``--grpc_channel_arguments=grpc.http2.min_ping_interval_without_data_ms=…``. Over REST these are TCP's keepalive
+    probes.
     """
 
     interval: float = 60.0
@@ -244,9 +252,15 @@ class Keepalive:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
                 raise ConfigError(f"expected keepalive {name} of 1 second to a day, got {shown(value)}")
+        _check_bool("keepalive idle", self.idle)
 
 
-def checked_kind(name: str, value: Any, kind: type) -> None:
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"expected {name} True or False, got {shown(value)}")
+
+
+def checked_kind(name: str, value: object, kind: type) -> None:
     """Raise ConfigError unless an option is None or of its kind."""
     if value is not None and not isinstance(value, kind):
         raise ConfigError(f"expected {name}={kind.__name__}(...), got {value!r}")
@@ -257,8 +271,8 @@ class Limits:
     """Limits on the size of replies, in bytes; None for no limit.
 
     Attributes:
-        reply: the most that a reply may have, before and after it is inflated.
-        inflated: the most that a compressed reply may inflate to.
+        reply: the maximum size of a reply, before and after it is inflated.
+        inflated: the maximum size of a compressed reply after it is inflated.
     """
 
     reply: int | None = None
@@ -271,95 +285,54 @@ class Limits:
 
     @property
     def inflated_reply(self) -> int | None:
-        """The most that a compressed reply may inflate to, by both limits."""
+        """The maximum size of an inflated reply, by both limits."""
         return min((one for one in (self.reply, self.inflated) if one is not None), default=None)
 
 
-Token = str | Callable[[], Any]  # the token itself, or what gives it, anew for every call
+Token = str | Callable[[], Any]  # the token itself, or a function that returns one for every call
+RequestId = bool | str | Callable[[], str]  # True for a new id with every call; an id; a function that returns one
 
 
-def _checked_interceptors(interceptors: Any, target: Target) -> tuple[Any, ...]:
-    try:
-        found = tuple(interceptors or ())
-    except TypeError:
-        raise ConfigError(f"expected a list of interceptors, got {interceptors!r}") from None
-    for one in found:
-        if target.rest and not callable(one):
-            raise ConfigError(f"expected interceptors as functions that get an httpx.Request, got {one!r}")
-    return found
+def is_sendable(token: object) -> bool:
+    """Whether a token can be sent in a header."""
+    return isinstance(token, str) and token != "" and token.isascii() and token.isprintable()
 
 
-@dataclass(frozen=True)
-class Connection:
-    """Everything a transport needs to know.
+def checked_token(token: Token | None) -> Token | None:
+    """Return a token or a function that returns one; None means no token. Raises ConfigError without showing it."""
+    if token is not None and not callable(token) and not is_sendable(token):
+        raise ConfigError("expected token= as printable ASCII text, or a function that returns it")
+    return token
 
-    Attributes:
-        target: where the server is.
-        tls: how the connection is secured; None when it is not.
-        retry: which calls are tried again; None for none.
-        keepalive: how quiet connections are looked after; None when they are not.
-        compression: of requests, "gzip" or "deflate", unless a call says otherwise.
-        interceptors: gRPC's own interceptors, or over REST functions that get each httpx.Request before it is sent.
-        channel_options: gRPC channel arguments of the user.
-        proxy: the URL of a proxy; None for none, UNSET for what the environment says.
-        limits: the limits on the size of replies.
+
+def checked_request_id(request_id: RequestId) -> RequestId:
+    """Return a request id, or where ids come from. Raises ConfigError for a text that is not sendable."""
+    if isinstance(request_id, str) and request_id:
+        checked_metadata({"x-request-id": request_id})
+    elif not isinstance(request_id, bool) and not callable(request_id):
+        raise ConfigError(
+            f"expected request_id=True, a string, or a function that returns one, got {shown(request_id)}"
+        )
+    return request_id
+
+
+class CallOptions(TypedDict, total=False):
+    """The options of a prediction, as the caller passes them; see ``PredictClient.predict``.
+
+    With a batch they apply to each of its requests: all of them carry a ``request_id`` that is a string, and True
+    sends a new id with each.
     """
 
-    target: Target
-    tls: TLS | None = None
-    retry: RetryPolicy | None = None
-    keepalive: Keepalive | None = None
-    compression: str | None = None
-    interceptors: Sequence[Any] = ()
-    channel_options: Mapping[str, Any] = field(default_factory=dict)
-    proxy: str | Unset | None = field(default=UNSET, repr=False)  # it may hold a password
-    limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        checked_kind("retry", self.retry, RetryPolicy)
-        checked_kind("keepalive", self.keepalive, Keepalive)
-        checked_compression(self.compression)
-        object.__setattr__(self, "tls", checked_tls(self.tls, self.target))
-        object.__setattr__(self, "channel_options", checked_channel_options(self.channel_options))
-        object.__setattr__(self, "interceptors", _checked_interceptors(self.interceptors, self.target))
-        if self.target.rest and self.channel_options:
-            raise ConfigError("channel_options are gRPC's: leave them out, or give a gRPC target such as 'host:8500'")
-        if self.target.rest and self.compression == "deflate":
-            raise ConfigError("a REST server reads gzip only: expected compression 'gzip' or None, got 'deflate'")
-        if self.proxy is not UNSET:
-            checked_proxy(self.proxy, self.target)
-
-
-class Deadline:
-    """The moment by which everything a call does must be done; each step gets what remains.
-
-    Attributes:
-        limit: the seconds that the caller gave; None for no limit.
-        started: when they began, on the monotonic clock.
-        at: the moment, on the monotonic clock; None for no limit.
-    """
-
-    __slots__ = ("at", "limit", "started")
-
-    def __init__(self, limit: float | None) -> None:
-        self.limit = limit
-        self.started = time.monotonic()
-        self.at = None if limit is None else self.started + limit
-
-    @classmethod
-    def after(cls, timeout: float | None) -> Deadline:
-        """``timeout`` seconds from now."""
-        return cls(timeout)
-
-    def remaining(self) -> float | None:
-        """Seconds left, at least a millisecond: a spent deadline still makes its call, which then fails as such."""
-        return None if self.at is None else max(0.001, self.at - time.monotonic())
-
-    def passed(self) -> bool:
-        """Whether the moment is over."""
-        return self.at is not None and time.monotonic() >= self.at
-
-    def sooner(self, seconds: float) -> Deadline:
-        """``seconds`` from now, or this one where it comes first."""
-        other = Deadline(seconds)
-        return self if self.at is not None and other.at is not None and self.at < other.at else other
+    model: str
+    version: int | None
+    label: str | None
+    signature: str | None
+    outputs: Iterable[str]
+    timeout: float | None
+    metadata: Metadata | None
+    compression: str | None
+    validate: bool
+    cast: bool
+    retry: RetryPolicy | None
+    token: Token | None
+    request_id: RequestId

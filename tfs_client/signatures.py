@@ -1,4 +1,4 @@
-"""TensorSpec and Signature: what a model takes and gives, by alias."""
+"""TensorSpec, Signature and Signatures: a model's inputs and outputs by alias."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfs_client.codec.casts import survives, surviving_cast
-from tfs_client.codec.dtypes import STRING, DType, find, row_of
-from tfs_client.codec.values import Untyped, as_array, read
+from tfs_client._codec.casts import survives, surviving_cast
+from tfs_client._codec.dtypes import BY_NUMBER, STRING, Array, DType, find, row_of
+from tfs_client._codec.values import Untyped, as_array, read
+from tfs_client._printable import listed, shown
 from tfs_client.errors import ConfigError, EncodeError, SignatureError, TFServingError
-from tfs_client.shown import listed, shown
+
+if TYPE_CHECKING:
+    from tfs_client._codec.signature_defs import SignatureInfo, TensorInfo
 
 PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
@@ -30,8 +33,8 @@ class TensorSpec:
     """The dtype and shape of one input or output.
 
     Args:
-        dtype: a numpy dtype or its name; "string" for bytes, TensorFlow's spellings also work.
-        shape: a tuple with None for unknown sizes, or None for unknown rank.
+        dtype: a numpy dtype or its name, "string" for bytes; TensorFlow's names also work.
+        shape: a tuple with None for unknown sizes, or None for an unknown rank.
         tensor_name: the tensor behind the alias in the model's graph, e.g. ``"serving_default_x:0"``; "" if unknown.
     """
 
@@ -45,21 +48,21 @@ class TensorSpec:
         object.__setattr__(self, "shape", _checked_shape(self.shape))
         try:
             object.__setattr__(self, "dtype", self.row.dtype)
-        except TFServingError:  # a resource, or bfloat16 without ml-dtypes: the spec still tells what it is
+        except TFServingError:  # a resource, or bfloat16 without ml-dtypes: the spec still has its name
             object.__setattr__(self, "dtype", self.row.name)
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array of this shape fits."""
+        """Return whether an array of this shape fits."""
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(
             want is None or want == got for want, got in zip(self.shape, shape, strict=True)
         )
 
-    def cast(self, values: Any, alias: str, *, lossless: bool = False) -> np.ndarray[Any, Any]:
-        """The values as an array of this dtype; see ``Signature.bind``.
+    def cast(self, values: object, alias: str, *, lossless: bool = False) -> Array:
+        """Return the values as an array of this dtype; see ``Signature.bind``.
 
-        ``lossless`` casts arrays where every value survives, as ``cast=True`` of a call asks for.
+        ``lossless`` also casts arrays where the cast is safe, as a call with ``cast=True`` does.
         """
         if type(values) is Untyped or not (hasattr(values, "dtype") or hasattr(values, "__array__")):
             return self._typed(values, alias, lossless)
@@ -68,7 +71,7 @@ class TensorSpec:
         if own is self.row or self.row.number == 0:
             return array
         if STRING in (own, self.row):
-            raise SignatureError(f"input {alias!r} takes {self}, got {array.dtype} {array.shape}")
+            raise SignatureError(f"input {alias!r} expects {self}, got {own.readable} {shape_text(array.shape)}")
         if isinstance(self.dtype, np.dtype) and np.can_cast(array.dtype, self.dtype, "safe"):
             return array.astype(self.dtype)
         if lossless:
@@ -79,10 +82,10 @@ class TensorSpec:
             f"cast explicitly with {hint}{', or with cast=True' if survives(array, self.row) else ''}"
         )
 
-    def cast_lossless(self, array: np.ndarray[Any, Any], alias: str) -> np.ndarray[Any, Any]:
-        """The array in this dtype where every value survives the cast (``tfs_client.codec.casts``).
+    def cast_lossless(self, array: Array, alias: str) -> Array:
+        """Cast an array to this dtype if the cast is safe (``tfs_client._codec.casts``).
 
-        Raises SignatureError, which names the first value that would not survive.
+        Raises SignatureError, which names the first value that does not fit.
         """
         if self.row.number == 0:
             return array
@@ -91,9 +94,9 @@ class TensorSpec:
         except EncodeError as error:
             raise SignatureError(f"input {alias!r} expects {self}, got {array.dtype} {array.shape}: {error}") from None
 
-    def _typed(self, values: Any, alias: str, lossless: bool) -> np.ndarray[Any, Any]:
-        """Python values, which have no dtype, in this one."""
-        if self.row.field is None:  # of a resource, or of what this version does not know: the server says what it is
+    def _typed(self, values: object, alias: str, lossless: bool) -> Array:
+        """Convert Python values, which have no dtype, to this one."""
+        if self.row.field is None:  # a resource, or a dtype unknown to this version: the server decides
             return as_array(values)
         try:
             return as_array(values, self.row)
@@ -104,11 +107,11 @@ class TensorSpec:
             hint = ""
             if found is not None and not lossless and survives(found, self.row):
                 hint = "; pass cast=True to cast it"
-            raise SignatureError(f"input {alias!r} takes {self}: {error}{hint}") from None
+            raise SignatureError(f"input {alias!r} expects {self}: {error}{hint}") from None
 
     @staticmethod
-    def _array_of(values: Any) -> np.ndarray[Any, Any] | None:
-        """Numbers as numpy has them, exact; None for others. Raises EncodeError for what no tensor can hold."""
+    def _array_of(values: object) -> Array | None:
+        """Return numbers as an exact numpy array; None for other values. Raises EncodeError."""
         found = read(values)
         array = found.array if isinstance(found, Untyped) else found
         return array if array.dtype.kind in "biufc" else None
@@ -118,30 +121,29 @@ class TensorSpec:
 
     @property
     def dtype_name(self) -> str:
-        """A readable name of the dtype: numpy's, "string" for bytes, TensorFlow's where numpy has none."""
-        plain = isinstance(self.row.spec, str) and self.row.name != "string"
-        return np.dtype(self.dtype).name if plain else self.row.name
+        """The readable name of the dtype: numpy's, "string" for bytes, TensorFlow's where numpy has none."""
+        return self.row.readable
 
 
 def shape_text(shape: Shape | None) -> str:
-    """A shape for people: ``(?, 224, 224, 3)``, ``scalar``, ``any shape``."""
+    """Return a shape as text: ``(?, 224, 224, 3)``, ``scalar``, ``any shape``."""
     if shape is None:
         return "any shape"
     if not shape:
         return "scalar"
-    return (
-        "(" + ", ".join("?" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
-    )
+    sizes = ", ".join("?" if size is None else str(size) for size in shape)
+    return f"({sizes},)" if len(shape) == 1 else f"({sizes})"
 
 
 def shape_difference(want: Shape | None, got: tuple[int, ...]) -> str:
-    """How a shape differs from the one that was wanted; empty when it does not."""
+    """Describe how a shape differs from the expected one; "" if it does not."""
     if want is None:
         return ""
     if len(want) != len(got):
-        return f"{len(got)} axes instead of {len(want)}"
+        return f"expected {len(want)} {'axis' if len(want) == 1 else 'axes'}, got {len(got)}"
     pairs = enumerate(zip(want, got, strict=True))
-    return ", ".join(f"axis {axis} is {is_} instead of {be}" for axis, (be, is_) in pairs if be not in (None, is_))
+    sizes = [f"size {be} on axis {axis}, got {is_}" for axis, (be, is_) in pairs if be not in (None, is_)]
+    return f"expected {', and '.join(sizes)}" if sizes else ""
 
 
 def _checked_shape(shape: Any) -> Shape | None:
@@ -150,9 +152,9 @@ def _checked_shape(shape: Any) -> Shape | None:
     try:
         sizes = tuple(None if size is None or size == -1 else operator.index(size) for size in shape)
     except TypeError:
-        raise ConfigError(f"a shape is a tuple of sizes with None for unknown ones, not {shape!r}") from None
+        raise ConfigError(f"expected a shape as a tuple of sizes, with None for unknown ones, got {shape!r}") from None
     if any(size is not None and size < 0 for size in sizes):
-        raise ConfigError(f"a shape has no negative sizes: {shape!r}; write None for an unknown size")
+        raise ConfigError(f"expected a shape without negative sizes, got {shape!r}; write None for an unknown size")
     return sizes
 
 
@@ -161,10 +163,10 @@ class Signature:
     """One way to call a model.
 
     Attributes:
-        inputs: what it takes, by alias.
-        outputs: what it gives, by alias.
-        method_name: the API method it was exported for, e.g. ``tensorflow/serving/predict``.
-        optional: aliases of inputs for which the model holds a default.
+        inputs: the inputs by alias.
+        outputs: the outputs by alias.
+        method_name: the API method that it was exported for, e.g. ``tensorflow/serving/predict``.
+        optional: the aliases of inputs that have a default in the model.
     """
 
     inputs: Mapping[str, TensorSpec]
@@ -178,18 +180,18 @@ class Signature:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Aliases of the inputs that every request must have."""
+        """The aliases of the inputs that every request must have."""
         return tuple(alias for alias in self.inputs if alias not in self.optional)
 
-    def mismatch(self, sent: Mapping[str, np.ndarray[Any, Any]], *, any_rows: bool = False) -> str:
-        """How inputs differ from the signature, for people: names, dtypes, shapes. Empty when they do not.
+    def mismatch(self, sent: Mapping[str, Array], *, any_rows: bool = False) -> str:
+        """Describe how inputs differ from the signature: names, dtypes, shapes. Returns "" if they match.
 
-        ``any_rows`` leaves out what another number of rows along axis 0 would mend.
+        ``any_rows`` leaves out differences that another number of rows along axis 0 would resolve.
         """
         lines = []
         for alias in sent:
             if alias not in self.inputs:
-                from difflib import get_close_matches  # slow to import, and nobody is in a hurry here
+                from difflib import get_close_matches  # slow to import, and only needed for an error
 
                 names = {name.casefold(): name for name in self.inputs}
                 near = get_close_matches(alias.casefold(), names, n=1)
@@ -204,17 +206,55 @@ class Signature:
             shape = (spec.shape[0] or 0, *array.shape[1:]) if any_rows and spec.shape and array.ndim else array.shape
             if spec.row is not own or not spec.accepts(shape):
                 name = own.name if own is STRING or own.spec is None else array.dtype
-                if spec.row is own:
-                    what = shape_difference(spec.shape, array.shape)
-                else:
-                    what = "another dtype" + ("; pass cast=True to cast it" if survives(array, spec.row) else "")
+                what = shape_difference(spec.shape, shape)
+                if spec.row is not own:
+                    what = f"wrong dtype, and {what}" if what else "wrong dtype"
+                    what += "; pass cast=True to cast it" if survives(array, spec.row) else ""
                 lines.append(f"{alias!r} expects {spec}, got {name} {shape_text(array.shape)}: {what}")
         return "; ".join(lines)
+
+    def cast_inputs(self, given: Mapping[str, object]) -> dict[str, Array]:
+        """Return inputs by alias as arrays that fit the signature.
+
+        Python values get its dtypes; arrays are cast where that is safe, as a call with ``cast=True`` does. None leaves
+        out an optional input. Raises SignatureError for names, values and shapes that do not fit, EncodeError for
+        values that cannot become a tensor.
+        """
+        sent = {}
+        for alias, value in given.items():
+            if value is None and alias in self.optional:
+                continue
+            spec = self.inputs.get(alias)
+            try:
+                sent[alias] = as_array(value) if spec is None else spec.cast(value, alias, lossless=True)
+            except EncodeError as error:
+                raise EncodeError(f"input {alias!r}: {error}") from error.__cause__
+        if difference := self.mismatch(sent):
+            raise SignatureError(difference)
+        return sent
+
+    def check_outputs(self, got: Mapping[str, Array]) -> None:
+        """Check the outputs of a call: each of the signature's must be there, in its dtype and shape.
+
+        Other outputs are allowed. Raises SignatureError, which names every difference.
+        """
+        lines = []
+        for alias, spec in self.outputs.items():
+            if alias not in got:
+                lines.append(
+                    f"output {shown(alias)} is missing: expected {spec}, got the outputs {listed(sorted(got))}"
+                )
+            elif spec.row not in (row_of(got[alias].dtype), BY_NUMBER[0]) or not spec.accepts(got[alias].shape):
+                array = got[alias]
+                name = row_of(array.dtype).readable
+                lines.append(f"output {shown(alias)}: expected {spec}, got {name} {shape_text(array.shape)}")
+        if lines:
+            raise SignatureError("; ".join(lines))
 
     def __hash__(self) -> int:
         return hash((frozenset(self.inputs.items()), frozenset(self.outputs.items()), self.method_name, self.optional))
 
-    def __reduce__(self) -> tuple[Any, ...]:  # the read-only mappings themselves cannot be pickled
+    def __reduce__(self) -> tuple[object, ...]:  # the read-only mappings themselves cannot be pickled
         return _signature, (dict(self.inputs), dict(self.outputs), self.method_name, self.optional)
 
     def __repr__(self) -> str:
@@ -222,10 +262,10 @@ class Signature:
         return f"Signature({dict(self.inputs)!r}, {dict(self.outputs)!r}, {self.method_name!r}{optional})"
 
     def typed(self, values: Mapping[str, Any], *, cast: bool = False) -> dict[str, Any]:
-        """Inputs by name, of which Untyped ones get the dtype that the signature wants; ``cast`` casts arrays too.
+        """Convert Python numbers to the dtype of the signature; ``cast`` also casts arrays.
 
-        Inputs that the signature does not have stay as they are. Raises SignatureError for values that do not fit, and
-        with ``cast`` for arrays of which a value would not survive.
+        Inputs that the signature does not have are left unchanged. Raises SignatureError for values that do not fit,
+        and with ``cast`` for arrays with a value that does not fit.
         """
         found = dict(values)
         for alias, value in values.items():
@@ -238,14 +278,14 @@ class Signature:
                 found[alias] = spec.cast_lossless(value, alias)
         return found
 
-    def bind(self, values: Any, *, cast: bool = False) -> dict[str, np.ndarray[Any, Any]]:
-        """A single value as the signature's one required input, in the dtype that the signature wants.
+    def bind(self, values: object, *, cast: bool = False) -> dict[str, Array]:
+        """Bind a single value to the signature's one required input, in the dtype of the signature.
 
-        Python values must fit the dtype. Arrays are cast only where nothing can be lost; with ``cast`` where every
-        value survives.
+        Python values must fit the dtype. Arrays are cast only if the dtypes rule out any loss; with ``cast``, if the
+        cast is safe.
 
-        Raises SignatureError when the signature does not have exactly one required input, or for a lossy cast;
-        EncodeError, which names the input, for values that are no tensor.
+        Raises SignatureError if the signature does not have exactly one required input, or for a lossy cast;
+        EncodeError, which names the input, for values that cannot become a tensor.
         """
         required = self.required
         if len(required) != 1:
@@ -266,12 +306,27 @@ class Signature:
 
         return f"{side(self.inputs)} -> {side(self.outputs)}"
 
+    def _repr_html_(self) -> str:
+        from tfs_client._codec import html_views  # for notebooks only
+
+        return html_views.signature(self)
+
 
 def takes_strings(signature: Signature) -> str:
-    """The alias of the only required input where that takes a string for each row, as for tf.Examples; else ""."""
+    """Return the alias of the only required input if it takes one string per row, as for tf.Examples; else ""."""
     required = signature.required
     spec = signature.inputs[required[0]] if len(required) == 1 else None
     return required[0] if spec is not None and spec.row is STRING and len(spec.shape or (None,)) == 1 else ""
+
+
+def signature_of(info: SignatureInfo) -> Signature:
+    """Return the signature that was read from a message, a file or JSON."""
+    inputs, outputs, method, defaults = info
+
+    def specs(infos: Mapping[str, TensorInfo]) -> dict[str, TensorSpec]:
+        return {alias: TensorSpec(row, shape, tensor_name=name) for alias, (row, shape, name) in infos.items()}
+
+    return Signature(specs(inputs), specs(outputs), method, optional=frozenset(defaults))
 
 
 def _signature(inputs: Any, outputs: Any, method_name: str, optional: frozenset[str]) -> Signature:
@@ -281,12 +336,15 @@ def _signature(inputs: Any, outputs: Any, method_name: str, optional: frozenset[
 class Signatures(Mapping[str, Signature]):
     """The signatures of one model version, by name; ``print`` shows them as a table."""
 
-    __slots__ = ("_model", "_signatures", "_version")
+    __slots__ = ("_model", "_signatures", "_stated", "_version")
 
-    def __init__(self, signatures: Mapping[str, Signature], *, model: str, version: int | None) -> None:
+    def __init__(
+        self, signatures: Mapping[str, Signature], *, model: str, version: int | None, stated: bool = False
+    ) -> None:
         self._signatures = dict(signatures)
         self._model = model
         self._version = version
+        self._stated = stated
 
     @property
     def model(self) -> str:
@@ -295,8 +353,13 @@ class Signatures(Mapping[str, Signature]):
 
     @property
     def version(self) -> int | None:
-        """The version that answered; None when the server does not say."""
+        """The version that answered; None when the server does not report it."""
         return self._version
+
+    @property
+    def stated(self) -> bool:
+        """Whether they come from a client's ``signatures=`` option, so that they say nothing about the server."""
+        return self._stated
 
     def __getitem__(self, name: str) -> Signature:
         return self._signatures[name]
@@ -308,7 +371,7 @@ class Signatures(Mapping[str, Signature]):
         return len(self._signatures)
 
     def named(self, name: str) -> Signature:
-        """The signature of that name. Raises SignatureError, which lists the names, when there is none."""
+        """Return the signature with this name. Raises SignatureError, which lists the known names."""
         try:
             return self._signatures[name]
         except KeyError:
@@ -326,6 +389,11 @@ class Signatures(Mapping[str, Signature]):
             for side, specs in (("in ", signature.inputs), ("out", signature.outputs)):
                 lines += [f"    {side} {alias}: {spec}" for alias, spec in sorted(specs.items())]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from tfs_client._codec import html_views  # for notebooks only
+
+        return html_views.signatures(self, self.model, self.version, self.stated)
 
 
 GivenSignatures = Signatures | Mapping[str, Any] | str | bytes | os.PathLike[str]

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tfs_client import InvalidArgumentError, StatusCode, TensorSpec
-from tfs_client.cli import admin_report
-from tfs_client.cli import predict as command
-from tfs_client.cli.serve_log import Formatter
+from tfs_client.cli.admin import report
+from tfs_client.cli.predict import command
+from tfs_client.cli.serve.log import Formatter
 from tfs_client.results import ModelStatus, State, VersionStatus
 from tfs_client.testing import FakeServer
 
@@ -68,9 +68,9 @@ def test_errors_of_a_server_are_one_line_without_control_characters(run: Run) ->
 
 def test_tables_of_tfs_admin_keep_every_row_in_its_line() -> None:
     status = ModelStatus("m\x1b[2J\nother", (VersionStatus(1, State.END, StatusCode.UNKNOWN, "\x1b[31mbroken"),))
-    (line,) = admin_report.status(status, as_json=False).splitlines()
+    (line,) = report.status(status, as_json=False).splitlines()
     assert not controls(line)
-    assert json.loads(admin_report.status(status, as_json=True))["model"] == "m\x1b[2J\nother"
+    assert json.loads(report.status(status, as_json=True))["model"] == "m\x1b[2J\nother"
 
 
 def test_a_line_of_the_log_is_one_line() -> None:
@@ -96,7 +96,7 @@ def header(shape: str, dtype: str = "<f4") -> str:
     [
         (npy(header("(1 << 40,)")), "is not a .npy file"),
         (npy(header(f"({1 << 40},)")), "is damaged: it declares float32 (1099511627776,)"),
-        (npy(header("(5,)"), bytes(16)), "which takes 20 bytes, and has 16"),
+        (npy(header("(5,)"), bytes(16)), "which takes 20 bytes, but has 16"),
         (npy(header(f"({1 << 60},)", "|S0")), "is damaged"),
         (npy(header("(-1,)"), bytes(16)), "declares an impossible shape"),
         (npy(header("(1,)", "|O"), b"cos\nsystem\n"), "it holds Python objects, which are not read"),
@@ -106,7 +106,7 @@ def header(shape: str, dtype: str = "<f4") -> str:
         (b"", "is not a .npy file"),
     ],
 )
-def test_a_file_that_is_no_array_is_one_line(run: Run, tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_without_an_array_is_one_line_of_error(run: Run, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.npy").write_bytes(content)
     code, out, err = run("--input", f"x=@{tmp_path / 'x.npy'}")
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_array_is_one_line(run: Run, tmp_path: Path, content: 
 
 
 @pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "[" + "9" * 5000 + "]", "[" * 70 + "]" * 70, "\x1b"])
-def test_a_value_that_no_tensor_holds_is_one_short_line(run: Run, value: str) -> None:
+def test_a_value_that_fits_no_tensor_is_one_short_line(run: Run, value: str) -> None:
     code, out, err = run("--input", f"x={value}")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert len(err) < 4000
@@ -129,14 +129,17 @@ def test_a_file_that_has_no_labels_is_one_line(run: Run, tmp_path: Path, content
     assert "--labels" in err
 
 
-@pytest.mark.parametrize("program", ["tfs-predict", "tfs-admin", "tfs-serve"])
+@pytest.mark.parametrize("program", ["tfs-bench", "tfs-predict", "tfs-admin", "tfs-serve"])
 @pytest.mark.parametrize(
     "arguments", [["--\x1b[31mx"], ["--y" * 3000], ["--port=" + "9" * 5000]], ids=["escape", "long", "digits"]
 )
-def test_arguments_that_are_wrong_are_repeated_in_short_and_without_control_characters(program, arguments, capfd):
-    from tfs_client.cli import admin, predict, serve
+def test_wrong_arguments_are_quoted_in_short_and_without_control_characters(program, arguments, capfd):
+    from tfs_client.cli.admin.command import main as admin
+    from tfs_client.cli.bench.command import main as bench
+    from tfs_client.cli.predict.command import main as predict
+    from tfs_client.cli.serve.command import main as serve
 
-    main = {"tfs-predict": predict.main, "tfs-admin": admin.main, "tfs-serve": serve.main}[program]
+    main = {"tfs-bench": bench, "tfs-predict": predict, "tfs-admin": admin, "tfs-serve": serve}[program]
     try:
         code = main(arguments if program != "tfs-admin" else ["status", *arguments])
     except SystemExit as end:

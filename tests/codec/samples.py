@@ -1,4 +1,4 @@
-"""Tensors and their bytes, for every test of the codec, and the contract's decoding rules written out the slow way."""
+"""Tensors and their bytes, for every test of the codec, and the decoding rules of TensorFlow in plain, slow code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from tfs_client.codec import wire
-from tfs_client.codec.dtypes import ROWS
+from tfs_client._codec import wire
+from tfs_client._codec.dtypes import ROWS
 
 HAS_ML_DTYPES = importlib.util.find_spec("ml_dtypes") is not None
 
@@ -17,7 +17,7 @@ HAS_ML_DTYPES = importlib.util.find_spec("ml_dtypes") is not None
 HELD = [row for row in ROWS if row.spec is not None or (row.extra and HAS_ML_DTYPES)]
 NUMERIC = [row for row in HELD if row.name != "string"]
 
-# (array, typed bytes, content bytes), from §16 of the contract.
+# (array, typed bytes, content bytes).
 GOLDEN = [
     (
         np.array([1.0, 2.5], "<f4"),
@@ -59,7 +59,7 @@ def same(got: np.ndarray, want: np.ndarray) -> bool:
 
 
 class Rejected(Exception):
-    """The contract says that this message is no tensor."""
+    """TensorFlow does not accept this message as a tensor."""
 
 
 FIELDS = {5: "float_val", 6: "double_val", 7: "int_val", 8: "string_val", 9: "scomplex_val", 10: "int64_val"}
@@ -67,19 +67,20 @@ FIELDS |= {11: "bool_val", 12: "dcomplex_val", 13: "half_val", 16: "uint32_val",
 
 
 def reference(proto) -> np.ndarray:
-    """What §4.3 of the contract makes of a parsed TensorProto, value by value."""
+    """Decode a parsed TensorProto as tensorflow/core/framework/tensor.cc does, value by value."""
     row = next((row for row in HELD if row.number == proto.dtype), None)
     sizes = tuple(dim.size for dim in proto.tensor_shape.dim)
     if row is None or len(sizes) > 254 or any(size < 0 for size in sizes) or math.prod(sizes) >= 1 << 63:
         raise Rejected
     count, content, dtype = math.prod(sizes), proto.tensor_content, row.dtype
     if count > 100_000:
-        raise Rejected  # not by the contract: more than a test wants to build
+        raise Rejected  # a limit of the tests, not of TensorFlow
     if not count:
         values = []
     elif content:
         values = _content(content, row, count)
     else:
+        assert row.field is not None
         values = _typed(list(getattr(proto, FIELDS[row.field])), row)[:count]
         filler = values[-1] if values else b"" if row.name == "string" else np.zeros((), dtype)[()]
         values += [filler] * (count - len(values))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tfs_client.codec.casts import survives, surviving_cast
-from tfs_client.codec.dtypes import find
+from tfs_client._codec.casts import survives, surviving_cast
+from tfs_client._codec.dtypes import find
 from tfs_client.errors import EncodeError
 
 from .samples import HAS_ML_DTYPES
@@ -67,9 +67,9 @@ def test_values_that_survive_are_cast(array, dtype, expected):
         (np.uint64([2**63]), "int64", "9223372036854775808 at"),
         (np.int64([70000]), "float16", "70000 at"),
         (np.complex128([1e300j]), "complex64", r"1e\+300j at"),
-        (np.array([True]), "float32", "a cast from bool to float would change the kind"),
-        (np.float32([1]), "bool", "a cast from float to bool would change the kind"),
-        (np.complex64([1]), "float32", "a cast from complex64 to float would change the kind"),
+        (np.array([True]), "float32", "a cast from bool to float32 would change the kind"),
+        (np.float32([1]), "bool", "a cast from float32 to bool would change the kind"),
+        (np.complex64([1]), "float32", "a cast from complex64 to float32 would change the kind"),
         (np.array([b"1"], object), "int64", "a cast from string to int64 would change the kind"),
         (np.int64([1]), "string", "a cast from int64 to string would change the kind"),
     ],
@@ -85,7 +85,7 @@ def test_an_array_of_the_dtype_is_not_copied():
     assert cast(array, "float32") is array
 
 
-def test_quantized_integers_are_taken_as_they_are():
+def test_quantized_integers_are_accepted_unchanged():
     got = cast(np.int64([-128, 127]), "qint8")
     assert got["qint8"].tolist() == [-128, 127]
     with pytest.raises(EncodeError, match="128 at"):
@@ -111,7 +111,7 @@ def test_small_floats_and_integers_of_ml_dtypes():
 
 @settings(deadline=None)
 @given(st.sampled_from(INTEGERS + FLOATS), st.sampled_from(INTEGERS + FLOATS), st.data())
-def test_what_is_cast_has_the_same_value_and_what_is_not_has_another(source, target, data):
+def test_a_cast_succeeds_exactly_if_the_value_survives(source, target, data):
     """Against Python's own numbers, which are exact."""
     array = data.draw(arrays(source, (1,)))
     row = find(target)

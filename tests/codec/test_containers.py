@@ -1,4 +1,4 @@
-"""Rows of containers: by position, whatever labels they have, and None where a row is missing."""
+"""Rows of containers: by position, regardless of labels, and None where a row is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from labelled import Labelled
 
-from tfs_client.codec import containers
+from tfs_client._codec import containers
 from tfs_client.errors import EncodeError
 
 NAN = float("nan")
@@ -54,7 +54,7 @@ def test_nan_among_numbers_is_a_value():
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({1, 2}, "a set has no order; give a list, such as sorted"),
+        ({1, 2}, "a set has no order; pass a list, such as sorted"),
         (frozenset("a"), "a frozenset has no order"),
         ("abc", "expected a list or array, got str"),
         (b"abc", "got bytes"),
@@ -68,7 +68,7 @@ def test_nan_among_numbers_is_a_value():
         (np.array(["2020-01-01"], "datetime64[D]"), "expected numbers or text, got dates or times"),
     ],
 )
-def test_what_has_no_rows_or_no_order_is_refused(values, text):
+def test_containers_without_rows_or_order_are_refused(values, text):
     with pytest.raises(EncodeError, match=text):
         containers.rows(values)
 
@@ -91,7 +91,7 @@ class Cursor:
         return iter([(1.0, 2.0)])
 
 
-def test_a_table_is_known_by_its_columns_and_refused_with_the_ways_out():
+def test_a_table_is_recognised_by_its_columns_and_the_refusal_suggests_alternatives():
     assert containers.is_table(Frame())
     assert not containers.is_table(Cursor())
     assert not containers.is_table({"x": [1]})

@@ -1,4 +1,4 @@
-"""The table of dtypes: the contract's numbers, fields, widths and spellings; names of every kind."""
+"""The table of dtypes: TensorFlow's numbers, fields, widths and spellings; names of every kind."""
 
 import subprocess
 import sys
@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from tfs_client.codec.dtypes import BY_NUMBER, ROWS, Field, find, row_of
+from tfs_client._codec.dtypes import BY_NUMBER, ROWS, Field, find, row_of
 from tfs_client.errors import EncodeError, TFServingError
 
 from .samples import HAS_ML_DTYPES
 
-# number, typed field, bytes of an element in tensor_content, spelling: §4.2 of the contract, row by row.
-CONTRACT = """
+# number, typed field, bytes of an element in tensor_content, spelling: types.proto in tensorflow/core/framework.
+EXPECTED = """
 0 - - invalid
 1 float_val 4 float
 2 double_val 8 double
@@ -48,21 +48,21 @@ CONTRACT = """
 32 int_val 1 uint2
 33 float8_val 1 float4_e2m1fn
 """
-ROWS_OF_CONTRACT = [line.split() for line in CONTRACT.split("\n") if line]
+EXPECTED_ROWS = [line.split() for line in EXPECTED.split("\n") if line]
 
-# §4.1 of the contract.
+# tensorflow/core/framework/tensor.proto.
 FIELD_NUMBERS = {"float_val": 5, "double_val": 6, "int_val": 7, "string_val": 8, "scomplex_val": 9, "int64_val": 10}
 FIELD_NUMBERS |= {"bool_val": 11, "dcomplex_val": 12, "half_val": 13, "uint32_val": 16, "uint64_val": 17}
 FIELD_NUMBERS |= {"float8_val": 18}
 
 
-def test_the_table_has_the_rows_of_the_contract_and_no_others():
-    assert [row.number for row in ROWS] == [int(number) for number, *_ in ROWS_OF_CONTRACT]
+def test_the_table_has_exactly_the_expected_rows():
+    assert [row.number for row in ROWS] == [int(number) for number, *_ in EXPECTED_ROWS]
     assert {field.name.lower() + "_val": int(field) for field in Field} == FIELD_NUMBERS
 
 
-@pytest.mark.parametrize(("number", "field", "size", "spelling"), ROWS_OF_CONTRACT)
-def test_a_row_is_the_contracts(number, field, size, spelling):
+@pytest.mark.parametrize(("number", "field", "size", "spelling"), EXPECTED_ROWS)
+def test_a_row_has_the_expected_fields(number, field, size, spelling):
     row = BY_NUMBER[int(number)]
     assert row.name == spelling
     assert row.enum_name == f"DT_{spelling.upper()}"
@@ -98,7 +98,7 @@ def test_rows_can_be_keys_of_a_cache():
         ("bfloat16", "bfloat16"), ("int4", "int4"), ("resource", "resource"), (np.dtype([("qint32", "<i4")]), "qint32"),
     ],
 )  # fmt: skip
-def test_dtypes_go_by_many_names(name, spelling):
+def test_dtypes_have_several_names(name, spelling):
     assert find(name).name == spelling
 
 
@@ -128,13 +128,13 @@ def test_the_types_of_ml_dtypes_are_known(row):
 @pytest.mark.parametrize(
     "name", ["foo", "", "float31", 99, 101, -1, None, 3.5, "datetime64", "V4", [], {"a": 1}, "i4,f4", np.zeros]
 )
-def test_what_names_no_dtype_is_refused_with_the_list_of_what_a_tensor_holds(name):
+def test_an_unknown_dtype_is_refused_with_the_list_of_dtypes(name):
     with pytest.raises(EncodeError, match=r"a tensor can hold bool, integers, floats, complex numbers, strings"):
         find(name)
 
 
 def test_the_refusal_shows_the_name_that_was_given():
-    with pytest.raises(EncodeError, match=r"'float31' names no dtype"):
+    with pytest.raises(EncodeError, match=r"expected a dtype, got 'float31'"):
         find("float31")
     with pytest.raises(EncodeError, match=r"numpy dtype datetime64\[s\] has no tensor dtype"):
         row_of(np.dtype("M8[s]"))
@@ -142,7 +142,7 @@ def test_the_refusal_shows_the_name_that_was_given():
 
 @pytest.mark.parametrize("name", ["resource", "variant", "invalid"])
 def test_rows_that_numpy_cannot_hold_say_so(name):
-    with pytest.raises(TFServingError, match=rf"numpy has no counterpart of TensorFlow's {name} tensors"):
+    with pytest.raises(TFServingError, match=rf"TensorFlow's {name} tensors have no numpy dtype"):
         find(name).dtype  # noqa: B018
 
 
@@ -162,9 +162,9 @@ def test_byte_order_does_not_change_the_row(dtype):
 def test_without_ml_dtypes_the_error_names_the_extra(use):
     code = (
         "import sys; sys.modules['ml_dtypes'] = None\n"
-        "from tfs_client.codec import tensors\n"
-        "from tfs_client.codec.dtypes import find\n"
-        "from tfs_client.codec.values import as_array\n"
+        "from tfs_client._codec import tensors\n"
+        "from tfs_client._codec.dtypes import find\n"
+        "from tfs_client._codec.values import as_array\n"
         "from tfs_client.errors import TFServingError\n"
         f"try: {use}\n"
         "except TFServingError as error: print(error)\n"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from labelled import Labelled
 
 from tfs_client import EncodeError, serialized_examples, serialized_sequence_examples
-from tfs_client.codec import examples as codec
-from tfs_client.codec import wire
-from tfs_client.codec.values import as_array
+from tfs_client._codec import examples as codec
+from tfs_client._codec import wire
+from tfs_client._codec.values import as_array
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example, SequenceExample
 from tfs_client.protos.tensorflow.core.example.feature_pb2 import Feature
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -141,7 +141,7 @@ def test_a_column_has_one_kind_of_numbers():
         assert kinds == {"float_list"}
 
 
-def test_columns_are_taken_by_position():
+def test_columns_are_read_by_position():
     column = Labelled([1.0, 2.0, 3.0], labels=[2, 1, 0])
     assert serialized_examples({"x": column}).tolist() == serialized_examples({"x": [1.0, 2.0, 3.0]}).tolist()
     (data,) = serialized_examples([{"x": Labelled([7.0, 8.0], labels=["a", 0])}])
@@ -154,7 +154,7 @@ def test_rows_and_columns_may_come_from_generators():
     assert serialized_examples(rows).tolist() == serialized_examples(columns).tolist()
 
 
-def test_what_is_serialized_stays_as_it_is():
+def test_serialized_examples_are_unchanged():
     message = Example.FromString(built({"x": 1.5}))
     found = serialized_examples([b"\x0a\x00", message, {"x": 1.5}])
     assert found.tolist() == [b"\x0a\x00", built({"x": 1.5}), built({"x": 1.5})]
@@ -183,11 +183,11 @@ def test_several_contexts_make_a_string_for_each_query():
 @pytest.mark.parametrize(
     ("rows", "context", "text"),
     [
-        ([[{"x": 1.0}]], [{"q": 1}, {"q": 2}], "expected one context per query, got 2 for 1"),
-        ({"x": [1.0]}, [{"q": 1}], "several contexts need a list with the examples of each query"),
+        ([[{"x": 1.0}]], [{"q": 1}, {"q": 2}], "expected a context for each query, got 2 for 1"),
+        ({"x": [1.0]}, [{"q": 1}], "expected a list with the examples of each query for several contexts"),
         ([{"x": [1.0, 2.0]}], [{"q": 1}], "query 0: expected a list or table of its examples, got a mapping"),
-        ([[{"x": 1j}]], [{"q": 1}], "query 0: example 0: feature 'x': an example holds int64, float32 and bytes"),
-        ([{"x": 1.0}], {"q": 1j}, "context: feature 'q': an example holds"),
+        ([[{"x": 1j}]], [{"q": 1}], "query 0: example 0: feature 'x': expected int64, float32 or bytes for an example"),
+        ([{"x": 1.0}], {"q": 1j}, "context: feature 'q': expected int64, float32 or bytes"),
         ([{"x": 1.0}], 5, "context: expected a mapping from feature to value"),
         ([[{"x": 1.0}]], {"q": 1}, "example 0: expected a mapping from feature to value, or a tf.Example, got list"),
     ],
@@ -251,14 +251,14 @@ def test_sequences_may_be_given_in_several_forms():
     [
         ([{"x": 5}], None, "example 0: feature 'x': expected a list of steps, got int"),
         ([{"x": "abc"}], None, "example 0: feature 'x': expected a list of steps, got str"),
-        ([{"x": [1, 2j]}], None, "example 0: feature 'x': step 1: an example holds"),
+        ([{"x": [1, 2j]}], None, "example 0: feature 'x': step 1: expected int64, float32 or bytes"),
         ({"x": [1, 2]}, None, "example 0: feature 'x': expected a list of steps, got int"),
         ([5], None, "example 0: expected a mapping"),
-        ([{"x": [1]}], [{}, {}], "expected a context for each example, got 1 examples and 2 contexts"),
+        ([{"x": [1]}], [{}, {}], "expected a context for each example, got 2 for 1"),
         ([{"x": [1]}], {"c": 5}, "feature 'c': a column has a value for each example"),
     ],
 )
-def test_what_no_sequence_holds_is_named(rows, context, text):
+def test_values_that_a_sequence_cannot_hold_are_named(rows, context, text):
     with pytest.raises(EncodeError, match=text):
         serialized_sequence_examples(rows, context=context)
 
@@ -269,13 +269,13 @@ def test_what_no_sequence_holds_is_named(rows, context, text):
 @pytest.mark.parametrize(
     ("columns", "text"),
     [
-        ({"x": [1.0, 1j]}, "example 1: feature 'x': an example holds int64, float32 and bytes, got complex"),
-        ({"x": [1.0, 1e39]}, "example 1: feature 'x': an example holds float32"),
-        ({"x": np.array([1.0, 1e39])}, "example 1: feature 'x': an example holds float32"),
-        ({"x": [1, 1 << 63]}, "example 1: feature 'x': an example holds int64, float32 and bytes, got uint64"),
+        ({"x": [1.0, 1j]}, "example 1: feature 'x': expected int64, float32 or bytes for an example, got complex"),
+        ({"x": [1.0, 1e39]}, "example 1: feature 'x': expected floats that fit float32 for an example"),
+        ({"x": np.array([1.0, 1e39])}, "example 1: feature 'x': expected floats that fit float32 for an example"),
+        ({"x": [1, 1 << 63]}, "example 1: feature 'x': expected int64, float32 or bytes for an example, got uint64"),
         ({"x": [1, 1 << 64]}, "example 1: feature 'x': expected integers of at most 64 bits"),
         ({"x": np.uint64([1, 1 << 63])}, "example 1: feature 'x': .* got uint64"),
-        ({"x": ["a", "\ud800"]}, "example 1: feature 'x': expected text that UTF-8 can hold"),
+        ({"x": ["a", "\ud800"]}, "example 1: feature 'x': expected text that UTF-8 can encode"),
         ({"x": [[1.0], [None]]}, "example 1: feature 'x': "),
         ({"x": {1.0, 2.0}}, "feature 'x': a set has no order"),
         ({"x": {"a": 1}}, r"feature 'x': a column has a value for each example .*got dict"),
@@ -285,12 +285,12 @@ def test_what_no_sequence_holds_is_named(rows, context, text):
         ({"x": iter([1.0]), "y": [1.0, 2.0]}, "expected columns of one length, got {'x': 1, 'y': 2}"),
     ],
 )
-def test_columns_that_no_example_holds_are_named(columns, text):
+def test_columns_that_an_example_cannot_hold_are_named(columns, text):
     with pytest.raises(EncodeError, match=text):
         serialized_examples(columns)
 
 
-def test_dates_are_refused_with_the_way_out():
+def test_dates_are_refused_with_an_alternative():
     with pytest.raises(
         EncodeError, match=r"example 0: feature 'x': expected numbers or text, got dates .*astype\(str\)"
     ):
@@ -303,7 +303,7 @@ def test_floats_are_rounded_to_the_nearest_float32_or_refused(value):
         wanted = np.float32(value)
     if np.isinf(wanted) and not math.isinf(value):
         for examples in ([{"x": value}], [{"x": [value]}], {"x": [value]}):
-            with pytest.raises(EncodeError, match="an example holds float32"):
+            with pytest.raises(EncodeError, match="expected floats that fit float32 for an example"):
                 serialized_examples(examples)
         return
     for examples in ([{"x": value}], [{"x": [value]}], {"x": [value]}, {"x": np.array([value])}):
@@ -315,7 +315,7 @@ def test_floats_are_rounded_to_the_nearest_float32_or_refused(value):
 # --- messages as strings --------------------------------------------------------------------------------------------
 
 
-def test_messages_are_taken_where_strings_are():
+def test_messages_are_accepted_as_strings():
     message = Example.FromString(built({"x": 1.5}))
     data = message.SerializeToString()
     array = np.empty(2, object)
@@ -331,14 +331,14 @@ def test_messages_are_taken_where_strings_are():
     assert array[0] is message, "the caller's own array stays as it was"
 
 
-def test_a_tensor_proto_is_no_string():
+def test_a_tensor_proto_is_not_accepted_as_a_string():
     with pytest.raises(EncodeError, match=r"got a TensorProto; tfs_client\.make_ndarray reads it as an array"):
         as_array([TensorProto()])
 
 
-def test_mappings_are_no_strings_and_the_refusal_names_what_makes_them():
+def test_mappings_are_refused_as_strings_and_the_error_names_the_serializer():
     for values in ([{"miles": 1.5}], {"miles": [1.5]}):
-        with pytest.raises(EncodeError, match=r"got dict.*serialized_examples makes tf\.Examples of mappings"):
+        with pytest.raises(EncodeError, match=r"got dict.*serialized_examples makes tf\.Examples from mappings"):
             as_array(values)
 
 

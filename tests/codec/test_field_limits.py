@@ -4,13 +4,14 @@ import itertools
 
 import pytest
 
-from tfs_client.calls.health import CheckHealth
-from tfs_client.calls.inference import Classify, MultiInference, Regress
-from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.reload import ReloadConfig
-from tfs_client.calls.status import GetModelStatus
-from tfs_client.codec import field_limits, signature_defs, wire
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.health import CheckHealth
+from tfs_client._calls.inference import Classify, MultiInference, Regress
+from tfs_client._calls.metadata import GetModelMetadata
+from tfs_client._calls.reload import ReloadConfig
+from tfs_client._calls.served_models import GetConfig
+from tfs_client._calls.status import GetModelStatus
+from tfs_client._codec import field_limits, signature_defs, wire
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.protos.tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
@@ -41,6 +42,7 @@ CALLS = {
     "regress": Regress(SPEC, [{"x": 1.0}]),
     "multi": MultiInference(SPEC, [{"x": 1.0}], {"a": "classify"}),
     "reload": ReloadConfig(ModelServerConfig([])),
+    "config": GetConfig(),
     "health": CheckHealth(""),
 }
 HOSTILE = [
@@ -56,12 +58,13 @@ HOSTILE = [
     ("multi", filled(NESTED)),
     ("multi", D(1, D(2, D(1, filled(NESTED))))),
     ("reload", filled(b"\x12\x00")),
+    ("config", D(1, filled(NESTED))),
     ("health", filled(b"\x08\x01")),
 ]
 
 
 @pytest.mark.parametrize(("method", "reply"), HOSTILE, ids=[f"{n}-{method}" for n, (method, _) in enumerate(HOSTILE)])
-def test_replies_of_countless_fields_are_refused_before_they_become_objects(method, reply):
+def test_replies_with_too_many_fields_are_refused_before_parsing(method, reply):
     CALLS[method].write()
     with pytest.raises(DecodeError, match="too large: expected"):
         CALLS[method].read(reply)
@@ -92,7 +95,7 @@ def test_fields_are_counted_at_all_depths():
         assert not field_limits._has_more(data, field_limits.STATUS, fields)
 
 
-def test_bytes_that_are_no_message_are_left_to_their_reader():
+def test_invalid_messages_are_left_to_the_reader():
     for data in map(bytes, itertools.product((0x0A, 0x80, 0xFF, 0x08), repeat=4)):
         field_limits._has_more(data, field_limits.STATUS, 1)
 

@@ -1,4 +1,4 @@
-"""Bytes that nobody should send: an answer or a DecodeError, soon, and in memory bounded by the message.
+"""Hostile bytes: a result or a DecodeError, quickly, and in memory bounded by the message.
 
 Mutated messages of all kinds are in tests/hostile.
 """
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfs_client.codec import model_spec, predict, signature_defs, tensors, wire
-from tfs_client.codec.dtypes import BY_NAME
-from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.repeated import LOOP
+from tfs_client._codec import model_spec, predict_messages, signature_defs, tensors, wire
+from tfs_client._codec.dtypes import BY_NAME
+from tfs_client._codec.many_strings import MANY
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 
@@ -22,7 +22,7 @@ from .samples import GOLDEN, HELD, REPLY, REQUEST, Rejected, of_row, packed, ref
 
 
 def read_request_whole(data):
-    request = predict.read_request(data)
+    request = predict_messages.read_request(data)
     return {alias: request.tensor(alias) for alias in request.inputs}
 
 
@@ -52,7 +52,7 @@ METADATA = wire.delimited(1, wire.delimited(1, b"m")) + wire.delimited(
 )
 READERS = {
     "tensor": tensors.read,
-    "response": predict.read_response,
+    "response": predict_messages.read_response,
     "request": read_request_whole,
     "metadata": signature_defs.read_response,
     "spec": model_spec.read,
@@ -63,10 +63,12 @@ VALID = {
     + [tensor(9, (3,), unpacked(10, 1, 300, -1)), tensor(10, (2,), b"\xa3\x06\x08\x01\xa4\x06", packed(11, 1, 0))],
     "response": [
         REPLY,
-        predict.write_response(
+        predict_messages.write_response(
             ModelSpec("m", 1), {"a": np.arange(3), "b": np.array([b"x", b"yz"], object), "c": np.float32(1)[...]}
         ),
-        predict.write_response(ModelSpec("m", 1), {"a": np.array([True]), "s": np.array(b"q", object)}, typed=False),
+        predict_messages.write_response(
+            ModelSpec("m", 1), {"a": np.array([True]), "s": np.array(b"q", object)}, typed=False
+        ),
     ],
     "request": [REQUEST],
     "metadata": [METADATA],
@@ -207,7 +209,7 @@ def reader_of(name):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_hostile_messages_take_little_memory(name):
+def test_hostile_messages_use_little_memory(name):
     data = ATTACKS[name](60_000)
     read_or_refuse(reader_of(name), tensor(9, (2,), packed(10, 1, 300)))  # whatever is made once
     tracemalloc.start()
@@ -243,7 +245,7 @@ def test_hostile_messages_take_time_in_proportion_to_their_size(name):
     assert time.process_time() - start < 2  # seconds; a quadratic walk takes minutes
 
 
-def test_shapes_are_refused_before_memory_is_asked_for():
+def test_shapes_are_refused_before_memory_is_allocated():
     for number in (1, 7, 9, 10, 18):
         for fields in (b"", packed(10, 1, 2), wire.delimited(8, b"a") * 2, wire.delimited(5, b"\0" * 8)):
             data = b"\x08" + wire.varint(number) + shape(1 << 31, 1 << 31) + fields
@@ -252,7 +254,7 @@ def test_shapes_are_refused_before_memory_is_asked_for():
 
 def test_strings_between_other_fields_take_linear_time() -> None:
     """Protobuf's parser, which takes over long runs of strings, is tried once, not at every run."""
-    run = wire.delimited(8, b"ab") * (LOOP + 1)
+    run = wire.delimited(8, b"ab") * (MANY + 1)
     data = b"\x08\x07" + (run + wire.delimited(99, b"")) * 60  # 1 MB; an unknown field behind every run
     started = time.perf_counter()
     assert tensors.read(data).tolist() == b"ab"  # no shape: a scalar, and the surplus is ignored

@@ -1,4 +1,4 @@
-"""Messages that protobuf reads: whatever its implementation raises is a DecodeError."""
+"""Messages that protobuf reads: every error of its implementations becomes a DecodeError."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 import pytest
 
 from tfs_client import Classification, ClassScore, DecodeError, ModelVersion, StatusCode
-from tfs_client.calls.health import CheckHealth
-from tfs_client.calls.inference import Classify, MultiInference, Regress
-from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.reload import ReloadConfig
-from tfs_client.calls.status import GetModelStatus
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.health import CheckHealth
+from tfs_client._calls.inference import Classify, MultiInference, Regress
+from tfs_client._calls.metadata import GetModelMetadata
+from tfs_client._calls.reload import ReloadConfig
+from tfs_client._calls.served_models import GetConfig
+from tfs_client._calls.status import GetModelStatus
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.protos.tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataResponse
 from tfs_client.protos.tensorflow_serving.apis.inference_pb2 import MultiInferenceResponse
@@ -27,6 +28,7 @@ CALLS = {
     "regress": Regress(SPEC, [{}]),
     "multi_inference": MultiInference(SPEC, [{}], {"a": "classify"}),
     "reload": ReloadConfig(ModelServerConfig([])),
+    "config": GetConfig(),
     "health": CheckHealth(""),
     "metadata": GetModelMetadata(SPEC),
 }
@@ -57,7 +59,7 @@ def test_strings_that_are_not_utf8_are_decode_errors(name: str) -> None:
         CALLS[name].read(NOT_UTF8[name])
 
 
-def test_protobuf_in_python_has_errors_of_its_own() -> None:
+def test_errors_of_protobuf_in_python_are_decode_errors() -> None:
     """They are UnicodeDecodeErrors and others, and the implementation is chosen when protobuf is imported."""
     program = """
 from google.protobuf.internal import api_implementation
@@ -98,7 +100,7 @@ def test_an_any_of_another_type_is_refused() -> None:
     assert len(caught.value.args[0]) < 1000
 
 
-def test_a_task_of_multi_inference_gets_no_result_of_another_kind() -> None:
+def test_a_multi_inference_result_of_the_wrong_kind_is_refused() -> None:
     reply = MultiInferenceResponse()
     reply.results.add().regression_result.regressions.add(value=1)
     with pytest.raises(DecodeError, match="expected a classification for the task 'a'"):

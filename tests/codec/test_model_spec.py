@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfs_client.codec import model_spec, wire
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._codec import model_spec, wire
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.errors import DecodeError, EncodeError
 from tfs_client.protos.tensorflow_serving.apis import model_pb2
 
@@ -43,16 +43,16 @@ def test_version_zero_is_a_version():
     assert model_spec.read(bytes.fromhex("0a016d")).version is None
 
 
-def test_of_version_and_label_the_last_counts():
+def test_the_last_of_version_and_label_wins():
     version, label = wire.delimited(2, b"\x08\x03"), wire.delimited(4, b"canary")
     assert model_spec.read(version + label) == ModelSpec("", None, "canary")
     assert model_spec.read(label + version) == ModelSpec("", 3, None)
 
 
-def test_a_name_that_is_no_text_is_an_error():
+def test_a_name_that_is_not_utf8_is_an_error():
     with pytest.raises(DecodeError, match=r"expected UTF-8 in the model's name"):
         model_spec.read(wire.delimited(1, b"\xff"))
-    with pytest.raises(EncodeError, match=r"expected a model name that UTF-8 can hold"):
+    with pytest.raises(EncodeError, match=r"expected a model name that UTF-8 can encode"):
         model_spec.write(ModelSpec("\ud800"))
 
 

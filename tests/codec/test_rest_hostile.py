@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,17 +12,18 @@ import numpy as np
 import pytest
 
 from tfs_client import StatusCode, TensorSpec
-from tfs_client.calls.inference import Classify, Regress
-from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.predict import Predict
-from tfs_client.calls.status import GetModelStatus
-from tfs_client.codec import json_text, rest_json, rest_unsigned
-from tfs_client.codec.dtypes import BY_NAME
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.inference import Classify, Regress
+from tfs_client._calls.metadata import GetModelMetadata
+from tfs_client._calls.predict import Predict
+from tfs_client._calls.status import GetModelStatus
+from tfs_client._codec import json_text, rest_json, rest_unsigned
+from tfs_client._codec.dtypes import BY_NAME
+from tfs_client._codec.model_spec import ModelSpec
+from tfs_client._printable import LONGEST_TEXT
 from tfs_client.errors import DecodeError
 from tfs_client.results import State
-from tfs_client.shown import LONGEST_TEXT
 from tfs_client.signatures import Signature, Signatures
+from tfs_client.testing.faults.broken_replies import garbage
 
 SPEC = ModelSpec("m")
 FLOAT, DOUBLE, INT, STRING = ((BY_NAME[name], (None,)) for name in ("float", "double", "int64", "string"))
@@ -139,7 +142,7 @@ def test_numbers_beyond_the_dtype_do_not_become_infinite(number: str) -> None:
     assert np.isfinite(rest_json.read_reply(predicted(f"[{number}]"), {"y": DOUBLE})["y"]).all()
 
 
-def test_infinities_and_the_largest_float_stay_as_they_are() -> None:
+def test_infinities_and_the_largest_float_are_unchanged() -> None:
     read = rest_json.read_reply(predicted("[Infinity, -Infinity, NaN, 3.40282347e+38, -0.0, 1e-60]"), {"y": FLOAT})["y"]
     expected = np.float32([np.inf, -np.inf, np.nan, np.finfo(np.float32).max, -0.0, 0.0])
     np.testing.assert_array_equal(read, expected)
@@ -153,7 +156,7 @@ def test_an_empty_list_and_a_signature_beyond_memory() -> None:
 
 
 @pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 400])
-def test_integers_beyond_64_bits_lose_no_digits_without_a_signature(number: str) -> None:
+def test_integers_beyond_64_bits_keep_their_digits_without_a_signature(number: str) -> None:
     with pytest.raises(DecodeError):
         rest_unsigned.read_reply(predicted(f"[1, {number}]"))
 
@@ -171,3 +174,29 @@ def test_pairs_and_backslashes_are_text(text: str) -> None:
     assert rest_json.read_reply(body, {"y": STRING})["y"][0] == json.loads(text).encode()
     # The same where the standard library reads it, for the NaN.
     assert json_text.loads(f"[{text}, NaN]".encode())[0] == json.loads(text)
+
+
+def test_halves_of_surrogate_pairs_are_refused_wherever_they_are() -> None:
+    pieces = [r"\ud83d", r"\uDE00", r"\\", r"\n", "a", r"\u0041"]
+    for count in (1, 2, 3, 4):
+        for chosen in itertools.product(pieces, repeat=count):
+            text = f'["{"".join(chosen)}", NaN]'  # the standard library reads it, for the NaN
+            try:
+                expected = json.loads(text)[0].encode().decode()
+            except UnicodeEncodeError:
+                with pytest.raises(DecodeError, match="unpaired surrogate"):
+                    json_text.loads(text.encode())
+            else:
+                assert json_text.loads(text.encode())[0] == expected
+
+
+@pytest.mark.parametrize("beginning", [b"", b'["', b" \n"])
+def test_garbage_is_refused_in_a_moment(beginning: bytes) -> None:
+    data = beginning + garbage(4 << 20, 0)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with pytest.raises(DecodeError, match="expected JSON, got"):
+            json_text.loads(data)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.25  # a search for pairs at each character takes 0.5 seconds

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tfs_client.codec.dtypes import BY_NAME, BY_NUMBER
-from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.rest_messages import path, read_metadata, read_status
+from tfs_client._codec.dtypes import BY_NAME, BY_NUMBER
+from tfs_client._codec.model_spec import ModelSpec
+from tfs_client._codec.rest_messages import path, read_metadata, read_status
 from tfs_client.errors import DecodeError, EncodeError
 
 
@@ -35,9 +35,9 @@ def metadata(signature, spec=None):
         ({}, (BY_NUMBER[0], (), "")),
     ],
 )
-def test_tensors_in_both_spellings(info, expected):
+def test_tensors_are_read_in_both_spellings(info, expected):
     _, signatures = read_metadata(metadata({"inputs": {"x": info}}).encode())
-    assert signatures["s"] == ({"x": expected}, {}, "", set())
+    assert signatures["s"] == ({"x": expected}, {}, "", {})
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_version_may_be_text_a_number_or_missing(spec, expected):
         ('{"model_spec": 5, "metadata": {"signature_def": {"signature_def": {}}}}', False),
     ],
 )
-def test_what_is_about_something_else_is_told_from_what_is_broken(body, foreign):
+def test_unrelated_replies_are_distinguished_from_broken_ones(body, foreign):
     with pytest.raises(DecodeError, match="expected") as caught:
         read_metadata(body.encode())
     assert caught.value.foreign is foreign
@@ -99,12 +99,12 @@ def test_status_in_both_spellings_and_readiness(body, expected):
 
 
 @pytest.mark.parametrize("body", ["5", "[]", "{}", '{"ready": 1}', '{"model_version_status": [5]}', "<html>"])
-def test_what_is_no_status_is_refused(body):
+def test_an_invalid_status_is_refused(body):
     with pytest.raises(DecodeError):
         read_status(body.encode())
 
 
 @pytest.mark.parametrize("spec", [ModelSpec("\ud800"), ModelSpec("m", None, "\ud800")])
-def test_names_that_no_path_can_hold_are_refused(spec):
-    with pytest.raises(EncodeError, match="that UTF-8 can hold"):
+def test_names_that_a_path_cannot_contain_are_refused(spec):
+    with pytest.raises(EncodeError, match="that UTF-8 can encode"):
         path(spec)

@@ -1,4 +1,4 @@
-"""Replies over REST that are read without a signature: what speaks for itself, and refusals of what does not."""
+"""REST replies read without a signature: unambiguous ones are read, ambiguous ones refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfs_client.codec.rest_unsigned import UNNAMED, read_reply
+from tfs_client._codec.rest_unsigned import UNNAMED, read_reply
 from tfs_client.errors import DecodeError
 
 
@@ -78,7 +78,7 @@ def test_columns_with_names_are_several_outputs_of_any_shape():
         ("<html>", "expected JSON"),
     ],
 )
-def test_what_could_be_several_things_is_refused(body, text):
+def test_ambiguous_replies_are_refused(body, text):
     with pytest.raises(DecodeError, match=text):
         read_reply(body.encode())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfs_client import make_ndarray, make_tensor_proto
-from tfs_client.codec import tensors
+from tfs_client._codec import tensors
 from tfs_client.errors import DecodeError, EncodeError
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 from tfs_client.protos.tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_INT64, DT_STRING
@@ -74,19 +74,19 @@ def test_a_shape_that_does_not_fit_the_values_is_refused(values, shape):
         make_tensor_proto(values, shape=shape)
 
 
-def test_values_no_tensor_can_hold_are_refused():
+def test_values_that_fit_no_tensor_are_refused():
     for values in (None, [1, "a"], [[1], [2, 3]], {}, np.zeros(1, "M8[s]")):
         with pytest.raises(EncodeError):
             make_tensor_proto(values)
 
 
-def test_a_message_is_returned_as_it_is():
+def test_a_message_is_returned_unchanged():
     proto = make_tensor_proto(1)
     assert make_tensor_proto(proto) is proto
 
 
 @pytest.mark.parametrize("values", [1.5, [1, 2], np.zeros((2, 2)), ["a", "b"], np.array([True, False])])
-def test_arrays_are_the_callers_own(values):
+def test_returned_arrays_belong_to_the_caller(values):
     array = make_ndarray(make_tensor_proto(values))
     assert array.flags.writeable
     assert array.flags.owndata
@@ -96,7 +96,7 @@ def test_arrays_are_the_callers_own(values):
     assert broadcast.tolist() == [[5, 1], [1, 1]]
 
 
-def test_messages_of_other_libraries_are_taken():
+def test_messages_of_other_libraries_are_accepted():
     class Foreign:
         def SerializeToString(self):
             return tensors.write(np.arange(3))
@@ -105,7 +105,7 @@ def test_messages_of_other_libraries_are_taken():
 
 
 @pytest.mark.parametrize("value", [b"\x08\x01", np.ones(2), None, 5, "text"])
-def test_what_is_no_message_is_refused_by_its_type(value):
+def test_an_object_that_is_not_a_message_is_refused_by_its_type(value):
     with pytest.raises(DecodeError, match=rf"expected a TensorProto message, got {type(value).__name__}"):
         make_ndarray(value)
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tfs_client.codec import tensors, wire
-from tfs_client.codec.dtypes import BY_NAME, Field, row_of
-from tfs_client.codec.repeated import LOOP
+from tfs_client._codec import many_strings, tensors, wire
+from tfs_client._codec.dtypes import BY_NAME, Field, row_of
+from tfs_client._codec.many_strings import FEW, MANY
 from tfs_client.errors import DecodeError, EncodeError
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 
@@ -38,7 +38,7 @@ def test_golden_bytes_are_read_and_written(array, typed, content):
         assert tensors.write(array) == content
 
 
-def test_a_tensor_is_read_where_it_lies():
+def test_a_tensor_is_read_in_place():
     data = b"\xff\xff" + bytes.fromhex(GOLDEN[0][1]) + b"\xff"
     assert tensors.read(data, 2, len(data) - 1).tolist() == [1.0, 2.5]
 
@@ -75,7 +75,7 @@ def test_typed_fields_hold_exactly_one_value_per_element(row):
 
 
 @pytest.mark.parametrize("name", ["resource", "variant", "invalid"])
-def test_rows_without_values_cannot_be_written(name):
+def test_dtypes_without_values_cannot_be_written(name):
     with pytest.raises(EncodeError, match=rf"{name} tensors cannot be written"):
         tensors.values_field(np.zeros(1), BY_NAME[name])
 
@@ -283,7 +283,7 @@ def test_replies_are_viewed_rather_than_copied_wherever_the_bytes_allow(row, typ
         got[...] = got
 
 
-# --- the contract's details
+# --- TensorFlow's details
 
 
 def test_halves_are_raw_patterns_and_narrow_integers_are_cut():
@@ -353,7 +353,7 @@ def test_bool_content_is_zeros_and_ones(content):
 
 
 @pytest.mark.parametrize(("size", "need"), [(7, 8), (9, 8), (1, 8), (16, 8)])
-def test_content_of_a_wrong_length_names_what_was_needed_and_what_came(size, need):
+def test_content_of_a_wrong_length_names_both_lengths(size, need):
     with pytest.raises(DecodeError, match=rf"float \(2,\) needs {need} bytes of tensor content, got {size}"):
         tensors.read(tensor(1, (2,), wire.delimited(4, b"\0" * size)))
 
@@ -376,11 +376,11 @@ def test_unknown_and_reference_dtypes_are_an_error(number):
         tensors.read(tensor(number, (1,)))
 
 
-def test_of_a_dtype_number_32_bits_count():
+def test_a_dtype_number_is_truncated_to_32_bits():
     assert tensors.read(tensor(2**32 + 9, (1,), packed(10, 5))).tolist() == [5]
 
 
-def test_no_value_begins_in_one_piece_of_a_field_and_ends_in_the_next():
+def test_a_value_may_not_span_two_pieces_of_a_field():
     for number, field, one, two in ((9, 10, b"\x85", b"\x05"), (1, 5, b"\0\0", b"\0\0")):
         with pytest.raises(DecodeError, match=rf"expected whole values in field {field} .*, got one that is cut off"):
             tensors.read(tensor(number, (1,), wire.delimited(field, one), wire.delimited(field, two)))
@@ -388,22 +388,22 @@ def test_no_value_begins_in_one_piece_of_a_field_and_ends_in_the_next():
 
 @pytest.mark.parametrize("number", [20, 21])
 def test_resources_and_variants_are_an_error(number):
-    with pytest.raises(DecodeError, match=r"numpy has no counterpart"):
+    with pytest.raises(DecodeError, match=r"have no numpy dtype"):
         tensors.read(tensor(number, (1,)))
 
 
-def test_a_missing_shape_is_a_scalars():
+def test_a_missing_shape_means_a_scalar():
     assert tensors.read(b"\x08\x09" + packed(10, 5)).shape == ()
     assert tensors.read(b"\x08\x09").tolist() == 0
 
 
-def test_an_unknown_rank_is_passed_over():
+def test_an_unknown_rank_is_ignored():
     unknown = wire.delimited(2, b"\x18\x01")
     assert tensors.read(b"\x08\x09" + unknown + packed(10, 5)).tolist() == 5
     assert tensors.read(b"\x08\x09" + unknown + shape(2) + packed(10, 5, 6)).tolist() == [5, 6]
 
 
-def test_names_of_dims_are_passed_over():
+def test_names_of_dims_are_ignored():
     dims = wire.delimited(2, wire.delimited(2, b"\x12\x04rows\x08\x02"))
     assert tensors.read(b"\x08\x09" + dims + packed(10, 5, 6)).tolist() == [5, 6]
 
@@ -426,13 +426,13 @@ def test_more_axes_than_tensorflow_has_are_an_error():
      (0,) * 70, (0, 2**62, 2**62), (2**62, 2**62, 0), (2**63 - 1, 2, 0)],
     ids=lambda sizes: str(sizes)[:30],
 )  # fmt: skip
-def test_shapes_beyond_numpy_are_an_error_of_ours(sizes, values):
+def test_shapes_beyond_numpys_limits_are_an_error_of_this_package(sizes, values):
     with pytest.raises(DecodeError, match=r"expected|needs"):
         tensors.read(tensor(9, sizes, values))
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 32, (1,) * 31 + (7,)], ids=["32", "31 and 7"])
-def test_as_many_axes_as_numpy_has_always_had_are_read(sizes):
+def test_as_many_axes_as_every_numpy_supports_are_read(sizes):
     assert tensors.read(tensor(9, sizes, packed(10, *range(7)))).shape == sizes
 
 
@@ -443,11 +443,19 @@ def test_heads_are_cached_by_dtype_and_shape():
     assert tensors.head(one, ()) == bytes.fromhex("0801 1200")
 
 
-@pytest.mark.parametrize("count", [LOOP - 1, LOOP, LOOP + 1, 3 * LOOP])
-def test_many_strings_are_read_whatever_follows_them(count: int) -> None:
-    """Past a number of them protobuf's parser takes over; nobody should see where."""
+@pytest.mark.parametrize("imported", [True, False])
+@pytest.mark.parametrize("count", [FEW - 1, FEW, FEW + 1, MANY - 1, MANY, MANY + 1, 3 * MANY])
+def test_many_strings_are_read_regardless_of_the_next_field(count: int, imported: bool, monkeypatch) -> None:
+    """Above a certain number protobuf takes over; results must not depend on it."""
+    from tfs_client.protos.tensorflow.core.framework import tensor_pb2
+
     values = np.array([b"%d" % n for n in range(count)], object)
+    schema = tensor_pb2.__name__ if imported else "not imported"
+    monkeypatch.setattr(many_strings, "_SCHEMA", schema)
     data = tensors.write(values)
+    message = tensor_pb2.TensorProto(dtype=7, string_val=list(values))
+    message.tensor_shape.dim.add(size=count)
+    assert tensor_pb2.TensorProto.FromString(data) == message
     np.testing.assert_array_equal(tensors.read(data), values)
     shape_last = data.replace(data[:2], b"", 1) + data[:2]  # dtype behind the strings
     np.testing.assert_array_equal(tensors.read(shape_last), values)
@@ -455,8 +463,16 @@ def test_many_strings_are_read_whatever_follows_them(count: int) -> None:
         tensors.read(data[:-1])
 
 
+@pytest.mark.parametrize("convert", [np.bytes_, np.str_, str])
+def test_many_strings_of_other_classes_are_written(convert) -> None:
+    words = [b"word %d" % n for n in range(MANY + 1)]
+    array = np.empty(len(words), object)
+    array[:] = [convert(word) if convert is np.bytes_ else convert(word.decode()) for word in words]
+    assert tensors.read(tensors.write(array)).tolist() == words
+
+
 def test_long_strings_between_short_ones_keep_their_place() -> None:
-    values = np.array([b"x" * (n % 300) for n in range(2 * LOOP)], object)
+    values = np.array([b"x" * (n % 300) for n in range(2 * MANY)], object)
     np.testing.assert_array_equal(tensors.read(tensors.write(values)), values)
 
 

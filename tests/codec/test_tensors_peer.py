@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tfs_client import make_ndarray, make_tensor_proto
-from tfs_client.codec import predict, tensors, wire
-from tfs_client.codec.dtypes import ROWS, Field
-from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.codec.values import as_array
+from tfs_client._codec import predict_messages, tensors, wire
+from tfs_client._codec.dtypes import ROWS, Field
+from tfs_client._codec.model_spec import ModelSpec
+from tfs_client._codec.values import as_array
 from tfs_client.errors import DecodeError, EncodeError
 
 from .samples import GOLDEN, HELD, of_row, packed, same, shape, tensor, unpacked
@@ -133,7 +133,7 @@ def test_numbers_and_names_of_dtypes_are_tensorflows(row):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int64", "string", "bool", "uint8", "complex64"])
-def test_tensorflows_dtype_objects_are_taken(dtype):
+def test_tensorflows_dtype_objects_are_accepted(dtype):
     theirs = getattr(tf, dtype)
     values = "a" if dtype == "string" else True
     assert make_tensor_proto(values, theirs).dtype == theirs.as_datatype_enum
@@ -158,7 +158,7 @@ def test_python_values_become_the_same_tensor(values):
 
 
 @pytest.mark.parametrize("values", [None, [1, "a"], ["a", 1], [2**64], [[1], [2, 3]], [None], {1: 2}], ids=repr)
-def test_what_tensorflow_refuses_is_refused(values):
+def test_values_that_tensorflow_refuses_are_refused(values):
     with pytest.raises((TypeError, ValueError)):
         tf.make_tensor_proto(values)
     with pytest.raises(EncodeError):
@@ -189,7 +189,7 @@ def test_golden_bytes_are_tensorflows(array, typed, content):
 
 def test_published_predict_messages_read_and_write_ours():
     arrays = {row.name: of_row(row, (2, 3)) for row in COMMON}
-    request = predict_pb2.PredictRequest.FromString(predict.write_request(ModelSpec("m", 3), arrays, ["y"]))
+    request = predict_pb2.PredictRequest.FromString(predict_messages.write_request(ModelSpec("m", 3), arrays, ["y"]))
     assert request.model_spec.version.value == 3
     assert list(request.output_filter) == ["y"]
     for name, array in arrays.items():
@@ -200,7 +200,7 @@ def test_published_predict_messages_read_and_write_ours():
     for name, array in arrays.items():
         response.outputs[name].CopyFrom(tf.make_tensor_proto(array, dtype=tf.dtypes.as_dtype(name), shape=[2, 3]))
     response.model_spec.name = "m"
-    spec, outputs = predict.read_response(response.SerializeToString())
+    spec, outputs = predict_messages.read_response(response.SerializeToString())
     assert spec == ModelSpec("m")
     assert all(same(outputs[name], array) for name, array in arrays.items())
 

@@ -1,4 +1,4 @@
-"""TFRecord files: what is written is read again, and what is broken is told as TensorFlow tells it."""
+"""TFRecord files: written records are read back, and corruption is reported with TensorFlow's texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfs_client import DecodeError
-from tfs_client.codec import tfrecord
+from tfs_client._codec import tfrecord
 
 HELLO = bytes.fromhex("0500000000000000 eab2043e 68656c6c6f bb1f1c19")
 SIZES = [0, 1, 4, 7, 1023, 1024, 1025, 4097, tfrecord.BLOCK, tfrecord.BLOCK + 1, 2 * tfrecord.BLOCK + 4099]
@@ -67,7 +67,7 @@ def test_long_data_has_the_same_checksum_by_words_as_by_bytes(size):
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))
-def test_what_is_written_is_read(records):
+def test_written_records_are_read_back(records):
     assert read(written(records)) == records
 
 
@@ -92,7 +92,7 @@ def test_no_flipped_bit_goes_unnoticed(records, data):
         (50, "corrupted record at 49"),
     ],
 )
-def test_corruption_is_told_with_tensorflows_words(flipped, text):
+def test_corruption_is_reported_with_tensorflows_text(flipped, text):
     data = bytearray(written(THREE))
     data[flipped] ^= 1
     with pytest.raises(DecodeError) as caught:

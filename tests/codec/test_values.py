@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfs_client.codec import tensors
-from tfs_client.codec.values import as_array
+from tfs_client._codec import tensors
+from tfs_client._codec.values import as_array
 from tfs_client.errors import EncodeError
 
 from .samples import HAS_ML_DTYPES
@@ -34,7 +34,7 @@ def test_integers_beyond_int64_keep_every_digit():
 
 
 @pytest.mark.parametrize("values", [2**64, [2**64], [1, 2**70], [-1, 2**63], -(2**63) - 1, [2**64, -1]])
-def test_integers_no_tensor_can_hold_are_refused(values):
+def test_integers_that_fit_no_tensor_are_refused(values):
     with pytest.raises(EncodeError, match=r"expected integers of at most 64 bits"):
         as_array(values)
 
@@ -84,7 +84,7 @@ def test_strings_mixed_with_others_are_refused(values):
     "values",
     [[None], {"a": 1}, {1, 2}, iter([1]), object(), [object()], [1, None], ["a", None]],
 )
-def test_objects_that_are_no_values_are_refused_with_their_type(values):
+def test_objects_that_are_not_values_are_refused_with_their_type(values):
     with pytest.raises(
         EncodeError, match=r"expected numbers, str or bytes, got (None|dict|set|list_iterator|object); "
     ):
@@ -108,8 +108,8 @@ def test_object_arrays_of_other_values_are_refused_with_the_index(array, kind, i
             write(array)
 
 
-def test_none_is_no_tensor():
-    with pytest.raises(EncodeError, match=r"None is no tensor; leave the input out"):
+def test_none_is_refused():
+    with pytest.raises(EncodeError, match=r"expected a tensor, got None; leave the input out"):
         as_array(None)
 
 
@@ -122,7 +122,7 @@ def test_none_is_no_tensor():
         np.zeros(2, "i4,f4"),
     ],
 )
-def test_arrays_of_dtypes_no_tensor_has_are_refused(values):
+def test_arrays_of_unsupported_dtypes_are_refused(values):
     with pytest.raises(EncodeError, match=r"has no tensor dtype; a tensor can hold"):
         as_array(values)
 
@@ -194,16 +194,16 @@ def test_python_values_take_the_wanted_dtype_where_they_fit(values, dtype):
     ],
 )  # fmt: skip
 def test_python_values_that_do_not_fit_the_wanted_dtype_are_refused(values, dtype):
-    with pytest.raises(EncodeError, match=r"expected values"):
+    with pytest.raises(EncodeError, match=r"expected (\w+ )?values"):
         as_array(values, dtype)
 
 
 def test_arrays_are_cast_to_the_wanted_dtype_as_astype_would():
     assert as_array(np.array([1.9, -1.9]), "int32").tolist() == [1, -1]
     assert as_array(np.array([300]), "uint8").tolist() == [44]
-    with pytest.raises(EncodeError, match=r"expected values for string, got an array of float64"):
+    with pytest.raises(EncodeError, match=r"expected string values, got an array of float64"):
         as_array(np.zeros(1), "string")
-    with pytest.raises(EncodeError, match=r"expected values for int32, got an array of object"):
+    with pytest.raises(EncodeError, match=r"expected int32 values, got an array of object"):
         as_array(np.array(["a"], object), "int32")
 
 
@@ -213,11 +213,11 @@ def test_narrow_types_take_python_values_that_fit():
     assert as_array([-8, 7], "int4").astype(int).tolist() == [-8, 7]
     assert as_array([15], "uint4").astype(int).tolist() == [15]
     for value, dtype in [(8, "int4"), (-1, "uint4"), (1.5, "int4"), (4, "uint2")]:
-        with pytest.raises(EncodeError, match=r"expected values"):
+        with pytest.raises(EncodeError, match=r"expected (\w+ )?values"):
             as_array(value, dtype)
 
 
-def test_objects_with_an_array_face_are_arrays():
+def test_objects_with_an_array_protocol_are_arrays():
     class Frame:
         def __array__(self, dtype=None, copy=None):
             return np.ones((2, 2))
@@ -233,12 +233,12 @@ def test_long_values_are_shortened_in_errors():
 
 @pytest.mark.parametrize("values", [["a", "\ud800"], np.array(["a", "\udcff"], object), np.array(["a", "\udcff"])])
 def test_text_that_utf8_cannot_hold_is_refused(values):
-    with pytest.raises(EncodeError, match=r"expected text that UTF-8 can hold, got '\\ud[8c].*' at element 1: "):
+    with pytest.raises(EncodeError, match=r"expected text that UTF-8 can encode, got '\\ud[8c].*' at element 1: "):
         as_array(values)
 
 
 @pytest.mark.parametrize("content", [False, True], ids=["typed", "content"])
 def test_text_that_utf8_cannot_hold_is_refused_at_the_latest_when_written(content):
     array = np.array(["a", "\ud800"], object)
-    with pytest.raises(EncodeError, match=r"expected text that UTF-8 can hold, got .* at element 1: "):
+    with pytest.raises(EncodeError, match=r"expected text that UTF-8 can encode, got .* at element 1: "):
         tensors.strings_content(array) if content else tensors.write(array)

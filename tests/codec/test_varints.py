@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfs_client.codec import varints, wire
+from tfs_client._codec import varints, wire
 from tfs_client.errors import DecodeError
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 
@@ -46,7 +46,7 @@ def test_protobuf_reads_what_we_write_and_we_read_what_it_writes(case):
 
 @pytest.mark.parametrize("value", BOUNDARIES)
 @pytest.mark.parametrize("company", [[], [0], [300], [2**63], [0, 2**35, 1]])
-def test_every_length_is_read_beside_every_other(value, company):
+def test_varints_of_any_two_lengths_are_read_next_to_each_other(value, company):
     values = [*company, value, *company, value]
     array = np.array(values, "u8")
     assert varints.encode(array) == b"".join(map(wire.varint, values))
@@ -63,7 +63,7 @@ def test_negative_numbers_take_ten_bytes(value):
 @pytest.mark.parametrize("off", [-1, 0, 1, 7])
 @pytest.mark.parametrize("chunks", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["one byte", "two bytes", "up to two", "up to five", "all lengths", "ten bytes"])
-def test_nothing_is_lost_where_chunks_meet(chunks, off, kind):
+def test_values_at_chunk_boundaries_are_read(chunks, off, kind):
     rng = np.random.default_rng(chunks * 10 + off)
     count = chunks * varints.CHUNK + off
     values = {
@@ -81,7 +81,7 @@ def test_nothing_is_lost_where_chunks_meet(chunks, off, kind):
 @pytest.mark.parametrize(
     "lengths", [[1] * 150_000 + [10] * 150_000, [10] * 150_000 + [1] * 150_000, [10, 1] * 90_000, [2] * 70_000 + [3]]
 )
-def test_uneven_lengths_are_read_whole(lengths):
+def test_varints_of_mixed_lengths_are_read(lengths):
     payload = b"".join(b"\x81" * (length - 1) + b"\x01" for length in lengths)
     lengths = np.array(lengths)
     want = sum(np.where(lengths > n, np.uint64(1) << np.uint64(7 * n), np.uint64(0)) for n in range(10))
@@ -130,7 +130,7 @@ def test_a_varint_over_ten_bytes_is_an_error(before, extra):
         varints.decode(before + b"\x80" * (9 + extra) + b"\x01", np.dtype("i8"))
 
 
-def test_no_bytes_are_no_values():
+def test_empty_bytes_hold_no_values():
     assert varints.decode(b"", np.dtype("i4")).tolist() == []
     assert varints.encode(np.array([], "i8")) == b""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfs_client.codec import wire
+from tfs_client._codec import wire
 from tfs_client.errors import DecodeError, EncodeError
 
 
@@ -34,7 +34,7 @@ def test_fields_of_every_wire_type_are_found():
      "0e", "0f", "0b", "0b 14", "0b 08", "0b 12 05", "0b 1d 00", "80", "08 ffffffffffffffffffff01", "03 04",
      "12 ffffffffffffffffff01", "8080808080808080808001 00"],
 )  # fmt: skip
-def test_what_is_no_message_is_an_error(data):
+def test_invalid_messages_are_an_error(data):
     with pytest.raises(DecodeError, match=r"expected|needs"):
         walk(bytes.fromhex(data))
 
@@ -62,7 +62,7 @@ def test_each_piece_is_a_message_by_itself():
         wire.joined(b"\x08\1", [(0, 1), (1, 2)])
 
 
-def test_of_an_enum_32_bits_count():
+def test_an_enum_is_truncated_to_32_bits():
     assert [wire.to_enum(value) for value in (1, 2**32 + 1, 2**64 - 1, 2**31)] == [1, 1, -1, -(2**31)]
 
 
@@ -70,7 +70,7 @@ def test_text_is_utf8_in_both_directions():
     assert wire.text("é".encode(), 0, 2, "a name") == "é"
     with pytest.raises(DecodeError, match=r"expected UTF-8 in a name"):
         wire.text(b"\xff\xfe", 0, 2, "a name")
-    with pytest.raises(EncodeError, match=r"expected a name that UTF-8 can hold"):
+    with pytest.raises(EncodeError, match=r"expected a name that UTF-8 can encode"):
         wire.utf8("\ud800", "a name")
     with pytest.raises(EncodeError, match=r"expected a name of type str, got int"):
         wire.utf8(1, "a name")

@@ -74,7 +74,7 @@ def test_classify_gives_labels_and_scores(client):
     assert result.best == (ClassScore("dog", 0.75),) * 2
 
 
-def test_every_kind_of_feature_arrives_as_what_it_is(client, server):
+def test_every_kind_of_feature_keeps_its_kind(client, server):
     client.regress(
         [
             {
@@ -114,12 +114,12 @@ def test_several_signatures_answer_in_one_call(client):
     assert results["classify_x_to_y"].classes[0][0].score == 3.0
 
 
-def test_a_context_is_shared_and_an_examples_own_feature_counts(client, server):
+def test_a_context_is_shared_and_an_examples_own_feature_wins(client, server):
     client.regress([{"x": 1}, {"who": "me"}], context={"who": "all"}, model="keep")
     assert [seen["who"][1] for seen in server.seen] == [[b"all"], [b"me"]]
 
 
-def test_serialized_examples_go_as_they_are(client, server):
+def test_serialized_examples_are_sent_unchanged(client, server):
     example = Example()
     example.features.feature["x"].float_list.value.append(0.1)
     client.regress([example.SerializeToString(), example], model="keep")
@@ -127,17 +127,17 @@ def test_serialized_examples_go_as_they_are(client, server):
 
 
 def test_a_bad_feature_is_named(client):
-    with pytest.raises(EncodeError, match="example 1: feature 'y': an example holds int64, float32 and bytes"):
+    with pytest.raises(EncodeError, match="example 1: feature 'y': expected int64, float32 or bytes for an example"):
         client.regress([{"x": 1}, {"y": 1j}])
 
 
-def test_refusals_say_what_the_signatures_take(client):
+def test_refusals_say_what_the_signatures_expect(client):
     with pytest.raises(InvalidArgumentError, match="No signature was found with the name: ghost") as caught:
         client.regress([{"x": 1.0}], signature="ghost")
     assert "The model has the signatures" in caught.value.hint
     with pytest.raises(InvalidArgumentError) as caught:
         client.classify([{"x": 1.0}])
-    assert "takes tensors" in caught.value.hint
+    assert "expects tensors" in caught.value.hint
     assert "regress_x_to_y" in caught.value.hint
     with pytest.raises(InvalidArgumentError):
         client.regress([], model="keep")

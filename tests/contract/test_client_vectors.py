@@ -1,4 +1,4 @@
-"""The REST vectors that concern a client: what servers answer is read, what is sent says what was meant.
+"""The REST vectors that concern a client: replies are read, and requests hold the intended values.
 
 The same with orjson and without it.
 """
@@ -13,21 +13,24 @@ import httpx
 import numpy as np
 import pytest
 
-from tfs_client.calls.inference import Classify, Regress
-from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.predict import Predict
-from tfs_client.calls.status import GetModelStatus
-from tfs_client.codec import json_text, rest_json, rest_messages
-from tfs_client.codec.dtypes import BY_NAME
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.inference import Classify, Regress
+from tfs_client._calls.metadata import GetModelMetadata
+from tfs_client._calls.predict import Predict
+from tfs_client._calls.status import GetModelStatus
+from tfs_client._codec import json_text, rest_json, rest_messages
+from tfs_client._codec.dtypes import BY_NAME
+from tfs_client._codec.model_spec import ModelSpec
+from tfs_client._transports.connection import Connection
+from tfs_client._transports.deadline import Deadline
+from tfs_client._transports.steps import Send
+from tfs_client._transports.targets import checked_target
 from tfs_client.errors import StatusCode
-from tfs_client.options import Connection, Deadline
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 from tfs_client.signatures import Signature, Signatures, TensorSpec
-from tfs_client.steps import Send
-from tfs_client.targets import checked_target
 
-VECTORS = json.loads((Path(__file__).parent.parent / "server" / "rest_vectors.json").read_text(encoding="utf-8"))
+VECTORS = json.loads(
+    (Path(__file__).parent.parent / "server" / "rest" / "rest_vectors.json").read_text(encoding="utf-8")
+)
 FLOATS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 
 
@@ -70,7 +73,7 @@ def body(vector):
 
 
 @vectors("response", ok=None)
-def test_what_a_predict_answers_is_read_as_the_tensors_it_was_made_of(vector):
+def test_predict_replies_are_read_as_the_original_tensors(vector):
     tensors = {alias: array(tensor) for alias, tensor in vector["tensors"].items()}
     specs = {
         alias: (TensorSpec(t.dtype, (None, *t.shape[1:])).row, (None, *t.shape[1:])) for alias, t in tensors.items()
@@ -83,7 +86,7 @@ def test_what_a_predict_answers_is_read_as_the_tensors_it_was_made_of(vector):
 
 
 @vectors("predict_request", ok=True)
-def test_what_is_sent_reads_as_the_tensors_that_were_meant(vector):
+def test_predict_requests_hold_the_intended_tensors(vector):
     tensors = {alias: array(tensor) for alias, tensor in vector["expect"]["tensors"].items()}
     row = vector["expect"]["format"] == "row" and rest_json.fits_rows(tensors)
     signature = Signature({alias: TensorSpec(t.dtype) for alias, t in tensors.items()}, {})
@@ -131,7 +134,7 @@ KINDS = {"bytes": "bytes_list", "float": "float_list", "int64": "int64_list"}
 
 
 @pytest.mark.parametrize("kind", ["classify_request", "regress_request"])
-def test_examples_are_sent_as_what_they_are(kind):
+def test_examples_are_sent_unchanged(kind):
     checked = 0
     for vector in VECTORS:
         if vector["kind"] != kind or not vector["expect"]["ok"]:
@@ -201,8 +204,8 @@ def plain(features):
 
 @vectors("error_response")
 def test_errors_keep_their_text(vector):
-    from tfs_client.transports.http_client import Head
-    from tfs_client.transports.rest_http import RestHttp
+    from tfs_client._transports.http_client import Head
+    from tfs_client._transports.rest_http import RestHttp
 
     if vector["code"] == "OK":
         return  # no error has no body

@@ -1,4 +1,4 @@
-"""Values that people hold, in every way of calling: the right values are sent, or an EncodeError names the input."""
+"""Values of common types, in every way of calling: the right values are sent, or an EncodeError names the input."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ def client(server, request):
         ("echo", "t", GAP, "got None at element 1; .*fillna"),
         ("echo", "t", TWO_GAPS, r"got NaN at element \(1, 1\); .*fillna"),
         ("echo", "t", np.array(["a", 1.5], object), "got float at element 1; "),
-        ("echo", "t", np.array(["a", "\ud800"], object), "UTF-8 can hold.* at element 1"),
+        ("echo", "t", np.array(["a", "\ud800"], object), "UTF-8 can encode.* at element 1"),
         ("echo", "t", np.array(["a", {"b64": "*"}], object), "expected base64 .* at element 1"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_the_name_of_the_input(client, model, alias, values, text, named):
+def test_values_that_cannot_be_sent_are_refused_with_the_name_of_the_input(client, model, alias, values, text, named):
     with pytest.raises(EncodeError, match=f"^input '{alias}': .*({text})"):
         client.predict({alias: values} if named else values, model=model)
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["by name", "alone"])
-def test_what_can_be_read_is_sent(client, named):
+def test_values_that_can_be_read_are_sent(client, named):
     def sent(alias, values, model):
         return client.predict({alias: values} if named else values, model=model).array.tolist()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec.dtypes import ROWS
+from tfs_client._codec.dtypes import ROWS
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 from tfs_client.protos.tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -37,7 +37,7 @@ def spec(message: Any, name: str = "m", version: int | None = None, label: str =
 
 
 def tensors() -> list[bytes]:
-    """Tensors of every dtype and of several shapes, in typed fields and as content; some lack values."""
+    """Tensors of every dtype and of several shapes, in typed fields and as content; some without all values."""
     found = []
     rng = np.random.default_rng(7)
     for row in ROWS[1:]:

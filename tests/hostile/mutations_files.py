@@ -105,7 +105,7 @@ def npz_files(valid: Sequence[dict[str, np.ndarray]]) -> Make:
     archives = []
     for arrays in valid:
         file = io.BytesIO()
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy has an option of another type
         archives.append((file.getvalue(), {f"{name}.npy": npy(array) for name, array in arrays.items()}))
 
     def make(rng: Random) -> bytes:
@@ -194,7 +194,7 @@ def records_of(data: bytes) -> list[bytes] | None:
 
 # --- pictures
 
-ALLOWED = {
+ALLOWED: dict[str, bytes | tuple[bytes, ...]] = {
     "PNG": b"\x89PNG",
     "JPEG": b"\xff\xd8\xff",
     "GIF": b"GIF8",
@@ -296,8 +296,8 @@ def _jpeg(data: bytes, rng: Random) -> bytes:
     elif pick < 0.7:
         for place, segment in enumerate(segments):
             if segment[1] in (0xC0, 0xC2):
-                size = struct.pack(">HH", number(rng) & 0xFFFF, number(rng) & 0xFFFF)
-                segments[place] = segment[:5] + size + segment[9:]
+                extent = struct.pack(">HH", number(rng) & 0xFFFF, number(rng) & 0xFFFF)
+                segments[place] = segment[:5] + extent + segment[9:]
     else:
         exif = b"Exif\0\0" + rng.choice((b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08")) + some_bytes(rng, 60)
         kind = rng.choice((0xE1, 0xE2, 0xED, 0xFE, 0xDD))

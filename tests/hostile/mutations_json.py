@@ -1,7 +1,7 @@
 """JSON that is almost right: trees with other types, depths, numbers, names given twice, and encodings.
 
 A tree is what Python's json makes of a text, but objects are lists of pairs (``Members``), so that names may repeat,
-and ``Raw`` stands for a piece of text that goes out as it is.
+and ``Raw`` is a piece of text that is written unchanged.
 """
 
 from __future__ import annotations
@@ -13,8 +13,14 @@ from typing import Any
 
 from .mutations_bytes import changed
 
-Raw = type("Raw", (str,), {"__doc__": "Text that is written as it stands."})
-Members = type("Members", (list,), {"__doc__": "The members of an object: pairs of name and value."})
+
+class Raw(str):
+    """Text that is written as it stands."""
+
+
+class Members(list):
+    """The members of an object: pairs of name and value."""
+
 
 NUMBERS = [
     *[

@@ -232,7 +232,7 @@ class Mutations:
         return tag(numbers[int(rng.random() * len(numbers))], node.kind) + _length(node)
 
     def _spliced(self, node: Node, rng: Random) -> bytes:
-        """A field of another message, mostly of the same kind, in its place or beside it."""
+        """A field of another message, mostly of the same kind, in its place or next to it."""
         kin = self._kin[node.parent.schema.full_name] if rng.random() < 0.7 else self._all  # type: ignore[union-attr]
         other = kin[int(rng.random() * len(kin))]
         pick = rng.random()
@@ -260,7 +260,7 @@ class Mutations:
         return extra + node.encoded if rng.random() < 0.5 else node.encoded + extra
 
     def _of_schema(self, node: Node, rng: Random) -> bytes:
-        """A field that the message may have, with any value, beside this one."""
+        """A field that the message may have, with any value, next to this one."""
         fields = node.parent.schema.fields  # type: ignore[union-attr]
         field = fields[int(rng.random() * len(fields))]
         extra = _generated(field, rng)

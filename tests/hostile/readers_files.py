@@ -7,29 +7,35 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
+import onnx_files
+import tflite_bytes
 from google.protobuf import text_format
 
-from tfs_client.cli.bulk.json_lines import JsonLines
-from tfs_client.cli.bulk.npz import NpzArchive
-from tfs_client.cli.given import read_input
-from tfs_client.codec import tfrecord
-from tfs_client.images import load_image
+from tfs_client._codec import onnx_file, text_messages, tflite_file, tfrecord
+from tfs_client._codec.text_tokens import TextFormatError
+from tfs_client.cli.predict.argument_values import read_input
+from tfs_client.cli.predict.bulk.json_lines import JsonLines
+from tfs_client.cli.predict.bulk.npz import NpzArchive
+from tfs_client.images import ALPHAS, load_image
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.protos.tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tfs_client.protos.tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig as Schema
 from tfs_client.server import FunctionServable
+from tfs_client.server.backends.flexbuffers import read_strings
 from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.embedded import half_plus_two
-from tfs_client.server.proto_files import check_syntax
-from tfs_client.server.warmup import FILE, warm_up
+from tfs_client.server.files.proto_files import check_syntax
+from tfs_client.server.lifecycle.warmup import FILE, warm_up
 
 from . import corpus_messages as corpus
 from .engine import Reader
+from .flexbuffer_maps import written
 from .mutations_bytes import changed
 from .mutations_files import (
     ALLOWED,
@@ -58,7 +64,7 @@ BATCHING = """max_batch_size { value: 128 } batch_timeout_micros { value: 1000 }
 
 
 class Folder:
-    """A directory of its own, with one file that is written anew for each input."""
+    """A temporary directory with one file, which is rewritten for each input."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -130,7 +136,7 @@ def _rows(path: str) -> Any:
 
 
 def _lines(path: str) -> Any:
-    output = JsonLines(path, lambda *arguments: None)  # type: ignore[arg-type, return-value]
+    output = JsonLines(path)
     try:
         return sorted(output.held)
     finally:
@@ -138,9 +144,9 @@ def _lines(path: str) -> Any:
 
 
 def _journal_rows(path: str) -> Any:
-    from tfs_client.cli.bulk.journal import Journal
+    from tfs_client.cli.predict.bulk.journal import Journal
 
-    journal = Journal(path, elsewhere=set())
+    journal = Journal(path, written=set())
     try:
         return [row.image for row in journal.rows()]
     finally:
@@ -152,7 +158,7 @@ def _json_lines(make: Json) -> Any:
 
 
 def _picture(data: bytes) -> Any:
-    image = load_image(data, max_pixels=PIXELS)
+    image = load_image(data, max_pixels=PIXELS, exif=bool(len(data) % 2), alpha=ALPHAS[len(data) % 3])
     return image.mode, image.size
 
 
@@ -178,9 +184,40 @@ def _records(data: bytes, value: Any, error: Exception | None) -> str:
 def _config(data: bytes, value: Any, error: Exception | None) -> str:
     if error is not None:
         return ""
-    proto = text_format.Parse(data.decode(), Schema())
+    try:
+        proto = text_format.Parse(data.decode(), Schema())
+    except (text_format.ParseError, UnicodeDecodeError):
+        return ""  # Python's protobuf refuses some of what C++ protobuf accepts
     want = sorted(each.name for each in proto.model_config_list.config)
     return "" if sorted(value.names) == want else f"other models: {value.names}, not {want}"
+
+
+class _Protoc:
+    """C++ protobuf's opinion of a model configuration, where grpcio-tools is installed."""
+
+    def __init__(self) -> None:
+        self._protoc: Any = None
+
+    def wrong(self, data: bytes, value: Any, error: Exception | None) -> str:
+        if find_spec("grpc_tools") is None:
+            return ""
+        if self._protoc is None:
+            from codec.protoc_encode import Protoc
+
+            self._protoc = Protoc()
+        agrees = self._protoc.agrees(value if error is None else Schema(), data, "" if error is None else str(error))
+        return "" if agrees else f"C++ protobuf: {self._protoc.read(Schema.DESCRIPTOR.full_name, data)!r}"
+
+    def close(self) -> None:
+        if self._protoc is not None:
+            self._protoc.close()
+            self._protoc = None
+
+
+def _text(data: bytes) -> Schema:
+    proto = Schema()
+    text_messages.fill(proto, data)
+    return proto
 
 
 def _warm(servable: FunctionServable) -> Callable[[str], Any]:
@@ -193,6 +230,7 @@ def _warm(servable: FunctionServable) -> Callable[[str], Any]:
 
 def file_readers() -> list[Reader]:
     """All of them."""
+    protoc = _Protoc()
     servable = FunctionServable(half_plus_two.signatures())
     row = {"image": "a.jpg", "model": "m", "version": 3, "outputs": {"y": [1.5]}}
     archive = {
@@ -229,13 +267,59 @@ def file_readers() -> list[Reader]:
         _of_file(
             "model-config", "models.config", texts([CONFIG], WORDS), ModelServerConfig.from_file, wrong=_config, cost=2
         ),
+        Reader(
+            "text-message",
+            texts([CONFIG], WORDS),
+            _text,
+            protoc.wrong,
+            growth=0,
+            refusals=(TextFormatError,),
+            cost=8,
+            close=protoc.close,
+        ),
         _of_file("batching", "batching.config", texts([BATCHING], WORDS), BatchingParameters.from_file),
+        Reader("flexbuffer", _flexbuffers, read_strings, _within_the_data),
+        Reader("onnx", _onnx_models, lambda data: onnx_file.read(io.BytesIO(data))),
+        Reader("tflite", _lite_models, lambda data: tflite_file.read(io.BytesIO(data))),
         _of_file("proto-text", "session.config", texts([BATCHING, CONFIG], WORDS), _syntax, cost=2),
     ]
 
 
+def _flexbuffers(rng: Random) -> bytes:
+    shared = b"x" * 40
+    values = rng.choice(({b"serving_default": rng.randbytes(30), b"b": b""}, dict.fromkeys((b"a", b"b", b"c"), shared)))
+    data = written(values, rng.choice((1, 2, 4, 8)) if len(values) < 3 else 1)
+    for _ in range(int(rng.random() * 4)):
+        data = changed(data, rng)
+    return data
+
+
+def _onnx_models(rng: Random) -> bytes:
+    data = onnx_files.model(
+        [onnx_files.value("x"), onnx_files.value("w", dims=None)],
+        [onnx_files.value("y", onnx_files.INT64, (None, 3))],
+        [onnx_files.weight("w", rng.randbytes(30))],
+        [rng.randbytes(300)] * 3,
+    )
+    for _ in range(int(rng.random() * 4)):
+        data = changed(data, rng)
+    return data
+
+
+def _lite_models(rng: Random) -> bytes:
+    tensors = [tflite_bytes.tensor("x", signature=(-1, 2)), tflite_bytes.tensor("y" * 200, tflite_bytes.INT64)]
+    data = tflite_bytes.model(tensors, [0], [1], metadata=rng.randbytes(30), weights=rng.randbytes(99), own=("s",))
+    for _ in range(int(rng.random() * 4)):
+        data = changed(data, rng)
+    return data
+
+
+def _within_the_data(data: bytes, value: Any, error: Exception | None) -> str:
+    return "" if error is not None or sum(map(len, value.values())) <= len(data) else "longer strings than the data"
+
+
 def _syntax(path: str) -> Any:
-    check_syntax(Path(path), "tensorflow.ConfigProto")  # type: ignore[arg-type]
+    check_syntax(Path(path), "tensorflow.ConfigProto")
     return True
 
 

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from tfs_client import TensorSpec
-from tfs_client.calls.inference import Classify, Regress
-from tfs_client.calls.metadata import GetModelMetadata
-from tfs_client.calls.predict import Predict
-from tfs_client.calls.status import GetModelStatus
-from tfs_client.codec.model_spec import ModelSpec
-from tfs_client.given_signatures import stated
+from tfs_client._calls.inference import Classify, Regress
+from tfs_client._calls.metadata import GetModelMetadata
+from tfs_client._calls.predict import Predict
+from tfs_client._calls.served_models import ListModels
+from tfs_client._calls.status import GetModelStatus
+from tfs_client._codec.model_spec import ModelSpec
+from tfs_client._flows.given_signatures import stated
 from tfs_client.results import State
 from tfs_client.server import FunctionServable, FunctionSignature
-from tfs_client.server.rest import examples, requests
+from tfs_client.server.rest import example_requests, predict_requests
 from tfs_client.signatures import Signature, Signatures
 
 from . import reference_json as reference
@@ -56,7 +57,11 @@ class Predictions:
         aliases = [PLAIN[name] for name in names]
         rows = [{alias: VALUES[alias][at] for alias in aliases} for at in range(2)]
         if len(names) == 1:
-            forms = [{"predictions": VALUES[aliases[0]]}, {"outputs": VALUES[aliases[0]]}, {"predictions": rows}]
+            forms: list[dict[str, Any]] = [
+                {"predictions": VALUES[aliases[0]]},
+                {"outputs": VALUES[aliases[0]]},
+                {"predictions": rows},
+            ]
         else:
             forms = [{"predictions": rows}, {"outputs": {alias: VALUES[alias] for alias in aliases}}]
         self.make = Mutations(forms)
@@ -157,6 +162,12 @@ def _regressed(data: bytes, value: Any, error: Exception | None) -> str:
     return "" if repr(list(value.values)) == repr(want) else f"other values: {value.values}, not {want}"
 
 
+def _contract() -> dict[str, Any]:
+    tensor = {"dtype": "float32", "shape": [None, 2], "tensor": "x:0"}
+    signature = {"method": "m", "inputs": {"x": tensor | {"optional": True}}, "outputs": {"y": tensor}}
+    return {"model": "m", "version": 3, "signatures": {"serving_default": signature, "other": signature}}
+
+
 def _signature_json() -> dict[str, Any]:
     def infos(*aliases: str) -> dict[str, Any]:
         dims = [{"size": "-1", "name": ""}, {"size": "2", "name": ""}]
@@ -215,9 +226,9 @@ class Requests:
         self.make = Mutations(forms)
 
     def read(self, data: bytes) -> Any:
-        root = requests.read_body(data)
-        requests.signature_name(root)
-        return requests.predict_request(root, self._spec, self._servable).inputs
+        root = predict_requests.read_body(data)
+        predict_requests.signature_name(root)
+        return predict_requests.predict_request(root, self._spec, self._servable).inputs
 
     def wrong(self, data: bytes, value: Any, error: Exception | None) -> str:
         if error is not None:
@@ -225,7 +236,7 @@ class Requests:
         try:
             root = reference.parsed(data, reference.first_members)
         except Rejected:
-            return ""  # what follows the value, a BOM and names such as Inf are allowed: the contract's tests cover it
+            return ""  # what follows the value, a BOM and names such as Inf are allowed: test_rest_json.py covers it
         row = "instances" in root
         found = root["instances" if row else "inputs"]
         if row and isinstance(found, list) and any(isinstance(each, reference.Twice) for each in found):
@@ -243,7 +254,7 @@ class Requests:
 
 def read_examples(data: bytes) -> Any:
     """The body of a Classify request."""
-    return examples.examples_request(requests.read_body(data), "classify").joined
+    return example_requests.examples_request(predict_requests.read_body(data), "classify").joined
 
 
 def rest_readers() -> list[Reader]:
@@ -265,9 +276,11 @@ def rest_readers() -> list[Reader]:
         ),
         Reader("rest-metadata", metadata, GetModelMetadata(SPEC).read_rest, growth=GROWTH),
         Reader("signatures-json", metadata, lambda data: stated(data, "m"), growth=GROWTH),
+        Reader("contract-json", Mutations([_contract()]), lambda data: stated(data, "m"), growth=GROWTH),
         Reader(
             "rest-status", Mutations([status, {"ready": True}]), GetModelStatus(SPEC).read_rest, _status, growth=GROWTH
         ),
+        Reader("rest-models", Mutations([{"models": ["cat", "dog"]}]), ListModels().read_rest, growth=GROWTH),
         Reader(
             "rest-classify",
             Mutations([{"results": [[["cat", 0.5], ["dog", 0.25]], [["cat", 1]]]}]),

@@ -30,7 +30,7 @@ TIMES = 40  # so many times slower than readers of bytes
 
 
 class Answering:
-    """A server at a port that says ``reply`` to whoever has sent a request, once for each connection, and closes."""
+    """A server that sends ``reply`` to the first request of each connection, and closes it."""
 
     def __init__(self, greeting: bytes, request_ends: Callable[[bytes], bool]) -> None:
         self.reply = b""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError as ProtobufError
 
-from tfs_client.calls.health import CheckHealth
-from tfs_client.calls.inference import Classify, MultiInference, Regress
-from tfs_client.calls.reload import ReloadConfig
-from tfs_client.calls.status import GetModelStatus
-from tfs_client.codec import examples, model_spec, predict, signature_defs
-from tfs_client.codec import tensors as tensor_codec
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._calls.health import CheckHealth
+from tfs_client._calls.inference import Classify, MultiInference, Regress
+from tfs_client._calls.reload import ReloadConfig
+from tfs_client._calls.served_models import GetConfig
+from tfs_client._calls.status import GetModelStatus
+from tfs_client._codec import examples, model_spec, predict_messages, saved_model_file, signature_defs
+from tfs_client._codec import tensors as tensor_codec
+from tfs_client._codec.dtypes import BY_NUMBER
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.errors import CallError, StatusCode
-from tfs_client.model_config import ModelServerConfig
+from tfs_client.model_config import AllVersions, ModelConfig, ModelServerConfig, SpecificVersions
 from tfs_client.protos.tensorflow.core.example.example_pb2 import Example
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 from tfs_client.protos.tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -40,7 +43,13 @@ from .mutations_wire import Mutations, walk
 from .reference_wire import Rejected, TooLarge, same
 
 BEYOND = "accepted what protobuf refuses, though the fault lies in what is read"
-REFUSED = "refused what protobuf reads and the contract allows: "
+REFUSED = "refused what protobuf and TensorFlow accept: "
+CONFIG = ModelServerConfig(
+    [
+        ModelConfig("a", "/models/a", versions=SpecificVersions(1, 2), labels={"stable": 1}),
+        ModelConfig("b", "s3://models/b", platform="python", versions=AllVersions()),
+    ]
+).to_proto()
 TEXT_LIMITS = ("in at most", "at most 254", "a shape numpy can hold")
 
 
@@ -95,7 +104,7 @@ def _tensor(data: bytes, got: np.ndarray, proto: Any) -> str:
     try:
         want = reference.tensor(proto, len(data))
     except Rejected:
-        return f"accepted what the contract refuses: {got.dtype} {got.shape}"
+        return f"accepted what TensorFlow refuses: {got.dtype} {got.shape}"
     except TooLarge:
         return f"larger than eight times the message: {got.dtype} {got.shape}"
     if not same(got, want):
@@ -169,7 +178,7 @@ def _refusable_map(name: str, number: int) -> Callable[[bytes, Any, Exception], 
 
 def read_request(data: bytes) -> Any:
     """A PredictRequest with all its tensors, as the server reads one."""
-    request = predict.read_request(data)
+    request = predict_messages.read_request(data)
     inputs = {alias: request.tensor(alias) for alias in request.inputs}
     request.good(inputs)
     return request.spec, request.outputs, inputs
@@ -198,18 +207,18 @@ def _infos(protos: Any) -> dict[str, Any]:
 def _signatures(got: dict[str, Any], protos: Any) -> str:
     if got.keys() != set(protos):
         return f"other signatures: {sorted(got)[:9]}, not {sorted(protos)[:9]}"
-    for name, (inputs, outputs, method, defaulted) in got.items():
+    for name, (inputs, outputs, method, defaults) in got.items():
         proto = protos[name]
         for side, infos, wanted in (("inputs", inputs, proto.inputs), ("outputs", outputs, proto.outputs)):
             want = _infos(wanted)
             known = {
-                alias: (number if number in signature_defs.BY_NUMBER else 0, sizes, tensor)
+                alias: (number if number in BY_NUMBER else 0, sizes, tensor)
                 for alias, (number, sizes, tensor) in want.items()
             }
             have = {alias: (row.number, sizes, tensor) for alias, (row, sizes, tensor) in infos.items()}
             if have != known:
                 return f"other {side}: {str(have)[:300]}, not {str(known)[:300]}"
-        if method != proto.method_name or defaulted != set(proto.defaults):
+        if method != proto.method_name or defaults.keys() != set(proto.defaults):
             return "other method or defaults"
     return ""
 
@@ -244,6 +253,11 @@ def _entries(data: bytes) -> Any:
         yield from [field for field, *_ in walk(data) if field == 2]
     except ValueError:
         yield None
+
+
+def _read_saved_model(data: bytes) -> Any:
+    found = saved_model_file.read(BytesIO(data))
+    return None if found is None else {name: each.info for name, each in found.items()}
 
 
 def _saved_model(data: bytes, value: Any, proto: Any) -> str:
@@ -374,7 +388,7 @@ def wire_readers() -> list[Reader]:
             "predict-reply",
             corpus.responses(),
             predict_pb2.PredictResponse,
-            predict.read_response,
+            predict_messages.read_response,
             wrong(predict_pb2.PredictResponse, reference.RESPONSE, _response, _refusable_map("outputs", 1)),
             wire=True,
         ),
@@ -401,7 +415,7 @@ def wire_readers() -> list[Reader]:
             "saved-model",
             corpus.saved_models(),
             SavedModel,
-            signature_defs.read_saved_model,
+            _read_saved_model,
             wrong(SavedModel, reference.saved, _saved_model, lambda data, proto, error: "in at most" in str(error)),
             growth=0,
         ),
@@ -468,6 +482,7 @@ def wire_readers() -> list[Reader]:
             growth=0,
         ),
         Reader("health", _health_inputs(), CheckHealth("").read, _healthy),
+        Reader("config", Mutations([CONFIG.SerializeToString()], type(CONFIG).DESCRIPTOR), GetConfig().read, growth=0),
         reader(
             "examples",
             corpus.inputs(),

@@ -1,4 +1,4 @@
-"""What messages mean, by protobuf's parser and the contract's rules, without the package's codec.
+"""What messages mean, by protobuf's parser and TensorFlow's rules, without the package's codec.
 
 The rule that readers of the wire are held to:
 
@@ -7,8 +7,8 @@ The rule that readers of the wire are held to:
   packed and unpacked numbers, unknown fields and groups.
 - What protobuf refuses, the reader accepts only where the fault lies in a field that it passes over: without those
   fields protobuf accepts the message too, with the same values.
-- What protobuf accepts, the reader refuses only for a reason: the tensor contradicts itself by the contract, numpy has
-  no such shape, repeating its last value takes more than eight times the message, or a documented limit is passed.
+- What protobuf accepts, the reader refuses only for a reason: the tensor contradicts itself, numpy has no such
+  shape, repeating its last value takes more than eight times the message, or a documented limit is passed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_client.codec.dtypes import BY_NUMBER
+from tfs_client._codec.dtypes import BY_NUMBER
 from tfs_client.errors import TFServingError
 from tfs_client.protos.tensorflow.core.framework.tensor_pb2 import TensorProto
 
@@ -33,7 +33,7 @@ FIELDS |= {11: "bool_val", 12: "dcomplex_val", 13: "half_val", 16: "uint32_val",
 
 
 class Rejected(Exception):
-    """The contract does not allow this tensor."""
+    """TensorFlow does not allow this tensor."""
 
 
 class TooLarge(Exception):
@@ -283,8 +283,8 @@ def _tensor_read(data: bytes) -> Read:
     always: Read = {1: VARINT, 2: SHAPE, 4: LENGTH}
     if row is None or row.field is None or content or 0 in sizes:
         return always
-    kind = {5: "fixed", 6: "fixed", 9: "fixed", 12: "fixed", 8: LENGTH, 18: LENGTH}.get(row.field, "numbers")
-    return {**always, row.field: kind}
+    values: Any = {5: "fixed", 6: "fixed", 9: "fixed", 12: "fixed", 8: LENGTH, 18: LENGTH}.get(row.field, "numbers")
+    return {**always, row.field: values}
 
 
 SHAPE: Read = {2: {1: VARINT}}

@@ -1,4 +1,4 @@
-"""A server that is none of ours: TensorFlow's SavedModels, runtime and tensor conversion, and the published stubs.
+"""An independent server: TensorFlow's SavedModels, runtime and tensor conversion, and the published stubs.
 
 It serves ``half_plus_two`` (versions 1 and 2, see tests/contract/conftest.py) and ``identity``, which has a signature
 for each dtype that gives back its input.
@@ -59,7 +59,7 @@ class Identity(tf.Module):
 
 
 def save_models(root: Path) -> None:
-    """Write the models the way TensorFlow Serving wants them: root/name/version."""
+    """Write the models in TensorFlow Serving's layout: root/name/version."""
     for version in (1, 2):
         model = HalfPlus(1.0 + version)
         signatures = {"serving_default": model.half, "many": model.many}

@@ -21,7 +21,7 @@ LIMIT = 110  # seconds for one script, which takes a few on an idle machine, and
 
 
 def run(name, *arguments):
-    """What a script prints. A script that forgets to close something fails."""
+    """The output of a script. A script that leaves something unclosed fails."""
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", str(EXAMPLES / name), *map(str, arguments)],
         capture_output=True,
@@ -40,7 +40,7 @@ def said(printed, way):
     return found
 
 
-def test_digits_are_read_alike_over_both_ways():
+def test_digits_are_classified_alike_over_grpc_and_rest():
     printed = run("digits_mlp.py")
     origin, accuracy = re.search(r"digits: \d+, (.*); ([\d.]+)% ", printed).groups()
     assert origin in ("scikit-learn's", "drawn by this script")
@@ -58,7 +58,7 @@ def test_a_signature_named_call_is_called_by_its_name():
     assert total == pytest.approx(100 * 1.05**10, rel=1e-5)
 
 
-def test_a_label_map_has_the_size_that_was_asked_for():
+def test_a_label_map_has_the_requested_size():
     printed = run("label_map.py")
     assert "weights set by hand" in printed
     assert said(printed, "gRPC") == said(printed, "REST")
@@ -69,7 +69,7 @@ def test_a_label_map_has_the_size_that_was_asked_for():
     assert set(rows[-1]) == {":"}, "and its bottom grass"
 
 
-def test_resnet50_answers_alike_over_both_ways():
+def test_resnet50_answers_alike_over_grpc_and_rest():
     printed = run("resnet50.py")
     assert "random weights" in printed
     grpc, rest = (re.findall(r"class (\d+) ([\d.]+)", said(printed, way)) for way in ("gRPC", "REST"))
@@ -77,7 +77,7 @@ def test_resnet50_answers_alike_over_both_ways():
     assert len(grpc) == 3
 
 
-def test_what_an_example_exports_stays_and_gets_the_next_version(tmp_path):
+def test_an_examples_export_keeps_old_versions_and_gets_the_next_number(tmp_path):
     base = tmp_path / "interest"
     for _ in range(2):
         run("call_signature.py", base)

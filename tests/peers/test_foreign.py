@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tfs_client import serialized_examples
-from tfs_client.codec import tensors
-from tfs_client.codec.values import as_array
+from tfs_client._codec import tensors
+from tfs_client._codec.values import as_array
 from tfs_client.errors import EncodeError
 
 pytestmark = pytest.mark.peer
@@ -29,7 +29,7 @@ def tf():
 
 
 def installed(name):
-    """A package that this environment may lack."""
+    """A package that may be missing in this environment."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip(name)
@@ -60,7 +60,7 @@ def test_tensorflow(tf):
 def test_symbolic_tensors(tf):
     @tf.function
     def traced(x):
-        refused(x, "NotImplementedError: .*a symbolic tensor has no values: make the call outside of tf.function")
+        refused(x, "NotImplementedError: .*a symbolic tensor has no values: make the call outside tf.function")
         return x
 
     traced(tf.ones(2))
@@ -151,7 +151,7 @@ def test_jax():
     seen = []
 
     def traced(x):
-        refused(x, "a traced value has no numbers yet: make the call outside of jax.jit")
+        refused(x, "a traced value has no numbers yet: make the call outside jax.jit")
         seen.append(x)
         return x
 

@@ -57,7 +57,7 @@ def test_a_frame_gets_the_outputs_as_columns_and_keeps_its_index(predictor):
     assert list(frame.columns) == ["text", "weight", "more"], "the batch itself stays as it was"
 
 
-def test_missing_values_and_refused_ones_are_errors_of_their_rows(predictor):
+def test_missing_and_refused_values_fail_only_their_rows(predictor):
     import pandas as pd
 
     frame = pd.DataFrame({"text": ["a", None, "c", "d"], "weight": [1.0, 2.0, -3.0, 4.0]})
@@ -75,7 +75,7 @@ def test_an_empty_frame_gets_empty_columns(predictor):
     assert (len(found), found["square"].dtype) == (0, np.float32)
 
 
-def test_a_column_that_is_not_there_is_named(predictor):
+def test_a_missing_column_is_named(predictor):
     import pandas as pd
 
     with pytest.raises(ConfigError, match=r"no column 'weight'; its columns: text"):
@@ -94,7 +94,7 @@ def test_integers_with_gaps_stay_integers_and_only_the_missing_rows_fail(fake_se
     assert [bool(error) for error in found["error"]] == [False, True, False]
 
 
-def test_a_column_that_is_there_twice_is_refused(predictor):
+def test_a_duplicate_column_is_refused(predictor):
     import pandas as pd
 
     with pytest.raises(ConfigError, match="the batch has more than one column 'text'"):

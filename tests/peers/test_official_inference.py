@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from tfs_client.codec import examples as codec
+from tfs_client._codec import examples as codec
 from tfs_client.server import Server
 from tfs_client.server.embedded import MODELS
 

@@ -1,6 +1,6 @@
 """PredictClient against a server on the published stubs that runs SavedModels with TensorFlow.
 
-What it answers to ordinary calls is checked in tests/contract; here is what TensorFlow alone can tell.
+Ordinary calls are checked in tests/contract; these tests need TensorFlow itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def client(official):
 
 @pytest.mark.parametrize("shape", [(), (1,), (0, 2), (3, 4), (2, 1, 5)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tensorflow_gives_back_what_was_sent(official, dtype, shape):
+def test_tensorflow_returns_the_values_that_were_sent(official, dtype, shape):
     array = values(dtype, shape)
     with PredictClient(official.target, model="identity", timeout=30) as client:
         back = client.predict({"x": array}, signature=dtype).array
@@ -33,7 +33,7 @@ def test_tensorflow_gives_back_what_was_sent(official, dtype, shape):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_predictions_equal_tensorflows_own(official, client, version):
+def test_predictions_equal_tensorflows(official, client, version):
     import tensorflow as tf
 
     x = np.random.default_rng(3).standard_normal(10_000).astype(np.float32)
@@ -61,7 +61,7 @@ def test_signatures_equal_those_in_the_saved_model(official, client, model, vers
                 assert spec.shape == (None if shape.rank is None else tuple(shape.as_list()))
 
 
-def test_an_error_of_an_op_keeps_its_code_and_words(client):
+def test_an_error_of_an_op_keeps_its_code_and_text(client):
     with pytest.raises(InvalidArgumentError) as caught:
         client.predict({"x": np.float64([1])})
     assert "float" in caught.value.details

@@ -1,4 +1,4 @@
-"""Predictor in Ray Data: 2 000 pictures, workers in processes of their own, two replicas; same rows as without Ray."""
+"""Predictor in Ray Data: 2 000 pictures, workers in separate processes, two replicas; same rows as without Ray."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ ray.shutdown()
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Ray on this machine; nothing of it is left behind.
+    """Ray on this machine, shut down afterwards.
 
-    A process of its own starts it: Ray forks, and gRPC, which other tests have started here, may lose such a child.
+    A separate process starts it: Ray forks, and gRPC, which other tests have started here, may lose such a child.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")  # before the first import, or nobody here would send the token
@@ -104,7 +104,7 @@ def replicas():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Files of pictures, each of its own; none is black."""
+    """Files with different pictures; none is black."""
     folder = tmp_path_factory.mktemp("bulk") / "pictures"
     folder.mkdir()
     pixels = np.random.default_rng(5).integers(1, 256, (PICTURES, 16, 24, 3), np.uint8)
@@ -177,7 +177,7 @@ def test_two_thousand_pictures_give_the_rows_of_a_local_run(cluster, replicas, p
     assert sum(metrics.failures for metrics in workers) == 0
 
 
-def test_a_predictor_is_a_function_for_tasks_too_and_bad_rows_fail_alone(cluster, replicas):
+def test_a_predictor_works_in_tasks_and_bad_rows_fail_alone(cluster, replicas):
     pixels = np.random.default_rng(6).random((64, 16, 24, 3)).astype(np.float32)
     pixels[[7, 40]] = 0
     predict = Predictor(targets(replicas), model="look", inputs="pixels", keep=[], on_error="column", timeout=30)
@@ -189,7 +189,7 @@ def test_a_predictor_is_a_function_for_tasks_too_and_bad_rows_fail_alone(cluster
     assert rows[8]["mean"].tolist() == looked_at(pixels[8:9])["mean"][0].tolist()
 
 
-def test_what_fails_the_job_comes_out_as_it_is(cluster, replicas):
+def test_errors_that_fail_the_job_are_raised_unchanged(cluster, replicas):
     predict = Predictor(targets(replicas), model="nobody", inputs="x", timeout=30)
     with pytest.raises(cluster.exceptions.RayTaskError, match=r"NotFoundError: GetModelMetadata: NOT_FOUND: .*nobody"):
         cluster.data.from_numpy(np.zeros((4, 2))).rename_columns({"data": "x"}).map_batches(predict).take_all()

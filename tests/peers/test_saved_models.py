@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import resource
 import shutil
@@ -15,34 +16,28 @@ import numpy as np
 import pytest
 from peers.arrays import DTYPES, values
 from peers.exported import quiet, script
+from peers.saved import error_of, run
 
-from tfs_client import CallError, PredictClient, StatusCode, make_tensor_proto
-from tfs_client.codec import examples, tfrecord
-from tfs_client.codec.dtypes import find
-from tfs_client.codec.values import as_array
+from tfs_client import PredictClient, StatusCode, make_tensor_proto
+from tfs_client._codec import examples, tfrecord
+from tfs_client._codec.dtypes import find
+from tfs_client._codec.values import as_array
 from tfs_client.protos.tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tfs_client.server import Server, ServerConfig
 from tfs_client.server.backends import meta_graphs, saved_model
+from tfs_client.server.backends.session_options import SessionOptions
 from tfs_client.server.batching import BatchingServable, time_limit
-from tfs_client.server.metadata import signature_def_map
-from tfs_client.server.warmup import FILE as WARMUP
-from tfs_client.server.warmup import warm_up
+from tfs_client.server.lifecycle.warmup import FILE as WARMUP
+from tfs_client.server.lifecycle.warmup import warm_up
+from tfs_client.server.signature_messages import signature_def_map
 
 pytestmark = pytest.mark.peer
 
 CLASSIC = "saved_model_half_plus_two_2_versions"
-VECTORS = Path(__file__).parents[1] / "server" / "rest_vectors.json"
+VECTORS = Path(__file__).parents[1] / "server" / "rest" / "rest_vectors.json"
 
 
 # --- the models ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def tf():
-    """TensorFlow."""
-    with quiet():
-        import tensorflow
-    return tensorflow
 
 
 @pytest.fixture(scope="session")
@@ -157,12 +152,6 @@ def posted(server, path, body):
         return json.loads(reply.read())
 
 
-def error_of(call, *args, **options):
-    with pytest.raises(CallError) as caught:
-        call(*args, **options)
-    return caught.value.code, caught.value.details
-
-
 # --- the classic model ---------------------------------------------------------------------------------------------
 
 
@@ -223,7 +212,7 @@ def test_the_metadata_is_that_of_the_model_server(server):
 
 
 @pytest.mark.parametrize("name", [CLASSIC, "tf2", "many", "identity", "words"])
-def test_a_client_reads_the_signatures_from_the_folder_as_the_server_gives_them(server, models, name):
+def test_signatures_read_from_the_folder_equal_the_servers(server, models, name):
     folder = models / ("classic" if name == CLASSIC else name)
     with (
         PredictClient(server.target, model=name, timeout=30) as asking,
@@ -252,7 +241,7 @@ def test_the_signatures_say_what_may_be_left_out(client):
     assert signature.inputs["x"].tensor_name == "serving_default_x:0"
 
 
-def test_wanted_outputs_alone_are_computed(client):
+def test_only_the_requested_outputs_are_computed(client):
     x = np.float32([[1, 1]])
     both = client.predict({"x": x}, model="many", label=None, signature="product")
     assert {alias: array.tolist() for alias, array in both.items()} == {"y": [[4, 6]], "size": 2}
@@ -281,7 +270,7 @@ def test_every_dtype(server, dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", ["qint8", "quint8", "qint16", "quint16", "qint32", "float8_e5m2", "int4", "uint4"])
-def test_dtypes_that_numpy_has_not(tf, tmp_path, dtype):
+def test_dtypes_missing_in_numpy(tf, tmp_path, dtype):
     v1, row = tf.compat.v1, find(dtype)
     with quiet(), v1.Session(graph=tf.Graph()) as session:
         x = v1.placeholder(tf.as_dtype(row.number), [None], name="x")
@@ -314,7 +303,16 @@ def test_errors_of_ops_are_those_of_tensorflow(server, signature, x, text):
     assert details.startswith(text)
 
 
-def test_the_init_op_is_no_tensor(server):
+def test_an_error_may_quote_bytes_that_are_not_utf8(models):
+    """TensorFlow cannot make an exception of a text that is not UTF-8."""
+    servable = saved_model.load(str(models / "classic/00000123"))
+    code, details = error_of(run, servable, np.array([b"\xff"], object), "regress_x_to_y", "outputs", alias="inputs")
+    assert code is StatusCode.INVALID_ARGUMENT
+    assert "Could not parse example input, value: '\ufffd'" in details
+    servable.close()
+
+
+def test_the_init_op_is_not_a_tensor(server):
     with PredictClient(server.target, model="tf2", timeout=30) as client:
         assert error_of(client.predict, {}, signature=meta_graphs.INIT_OP)[0] is not StatusCode.INTERNAL
 
@@ -342,7 +340,7 @@ def test_a_session_bundle(tmp_path):
     assert load_error(tmp_path) == (StatusCode.UNIMPLEMENTED, "Session Bundle is deprecated and removed.")
 
 
-def test_tags_that_nothing_has(models):
+def test_unknown_tags(models):
     assert load_error(models / "tf2" / "1", tags=("serve", "gpu")) == (
         StatusCode.NOT_FOUND,
         "Could not find meta graph def matching supplied tags: { gpu serve }. To inspect available tag-sets in the "
@@ -350,7 +348,7 @@ def test_tags_that_nothing_has(models):
     )
 
 
-def test_a_file_that_is_no_model(copy):
+def test_a_file_that_is_not_a_model(copy):
     file = copy / "saved_model.pb"
     file.write_bytes(file.read_bytes()[:-100])
     assert load_error(copy) == (StatusCode.DATA_LOSS, f"Can't parse {file} as binary proto")
@@ -364,7 +362,7 @@ def test_variables_that_are_cut_off(copy):
     assert "Traceback" not in details
 
 
-def test_an_op_that_nobody_knows(copy, tf):
+def test_an_unknown_op(copy, tf):
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     file = copy / "saved_model.pb"
@@ -389,22 +387,20 @@ def test_two_init_ops(copy, tf):
 # --- other ways to export, and to use --------------------------------------------------------------------------------
 
 
-def run(servable, x, signature="serving_default", output="y"):
-    return servable.run(signature, {"x": x}, [output])[output]
-
-
-def test_a_model_in_text_form(copy, tf):
+def test_a_model_in_text_form(copy, tf, caplog):
     from google.protobuf import text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     file = copy / "saved_model.pb"
-    (copy / "saved_model.pbtxt").write_text(text_format.MessageToString(SavedModel.FromString(file.read_bytes())))
+    text = text_format.MessageToString(SavedModel.FromString(file.read_bytes()))
+    (copy / "saved_model.pbtxt").write_bytes(b"# Latin-1: \xe9\n" + text.encode())
     file.unlink()
     servable = saved_model.load(str(copy))
     assert run(servable, np.float32([2])).tolist() == [3]
     servable.close()
     (copy / "saved_model.pbtxt").write_text("nonsense")
     assert load_error(copy) == (StatusCode.DATA_LOSS, f"Can't parse {copy / 'saved_model.pbtxt'} as text proto")
+    assert "Error parsing text-format tensorflow.SavedModel: 1:9: Message type" in caplog.text
 
 
 def test_tags_choose_the_graph(tf, tmp_path):
@@ -423,9 +419,15 @@ def test_tags_choose_the_graph(tf, tmp_path):
                     builder.add_meta_graph(tags, {"serving_default": signature})
         builder.save()
     for tags, expected in ((("train",), 10), (("fast", "serve"), 20)):
-        servable = saved_model.load(str(tmp_path / "1"), tags=tags, intra_op=1, inter_op=1)
+        servable = saved_model.load(str(tmp_path / "1"), tags=tags, options=SessionOptions(intra_op=1, inter_op=1))
         assert run(servable, np.float32([1])).tolist() == [expected]
         servable.close()
+
+
+def test_tags_that_are_empty_mean_serve(models):
+    servable = saved_model.load(str(models / "classic" / "00000123"), tags=())
+    assert run(servable, np.float32([2])).tolist() == [3]
+    servable.close()
 
 
 def test_aliases_may_share_a_tensor(tf, tmp_path):
@@ -442,7 +444,48 @@ def test_aliases_may_share_a_tensor(tf, tmp_path):
     servable.close()
 
 
-def test_answers_equal_tensorflows_own(tf, models):
+@pytest.mark.parametrize("batched", [False, True], ids=["alone", "batched"])
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_a_tensor_is_fed_once(tf, tmp_path, transport, batched):
+    v1 = tf.compat.v1
+    with quiet(), v1.Session(graph=tf.Graph()) as session:
+        x = v1.placeholder(tf.float32, [None], name="x")
+        v1.saved_model.simple_save(session, str(tmp_path / "1"), {"a": x, "b": x}, {"y": 2 * x})
+    with ExitStack() as stack:
+        servable = saved_model.load(str(tmp_path / "1"))
+        stack.callback(servable.close)
+        if batched:
+            servable = stack.enter_context(BatchingServable(servable))
+        server = stack.enter_context(Server(ServerConfig(rest_port=0)))
+        server.add_model("m", servable)
+        target = server.target if transport == "grpc" else server.rest_url
+        client = stack.enter_context(PredictClient(target, model="m", timeout=30))
+        inputs = {"a": np.float32([1]), "b": np.float32([1])}
+        twice = error_of(client.predict, inputs)
+        assert twice == (StatusCode.INVALID_ARGUMENT, 'Endpoint "x:0" fed more than once.')
+
+
+def test_a_default_feeds_a_tensor_too(copy, tf):
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    file = copy / "saved_model.pb"
+    proto = SavedModel.FromString(file.read_bytes())
+    signature = proto.meta_graphs[0].signature_def["serving_default"]
+    signature.inputs["same"].CopyFrom(signature.inputs["x"])
+    signature.defaults["same"].CopyFrom(tf.make_tensor_proto([1.0]))
+    file.write_bytes(proto.SerializeToString())
+    with ExitStack() as stack:
+        servable = saved_model.load(str(copy))
+        stack.callback(servable.close)
+        server = stack.enter_context(Server())
+        server.add_model("m", servable)
+        client = stack.enter_context(PredictClient(server.target, model="m", timeout=30))
+        name = signature.inputs["x"].name
+        twice = error_of(client.predict, {"x": np.float32([1])})
+        assert twice == (StatusCode.INVALID_ARGUMENT, f'Endpoint "{name}" fed more than once.')
+
+
+def test_results_equal_tensorflows(tf, models):
     x = np.random.default_rng(5).standard_normal((1000, 2)).astype(np.float32)
     servable = saved_model.load(str(models / "many" / "1"))
     own = tf.saved_model.load(str(models / "many" / "1")).signatures["product"](x=tf.constant(x))
@@ -452,7 +495,7 @@ def test_answers_equal_tensorflows_own(tf, models):
     servable.close()
 
 
-def test_inputs_of_a_call_are_not_touched(models):
+def test_inputs_of_a_call_are_not_modified(models):
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     servable = saved_model.load(str(models / "many" / "1"))
     for array in (x, np.broadcast_to(x[:1], (3, 2)), x[::-1], np.asfortranarray(x)):
@@ -484,24 +527,52 @@ def test_many_threads(models):
     servable.close()
 
 
-def test_a_run_ends_at_the_deadline_of_its_call(tf, tmp_path):
-    v1 = tf.compat.v1
+@pytest.fixture(scope="module")
+def counting(tf, tmp_path_factory):
+    """A model that counts to ``turns``, and gives the number as any of its outputs."""
+    path, v1 = tmp_path_factory.mktemp("counting") / "1", tf.compat.v1
     with quiet(), v1.Session(graph=tf.Graph()) as session:
         turns = v1.placeholder(tf.int32, [], name="turns")
         [done] = tf.while_loop(lambda i: i < turns, lambda i: i + 1, [tf.constant(0)])
-        v1.saved_model.simple_save(session, str(tmp_path / "1"), {"turns": turns}, {"done": tf.identity(done)})
-    servable = saved_model.load(str(tmp_path / "1"))
+        outputs = {f"done{number}": tf.identity(done) for number in range(9)}
+        v1.saved_model.simple_save(session, str(path), {"turns": turns}, outputs)
+    servable = saved_model.load(str(path))
+    yield servable
+    servable.close()
 
-    def count(turns):
-        return servable.run("serving_default", {"turns": np.int32(turns)}, ["done"])["done"].tolist()
 
+def count(servable, turns, outputs=("done0",)):
+    return servable.run("serving_default", {"turns": np.int32(turns)}, outputs)[outputs[0]].tolist()
+
+
+TOO_LATE = (StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+A_MINUTE = 50_000_000  # turns
+
+
+def test_a_run_ends_at_the_deadline_of_its_call(counting):
     with time_limit(0.1):
-        late = error_of(count, 50_000_000)  # a minute of counting
-    assert late == (StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        assert error_of(count, counting, A_MINUTE) == TOO_LATE
     for limit in (60, 1e300, None):
         with time_limit(limit):
-            assert count(3) == 3
-    servable.close()
+            assert count(counting, 3) == 3
+
+
+def test_every_kind_of_run_ends_at_its_deadline_without_growing_memory(counting):
+    names = [f"done{number}" for number in range(9)]
+    choices = [outputs for size in (1, 2, 3, 4) for outputs in itertools.combinations(names, size)]
+    for outputs in choices[: saved_model.MAX_PREPARED + 10]:
+        assert count(counting, 1, outputs) == 1
+    before = resident()
+    for outputs in choices[saved_model.MAX_PREPARED :]:
+        assert count(counting, 1, outputs) == 1
+    assert resident() < before + 20
+    with time_limit(0.1):
+        assert error_of(count, counting, A_MINUTE, choices[-1]) == TOO_LATE
+
+
+def resident():
+    """The memory of this process in MB, on Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() >> 20
 
 
 @pytest.mark.parametrize("kind", ["alone", "batched"])
@@ -553,7 +624,7 @@ def test_the_signatures_of_the_file_are_the_metadata(tf, copy, models):
         servable.close()
 
 
-def test_more_choices_of_outputs_than_are_kept_ready(models, monkeypatch):
+def test_more_choices_of_outputs_than_the_cache_holds(models, monkeypatch):
     monkeypatch.setattr(saved_model, "MAX_PREPARED", 2)
     servable = saved_model.load(str(models / "many" / "1"))
     x = np.ones((1, 2), np.float32)
@@ -562,7 +633,7 @@ def test_more_choices_of_outputs_than_are_kept_ready(models, monkeypatch):
     servable.close()
 
 
-def test_unloading_gives_the_memory_back(tf, tmp_path):
+def test_unloading_releases_the_memory(tf, tmp_path):
     size = 16 << 20  # values, 64 MB; and 16 MB in the graph, which has copies of them
 
     constant = np.arange(size // 4, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The snippets of docs/scale.md that need an engine: they run in workers of Ray and Dask, and of Spark where it is."""
+"""The snippets of docs/scale.md that need an engine run in workers of Ray, Dask and, if it is installed, Spark."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "fals
 
 
 def blocks(*kinds):
-    """The snippets of some kinds, in the order of the page."""
+    """The snippets of the given kinds, in page order."""
     return re.findall(rf"^(?:```|<!-- )({'|'.join(kinds)})\n(.*?)^(?:```|-->)", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def program(kind, opening, closing):
-    """One engine's snippets among those that need none; what is printed must be what the comments say."""
+    """A program from one engine's snippets and those that need no engine; their comments state the expected output."""
     shown = [block for found, block in blocks("python", kind) if found == "python" or opening in block]
     *first, last = shown
     return "\n".join([*first, closing, last])

@@ -121,7 +121,7 @@ def test_tensorflow_parses_sequences():
     assert lists["clicks"].to_list() == [[[3, 5], [], [7]], []]
 
 
-def test_tensorflows_messages_are_taken_for_string_inputs(fake_server):
+def test_tensorflows_messages_are_accepted_for_string_inputs(fake_server):
     import tensorflow as tf
 
     def miles(examples):

@@ -6,8 +6,8 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from cli.served_program import Program
 from peers.exported import quiet, script
+from served_program import Program
 
 from tfs_client import PredictClient
 

@@ -82,7 +82,7 @@ def test_errors_are_protobufs():
         _ = json_format.Nothing
 
 
-def test_messages_of_other_packages_are_taken_too():
+def test_messages_of_other_packages_are_accepted():
     message = any_pb2.Any()
     message.Pack(duration_pb2.Duration(seconds=3))
     assert json_format.MessageToDict(message) == protobufs_json.MessageToDict(message)

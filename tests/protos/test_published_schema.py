@@ -19,6 +19,7 @@ pytestmark = pytest.mark.peer
 NO_GRAPH = "clients read signatures; graphs stay with TensorFlow"
 NO_TUNING = "tunes TensorFlow's runtime; nothing here reads it"
 NO_TRACE = "what a traced session run reports; the session service is not served"
+NO_LIST = "the health service of gRPC C++, which the model server has, does not offer it"
 OWN_FILE = "the same enum, with the same full name, is in tensorflow/core/protobuf/error_codes.proto here"
 
 # Published, reachable from the serving API, and not here. A file or message stands for all that is inside it.
@@ -76,15 +77,25 @@ LEFT_OUT = {
     "tensorflow.RunOptions.debug_options": NO_TRACE,
     "tensorflow.TensorConnection": NO_TUNING,
     "tensorflow.ThreadPoolOptionProto": NO_TUNING,
+    "grpc.health.v1.HealthListRequest": NO_LIST,
+    "grpc.health.v1.HealthListResponse": NO_LIST,
+    "/grpc.health.v1.Health/List": NO_LIST,
 }
 
 # Here and in no published wheel: test_unpublished_schema.py compares these with the documentation.
 UNPUBLISHED = {
+    "grpc/reflection/v1/reflection.proto",
     "tensorflow_serving/config/monitoring_config.proto",
     "tensorflow_serving/config/ssl_config.proto",
     "tensorflow_serving/servables/tensorflow/saved_model_bundle_source_adapter.proto",
     "tensorflow_serving/servables/tensorflow/session_bundle_config.proto",
     "tensorflow_serving/servables/tensorflow/thread_pool_factory_config.proto",
+}
+
+# gRPC's services under their public paths, and the modules of its wheels, which have paths of their own.
+GRPC_MODULES = {
+    "grpc/health/v1/health.proto": "grpc_health.v1.health_pb2",
+    "grpc/reflection/v1alpha/reflection.proto": "grpc_reflection.v1alpha.reflection_pb2",
 }
 
 # The facts that hold of the file the enum is in, here and in TensorFlow.
@@ -150,7 +161,7 @@ def ours() -> dict[str, FileDescriptorProto]:
 
 @pytest.fixture(scope="module")
 def published() -> dict[str, FileDescriptorProto]:
-    """Every file of the serving wheel, saved_model.proto, and all that they import."""
+    """Every file of the serving wheel, saved_model.proto, gRPC's services, and all that they import."""
     serving = Path(importlib.import_module("tensorflow_serving").__file__).parent
     modules = [
         ".".join(("tensorflow_serving", *path.relative_to(serving).with_suffix("").parts))
@@ -164,8 +175,10 @@ def published() -> dict[str, FileDescriptorProto]:
             for dependency in descriptor.dependencies:
                 add(dependency)
 
-    for module in [*modules, "tensorflow.core.protobuf.saved_model_pb2"]:
+    for module in [*modules, "tensorflow.core.protobuf.saved_model_pb2", *GRPC_MODULES.values()]:
         add(importlib.import_module(module).DESCRIPTOR)
+    for path, module in GRPC_MODULES.items():
+        files[path] = files.pop(importlib.import_module(module).DESCRIPTOR.name)
     for file in files.values():
         fill_in_json_names(file.message_type)
     return files
@@ -208,6 +221,11 @@ def test_files_declare_what_the_published_ones_do(ours, published):
     assert differences == []
 
 
+def test_reflection_v1_is_v1alpha_under_another_package(ours):
+    v1, v1alpha = (ours[f"grpc/reflection/{version}/reflection.proto"] for version in ("v1", "v1alpha"))
+    assert repr(facts(v1)) == repr(facts(v1alpha)).replace("v1alpha", "v1")
+
+
 @pytest.mark.parametrize("moved", MOVED)
 def test_moved_enum_has_the_published_values(ours, published, moved):
     here, there = MOVED[moved]
@@ -221,7 +239,7 @@ def test_packages_and_syntax_are_the_published_ones(ours, published):
         assert (ours[name].package, ours[name].syntax) == (published[name].package, published[name].syntax)
 
 
-def test_what_is_left_out_is_still_published_and_still_absent(ours, published):
+def test_everything_listed_as_left_out_is_still_published_and_still_absent(ours, published):
     def everything(files):
         return {*files, *(fact for file in files.values() for fact in facts(file))}
 

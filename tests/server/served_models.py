@@ -12,6 +12,7 @@ from model_dirs import TextPlatform, put
 from tfs_client import ModelConfig, ModelServerConfig, NotFoundError, PredictClient
 from tfs_client.errors import StatusCode
 from tfs_client.server import ServedCall, Server, ServerConfig
+from tfs_client.server.server_metrics import ServerMetrics
 
 FAST = {"file_system_poll_wait_seconds": 0.01, "max_num_load_retries": 0}
 
@@ -22,20 +23,20 @@ class Served:
     Attributes:
         config: what it was started with.
         failures: the calls that the server has not answered with OK.
-        metrics: what the server tells of metrics; may be replaced.
+        metrics: what the server counts.
     """
 
     def __init__(self, base: Path, *models: ModelConfig, **options: Any) -> None:
         self.base = base
         self.platform = TextPlatform()
-        self.metrics: Callable[[list[str]], dict[str, int]] = lambda names: dict.fromkeys(names, 0)
+        self.metrics = ServerMetrics()
         self.config = ModelServerConfig(models)
         self.failures: list[ServedCall] = []
         self.server = Server(
             ServerConfig(**{"model_config": self.config} | FAST | options),
             platforms=dict.fromkeys(("tensorflow", "other", "python"), self.platform),
             observer=lambda call: self.failures.append(call) if call.code is not StatusCode.OK else None,
-            metrics=lambda names: self.metrics(names),
+            metrics=self.metrics,
         )
         self.server.start()
         self.client = PredictClient(self.server.target, timeout=20)
@@ -74,7 +75,7 @@ class Served:
 
 
 class Starter:
-    """Starts servers: ``serve(serve.model("m", 1, 2))``; ``model`` makes versions and tells their config."""
+    """Start servers: ``serve(serve.model("m", 1, 2))``; ``model`` creates versions and returns their config."""
 
     def __init__(self, base: Path) -> None:
         self.base = base

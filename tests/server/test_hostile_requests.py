@@ -1,4 +1,4 @@
-"""Requests that no client should send: each gets its answer and its code, and nothing fails inside the server."""
+"""Hostile requests: each is answered with its code, and nothing fails inside the server."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def test_bytes_that_are_not_a_message_are_refused(
         call = channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
         with pytest.raises(grpc.RpcError) as caught:
             call(request_, timeout=20)
-    assert caught.value.details().startswith("the request is no message of")
+    assert caught.value.details().startswith("the request is not a message of")
     assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_infinities_of_requests_reach_the_model(server: FakeServer) -> None:
-    """As in the model server: numbers beyond float32 become infinite, which is no error of the request."""
+    """As in the model server: numbers beyond float32 become infinite, which is not an error."""
     status, reply = sent(server, "/v1/models/m:predict", b'{"instances":[1e300, -1e300, NaN]}')
     assert status == 200
     assert reply.split() == b'{ "predictions": [Infinity, -Infinity, NaN ] }'.split()

@@ -1,7 +1,7 @@
 """Classify, Regress and MultiInference: refusals that options of the server make, and how the model is run.
 
-The other rows of the contract's tables (docs, "gRPC contract", 9 to 11) are in tests/test_inference.py; the numbers are
-the same.
+The other refusals of servables/tensorflow/classifier.cc, regressor.cc and multi_inference.cc are in
+tests/test_inference.py.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ NOT_REGRESS = "Expected regression signature method_name to be tensorflow/servin
     ],
     ids=["9.4", "9.4 before 5a", "10.4", "10.4 before 5a", "11.2 classify", "11.2 regress"],
 )
-def test_with_the_method_name_check_a_signature_is_for_its_own_method_alone(way, signature, text):
+def test_with_the_method_name_check_a_signature_refuses_other_methods(way, signature, text):
     servable = FunctionServable(
         {
             "c_as_r": classification(method=REGRESS),
@@ -95,7 +95,7 @@ class Together(FunctionServable):
 
 
 @pytest.mark.parametrize("kind", [Together, FunctionServable])
-def test_multi_inference_runs_all_its_tasks_at_once_where_the_servable_can(kind):
+def test_multi_inference_runs_its_tasks_together_if_the_servable_can(kind):
     servable = kind({"c": classification(), "r": regression()})
     with serving(servable) as server, PredictClient(server.target, model="m") as client:
         found = client.multi_inference(EXAMPLES, tasks={"r": "regress", "c": "classify"})
@@ -106,7 +106,7 @@ def test_multi_inference_runs_all_its_tasks_at_once_where_the_servable_can(kind)
         assert servable.asked == [[("r", ["outputs"]), ("c", ["scores"])]]
 
 
-def test_multi_inference_looks_at_answers_when_all_tasks_have_run():
+def test_multi_inference_checks_results_after_all_tasks_have_run():
     def fails(inputs):
         raise ValueError("the second one")
 

@@ -1,10 +1,10 @@
-"""Requests of thirty bytes that declare terabytes: no model gets to see them, and ordinary short forms still work."""
+"""Requests of thirty bytes that declare terabytes: no model receives them, and ordinary short forms still work."""
 
 import numpy as np
 import pytest
 
 from tfs_client import TensorSpec, make_tensor_proto
-from tfs_client.codec import wire
+from tfs_client._codec import wire
 from tfs_client.errors import ResourceExhaustedError
 from tfs_client.server.batching.merging import merge
 
@@ -77,7 +77,7 @@ def test_padding_that_multiplies_lengths_is_refused():
     ],
     ids=["reload", "multi-inference"],
 )
-def test_requests_of_countless_fields_are_refused(plain, refused, method, data):
+def test_requests_with_too_many_fields_are_refused(plain, refused, method, data):
     code, text = refused(plain.raw, f"/tensorflow.serving.{method}", data)
     assert code == "INTERNAL"
     assert "too large: expected at most 262144 fields" in text

@@ -1,6 +1,7 @@
 """Predict: every refusal with the model server's code, text and order, and the shape of the reply.
 
-The numbers are the rows of the contract's tables (docs, "gRPC contract"): R1-R5 resolve the model, 1-8 check the rest.
+Cases are numbered in the order of the checks: R1-R5 resolve the model (model_servers/server_core.cc), 1-8 check the
+rest (servables/tensorflow/predict_impl.cc and predict_util.cc).
 """
 
 from __future__ import annotations
@@ -232,14 +233,14 @@ def test_a_refusal_has_the_model_servers_code_and_text(models, plain, refused, r
     assert refused(plain.predict, spec, inputs, outputs) == (code, text)
 
 
-def test_a_refusal_is_recorded_with_the_same_words(models, plain, refused):
+def test_a_refusal_is_recorded_with_the_same_text(models, plain, refused):
     refused(plain.predict, SPEC, {"c": ONE})
     call = models.calls[-1]
     assert (call.method, call.model, call.version, call.code.name) == ("Predict", "two", 1, "INVALID_ARGUMENT")
     assert call.details.startswith("input size does not match signature: 1!=2")
 
 
-def test_r2_a_label_on_a_server_without_any_model(fake_server, plain, refused):
+def test_r2_a_label_on_a_server_without_models(fake_server, plain, refused):
     spec = {"name": "m", "version_label": "stable"}
     assert refused(plain.predict, spec) == ("UNAVAILABLE", "Model labels does not init yet.stable")
 
@@ -297,7 +298,7 @@ def test_a_signature_without_inputs_takes_an_empty_map(models, plain):
     assert make_ndarray(plain.predict({"name": "m"}).outputs["y"]).tolist() == 2
 
 
-def test_defaults_are_used_for_what_is_not_sent_and_only_then(models, plain):
+def test_defaults_are_used_only_for_inputs_that_are_not_sent(models, plain):
     assert make_ndarray(plain.predict({"name": "opt"}, BOTH).outputs["y"]).tolist() == [102]
     reply = plain.predict({"name": "opt"}, BOTH | {"c": np.float32([5])})
     assert make_ndarray(reply.outputs["y"]).tolist() == [7]
@@ -326,7 +327,7 @@ def test_the_reply_names_the_version_that_answered(models, plain, spec, version,
     assert answered.WhichOneof("version_choice") == "version"
 
 
-def test_of_version_and_label_the_last_on_the_wire_wins(models, plain):
+def test_the_last_of_version_and_label_on_the_wire_wins(models, plain):
     name, version, label = b"\x0a\x01m", b"\x12\x02\x08\x02", b"\x22\x06stable"
     path = "/tensorflow.serving.PredictionService/Predict"
     for order, answered in ((name + version + label, 1), (name + label + version, 2)):
@@ -403,7 +404,7 @@ def test_typed_fields_are_never_shortened(connect):
     assert list(proto.int_val) == [7] * 50
 
 
-def test_a_short_typed_field_in_a_request_stands_for_the_whole_tensor(models, plain):
+def test_a_short_typed_field_in_a_request_fills_the_whole_tensor(models, plain):
     short = TensorProto(dtype=1, float_val=[1, 2])
     short.tensor_shape.dim.add(size=4)
     assert make_ndarray(plain.predict(SPEC, {"a": short, "b": np.float32(0)}).outputs["y"]).tolist() == [1, 2, 2, 2]

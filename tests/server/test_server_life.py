@@ -1,4 +1,4 @@
-"""Server: opening the port, serving, and stopping in order."""
+"""Server: opening the port, serving, and an orderly stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VECTOR = TensorSpec("float32", (None,))
 DOUBLE = {"serving_default": FunctionSignature(lambda x: 2 * x, {"x": VECTOR}, {"y": VECTOR})}
 
 
-def test_a_server_answers_once_it_is_entered_and_tells_its_target():
+def test_a_server_answers_once_entered_and_gives_its_target():
     with Server() as server:
         server.add_model("double", DOUBLE)
         assert server.target == f"127.0.0.1:{server.port}"
@@ -44,7 +44,7 @@ def test_starting_twice_is_once():
         assert server.port == port
 
 
-def test_before_the_start_and_after_the_stop_there_is_no_target():
+def test_a_server_that_is_not_running_has_no_target():
     server = Server()
     for _ in range(2):
         for ask in (lambda: server.target, lambda: server.port):
@@ -119,14 +119,14 @@ def test_the_grace_may_have_no_limit(gate, grace, transport):
 
 
 @pytest.mark.parametrize("seconds", [math.inf, 1e10])
-def test_the_drain_may_have_no_end_that_a_clock_can_tell(monkeypatch, seconds):
+def test_the_drain_may_be_infinite(monkeypatch, seconds):
     with Server(ServerConfig(drain_seconds=seconds)):
         pauses = []
         monkeypatch.setattr(time, "sleep", pauses.append)
     assert LONGEST in pauses
 
 
-def test_what_rest_needs_is_looked_for_before_anything_answers(monkeypatch, caplog):
+def test_packages_for_rest_are_checked_before_anything_answers(monkeypatch, caplog):
     monkeypatch.delitem(sys.modules, "tfs_client.server.rest.host", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with caplog.at_level(logging.INFO), pytest.raises(ConfigError, match="REST needs the package uvicorn"):
@@ -134,7 +134,7 @@ def test_what_rest_needs_is_looked_for_before_anything_answers(monkeypatch, capl
     assert not caplog.messages
 
 
-def test_stopping_again_is_harmless_also_from_several_threads():
+def test_stopping_again_is_harmless_even_from_several_threads():
     server = Server()
     server.stop()
     server.start()
@@ -206,7 +206,7 @@ def test_a_server_that_never_started_does_not_warn():
         {"channel_arguments": {"grpc.http2.max_ping_strikes": "1.5"}},
     ],
 )
-def test_options_that_make_no_sense_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(ConfigError, match="expected"):
         ServerConfig(**options)
 

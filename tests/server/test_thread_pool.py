@@ -1,4 +1,4 @@
-"""The threads of the server: as many as there may be, and none that keeps a program from ending."""
+"""The threads of the server: up to their maximum, and none delays exit."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from tfs_client.server.thread_pool import ThreadPool
 SOON = 10  # seconds
 
 
-def test_functions_run_in_as_many_threads_as_there_may_be():
+def test_functions_run_in_up_to_the_maximum_of_threads():
     pool = ThreadPool(3, "test")
     running = threading.Semaphore(0)
     go_on = threading.Event()
@@ -32,14 +32,14 @@ def test_functions_run_in_as_many_threads_as_there_may_be():
     pool.shutdown()
 
 
-def test_a_thread_that_is_idle_takes_the_next_function():
+def test_an_idle_thread_runs_the_next_function():
     pool = ThreadPool(8, "test")
     names = {pool.submit(threading.current_thread).result(SOON).name for _ in range(20)}
     assert len(names) <= 2  # a thread may be given its next function before it is seen to be idle
     pool.shutdown()
 
 
-def test_errors_of_every_kind_are_the_futures():
+def test_errors_of_every_kind_are_set_on_the_future():
     pool = ThreadPool(1, "test")
     for error in (ValueError("x"), SystemExit(3), KeyboardInterrupt()):
 
@@ -52,7 +52,7 @@ def test_errors_of_every_kind_are_the_futures():
     pool.shutdown()
 
 
-def test_a_pool_that_is_shut_down_takes_no_more_and_drops_what_waits_if_asked():
+def test_a_pool_that_is_shut_down_accepts_nothing_and_can_drop_waiting_work():
     pool = ThreadPool(1, "test")
     go_on = threading.Event()
     first = pool.submit(go_on.wait, SOON)
@@ -85,7 +85,7 @@ with FakeServer({grace}) as server:
 """
 
 
-def test_a_model_that_does_not_come_back_keeps_no_program_from_ending():
+def test_a_model_that_never_returns_does_not_block_exit():
     program = PROGRAM.format(grace="config=ServerConfig(shutdown_grace=0)")
     began = time.monotonic()
     ended = subprocess.run(

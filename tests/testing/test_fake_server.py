@@ -1,7 +1,8 @@
-"""FakeServer: the test double as its users use it."""
+"""FakeServer: the test double from its users' view."""
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tfs_client import (
     EncodeError,
     InvalidArgumentError,
     PredictClient,
+    Signature,
     StatusCode,
     TensorSpec,
     make_tensor_proto,
@@ -27,6 +29,7 @@ from tfs_client.protos.tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tfs_client.protos.tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 from tfs_client.server import ServerConfig
 from tfs_client.testing import FakeServer
+from tfs_client.testing.fake_server import FakeServerOptions
 
 VECTOR = TensorSpec("float32", (None,))
 SPECS = {"inputs": {"x": VECTOR}, "outputs": {"y": VECTOR}}
@@ -57,7 +60,7 @@ def test_a_version_can_have_several_signatures(fake_server):
 
 def test_the_same_signature_twice_is_refused(fake_server):
     fake_server.add_model("m", lambda x: x, **SPECS)
-    with pytest.raises(ConfigError, match="model 'm' version 1 has a signature 'serving_default' already"):
+    with pytest.raises(ConfigError, match="model 'm' version 1 already has a signature 'serving_default'"):
         fake_server.add_model("m", lambda x: -x, **SPECS)
     with PredictClient(fake_server.target, model="m") as client:
         assert client.predict([1.0]).array.tolist() == [1]
@@ -73,7 +76,7 @@ def test_the_same_signature_twice_is_refused(fake_server):
         {"name": ""},
     ],
 )
-def test_a_model_that_was_refused_can_be_added_right(fake_server, mistake):
+def test_a_refused_model_can_be_added_correctly(fake_server, mistake):
     options = {"name": "m"} | SPECS
     with pytest.raises(ConfigError):
         fake_server.add_model(fn=lambda x: x, **(options | mistake))
@@ -106,6 +109,10 @@ def test_labels_can_be_set(fake_server):
         assert client.predict([1.0]).array.tolist() == [1]
         fake_server.set_label("m", "stable", 2)
         assert client.predict([1.0]).array.tolist() == [2]
+    fake_server.states.loading("m", 3)
+    fake_server.set_label("m", "next", 3)
+    with pytest.raises(ConfigError, match="label 'stable': model 'm' has no version 7; add it first"):
+        fake_server.set_label("m", "stable", 7)
 
 
 def test_calls_are_a_copy_that_does_not_grow(double, client):
@@ -206,7 +213,7 @@ def test_the_check_can_be_switched_off(server_options, model_options, checked):
             assert client.predict({"image": image}, model="m").array.shape == (1,)
 
 
-def test_unknown_sizes_and_ranks_take_anything(fake_server):
+def test_unknown_sizes_and_ranks_accept_anything(fake_server):
     for name, shape in (("any", None), ("axes", (None, None))):
         spec = TensorSpec("float32", shape)
         fake_server.add_model(name, lambda x: x, inputs={"x": spec}, outputs={"y": spec})
@@ -223,7 +230,7 @@ def test_the_dtype_is_refused_before_the_shape(fake_server):
         client.predict({"image": np.zeros((1, 9, 9))})
 
 
-def test_defaults_are_not_checked_but_what_is_sent_in_their_place_is(fake_server):
+def test_defaults_are_not_checked_but_inputs_that_replace_them_are(fake_server):
     fake_server.add_model(
         "m",
         lambda x, by: x * by.sum(),
@@ -238,7 +245,7 @@ def test_defaults_are_not_checked_but_what_is_sent_in_their_place_is(fake_server
 
 
 def test_examples_are_not_checked(fake_server):
-    """The server makes their vector itself, whatever the signature says."""
+    """The server makes the vector of examples itself, for any shape in the signature."""
     fake_server.add_model(
         "m",
         lambda inputs: np.zeros(len(inputs), np.float32),
@@ -253,7 +260,7 @@ def test_examples_are_not_checked(fake_server):
 # --- calls, lookups, deadlines ---------------------------------------------------------------------------------------
 
 
-def test_what_clients_look_up_is_not_among_the_calls(double, style):
+def test_status_and_metadata_are_not_recorded_as_calls(double, style):
     with calling(style, double, model="double", timeout=20) as client:
         client.wait_until_ready(20)
         client.predict([1.0])
@@ -291,7 +298,7 @@ def test_a_call_without_a_deadline_has_no_timeout(double):
     assert [call.timeout for call in double.calls] == [None]
 
 
-def test_a_call_that_timed_out_is_there_at_once_and_once_only(gated, gate, style):
+def test_a_call_that_timed_out_is_recorded_at_once_and_only_once(gated, gate, style):
     with calling(style, gated, model="slow", timeout=20) as client:
         client.signatures()
         for count in (1, 2):
@@ -310,7 +317,7 @@ def test_a_call_that_timed_out_is_there_at_once_and_once_only(gated, gate, style
     assert all(0.1 < call.seconds < 15 for call in calls)
 
 
-def test_a_large_request_over_rest_that_timed_out_is_there_at_once(gated):
+def test_a_large_rest_request_that_timed_out_is_recorded_at_once(gated):
     with PredictClient(gated.rest_url, model="slow", timeout=20) as client:
         client.signatures()
         with pytest.raises(DeadlineExceededError):
@@ -318,7 +325,7 @@ def test_a_large_request_over_rest_that_timed_out_is_there_at_once(gated):
     assert [call.code for call in gated.calls] == [StatusCode.CANCELLED]
 
 
-def test_calls_are_recorded_once_each_however_they_end():
+def test_every_call_is_recorded_once_however_it_ends():
     """Many threads, and deadlines around the time that the function takes."""
     with FakeServer(ServerConfig(threads=16)) as server:
         server.add_model("m", lambda x: time.sleep(0.03) or x, **SPECS)
@@ -344,7 +351,7 @@ def rest_threads():
     return {thread for thread in threading.enumerate() if thread.name.startswith("tfs-serve-rest")}
 
 
-def test_rest_opens_when_it_is_first_asked_for(double):
+def test_rest_opens_on_first_use(double):
     before = rest_threads()
     url = double.rest_url
     assert len(rest_threads() - before) == 1
@@ -355,7 +362,7 @@ def test_rest_opens_when_it_is_first_asked_for(double):
     assert double.calls[0].inputs["x"].tolist() == [1, 2]
 
 
-def test_rest_is_asked_for_by_several_threads_at_once(double):
+def test_rest_can_be_opened_by_several_threads_at_once(double):
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(lambda _: double.rest_url, range(8)))) == 1
 
@@ -375,5 +382,15 @@ def test_rest_ends_with_the_server(double):
 
 def test_options_of_rest_can_be_given():
     with FakeServer(ServerConfig(rest_port=0, rest_cors=True)) as server:
-        assert server.rest_url == server.server.rest_url
         assert httpx.get(f"{server.rest_url}/v1/models/m").headers["access-control-allow-origin"] == "*"
+
+
+def test_a_server_made_of_a_model_takes_every_option():
+    assert FakeServerOptions.__annotations__.keys() == inspect.signature(FakeServer).parameters.keys()
+    signatures = {"serving_default": Signature({"x": VECTOR}, {"y": VECTOR})}
+    with pytest.raises(ConfigError, match="expected one port, got 1 in the config and 2 as an argument"):
+        FakeServer.from_signatures(signatures, name="m", config=ServerConfig(port=1), port=2)
+    server = FakeServer.from_signatures(signatures, name="m", strict=True, connection_faults=False)
+    server.expect("m", [1.0])
+    with pytest.raises(AssertionError, match="unused expectations"), server:
+        assert server.target == server.server.target

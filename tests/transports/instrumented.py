@@ -27,9 +27,9 @@ def report(style: str, spans: Any) -> None:
         server.add_model("m", lambda x: 2 * x, inputs={"x": VECTOR}, outputs={"y": VECTOR})
         found: dict[str, Any] = {}
         with calling(style, server, model="m", timeout=60) as client:
-            found["answer"] = client.predict({"x": np.float32([1])}).array.tolist()
+            found["answer"] = client.predict({"x": np.array([1], np.float32)}).array.tolist()
             try:
-                client.predict({"x": np.float32([1])}, model="nobody")
+                client.predict({"x": np.array([1], np.float32)}, model="nobody")
             except NotFoundError as error:
                 found["error"] = error.details
         found["metadata"] = next(call.metadata for call in server.calls if call.method == "Predict")

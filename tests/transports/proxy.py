@@ -1,4 +1,4 @@
-"""An HTTP proxy: tunnels by CONNECT, and requests with whole URLs, passed on. It notes what it is asked for."""
+"""An HTTP proxy: tunnels by CONNECT, and requests with whole URLs, passed on. It records the requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server in a process of its own, which may be killed: ``python replica.py VERSION GRPC_PORT REST_PORT``.
+"""A server in its own process, which may be killed: ``-m transports.replica VERSION GRPC_PORT REST_PORT``.
 
 Port 0 picks a free one. It prints both ports when it answers, and ends with its standard input.
 """
@@ -9,17 +9,19 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from scripted import serving
 
 
 class Replica:
-    """A running process, from the side of the tests; its version is what its gRPC replies tell."""
+    """A running process, from the side of the tests; its version is the one that its gRPC replies name."""
 
     def __init__(self, version: int, grpc_port: int = 0, rest_port: int = 0) -> None:
         self.version = version
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *map(str, (version, grpc_port, rest_port))],
+            [sys.executable, "-m", "transports.replica", *map(str, (version, grpc_port, rest_port))],
+            cwd=Path(__file__).parents[1],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""gRPC servers that break the protocol: whatever they send ends in one of our errors, in every style of calling."""
+"""gRPC servers that break the protocol: every reply ends in an error of this package, in every style of calling."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tfs_client import (
     RetryPolicy,
     TFServingError,
 )
-from tfs_client.error_meanings import Meaning, meaning_of
-from tfs_client.transports.grpc_errors import NEVER, _pushback
+from tfs_client._transports.error_meanings import Meaning, meaning_of
+from tfs_client._transports.grpc_errors import NEVER, _pushback
 
 X = {"x": np.float32([1, 2])}
 GRPC_HEAD = header(":status", "200") + header("content-type", "application/grpc")
@@ -110,7 +110,7 @@ def test_ok_without_a_message_is_returned_for_every_example() -> None:
     assert [type(error) for error in found] == [InternalError] * 4
 
 
-def test_ok_without_a_message_is_not_tried_again() -> None:
+def test_ok_without_a_message_is_not_retried() -> None:
     with (
         listening(answering_in_http2(*NO_MESSAGE)) as port,
         PredictClient(f"127.0.0.1:{port}", model="m", timeout=20, retry=RetryPolicy()) as client,
@@ -139,5 +139,5 @@ def test_a_reply_that_an_interceptor_made_of_something_else() -> None:
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "", "9" * 400, "9" * 5000, str(1 << 32), b"\xff"])
-def test_push_back_that_is_no_number_of_32_bits_forbids_another_attempt(value: Any) -> None:
+def test_push_back_that_is_not_a_32_bit_number_forbids_another_attempt(value: Any) -> None:
     assert _pushback([("grpc-retry-pushback-ms", value)]) == NEVER

@@ -1,4 +1,4 @@
-"""Interceptors and wrappers of gRPC's channels: what others put between gRPC and this client."""
+"""Interceptors and wrappers of gRPC's channels: code of others between gRPC and this client."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from calling import GRPC, calling
 from scripted import MODEL, Refusal, serving, target_of
 
 from tfs_client import AsyncPredictClient, ConfigError, NotFoundError, PredictClient, StatusCode
+from tfs_client._transports.grpc_messages import Message
 from tfs_client.errors import InternalError, UnknownError
-from tfs_client.transports.grpc_messages import Message
 
 X = {"x": np.float32([1.0])}
 BLOCKING = ("grpc", "grpc-futures")
@@ -111,7 +111,7 @@ def test_interceptors_see_messages_that_can_be_written_and_read(style):
 
 @pytest.mark.parametrize("one", [object(), print, Tags], ids=["object", "function", "class"])
 @pytest.mark.parametrize("kind", [PredictClient, AsyncPredictClient])
-def test_what_is_not_an_interceptor_is_refused_when_the_client_is_made(kind, one):
+def test_an_object_that_is_not_an_interceptor_is_refused_when_the_client_is_made(kind, one):
     for target in ("localhost:1", ["nowhere.invalid:1", "nowhere.invalid:2"]):
         with pytest.raises(ConfigError, match="expected interceptors of"):
             kind(target, interceptors=[one])
@@ -151,7 +151,7 @@ class OnlyCallback(OnlyResult):
 
 @pytest.mark.parametrize("style", BLOCKING)
 @pytest.mark.parametrize("make", [OnlyResult, OnlyCallback])
-def test_calls_that_know_little_are_coped_with(style, make):
+def test_calls_replaced_by_minimal_objects_are_accepted(style, make):
     def script(call):
         if call.number == 2:
             raise Refusal(StatusCode.NOT_FOUND)
@@ -180,7 +180,7 @@ taken_apart = pytest.mark.filterwarnings(
 
 
 @taken_apart
-def test_an_error_of_an_interceptor_reaches_the_caller_as_it_is(style):
+def test_an_interceptors_error_reaches_the_caller_unchanged(style):
     with serving(style) as server, pytest.raises(ZeroDivisionError, match="mine"):
         predict(style, server, interceptors=[Raises(ZeroDivisionError("mine"))])
     gc.collect()

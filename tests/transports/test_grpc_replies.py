@@ -15,7 +15,7 @@ from calling import GRPC, calling
 from scripted import MODEL, predict_reply
 
 from tfs_client import AsyncPredictClient, DeadlineExceededError, DecodeError, ResourceExhaustedError
-from tfs_client.transports.grpc_messages import Message
+from tfs_client._transports.grpc_messages import Message
 
 X = {"x": np.float32([1.0])}
 PREDICT = "tensorflow.serving.PredictionService"
@@ -137,7 +137,7 @@ def test_interceptors_see_replies_as_the_server_wrote_them(style, serving):
     assert isinstance(watching.seen[0], Message)
 
 
-def test_a_reply_that_interceptors_do_not_see_is_read_or_refused_nevertheless(style, serving):
+def test_a_reply_hidden_from_interceptors_is_still_read_or_refused(style, serving):
     target = serving(large(9 << 20), grpc.Compression.Gzip)
     assert predict(style, target, interceptors=[Watching()]).array.tolist() == [2]
     with pytest.raises(ResourceExhaustedError, match="once inflated"):

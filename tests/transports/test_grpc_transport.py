@@ -8,6 +8,13 @@ from concurrent.futures import Future
 import grpc
 import pytest
 
+from tfs_client._transports.connection import Connection
+from tfs_client._transports.deadline import Deadline
+from tfs_client._transports.grpc import GrpcTransport
+from tfs_client._transports.grpc_channel import DEFAULT_OPTIONS, arguments
+from tfs_client._transports.grpc_errors import GrpcErrors
+from tfs_client._transports.steps import Send
+from tfs_client._transports.targets import checked_target
 from tfs_client.errors import (
     ClosedError,
     ConfigError,
@@ -17,12 +24,6 @@ from tfs_client.errors import (
     TFServingError,
     UnavailableError,
 )
-from tfs_client.options import Connection, Deadline
-from tfs_client.steps import Send
-from tfs_client.targets import checked_target
-from tfs_client.transports.grpc import GrpcTransport
-from tfs_client.transports.grpc_channel import DEFAULT_OPTIONS, arguments
-from tfs_client.transports.grpc_errors import GrpcErrors
 
 PATH = "/tensorflow.serving.PredictionService/Predict"
 
@@ -39,7 +40,7 @@ def started(transport, step):
     """The reply or the error of a call that was started."""
     found = Future()
     transport.start(step, lambda reply, error: found.set_result(reply) if error is None else found.set_exception(error))
-    return found.result(10)
+    return found.result(10).body
 
 
 def hint_of(code, details, options=None):
@@ -50,7 +51,7 @@ def hint_of(code, details, options=None):
 
 @pytest.fixture
 def transport(raw_server):
-    """A transport to a server that sends back the request, and what it was told with it."""
+    """A transport to a server that returns the request with its metadata and deadline."""
 
     def handle(request, context):
         if request == b"abort":
@@ -69,21 +70,21 @@ def transport(raw_server):
 
 
 @pytest.mark.parametrize("request_bytes", [b"", b"x", b"\x00\xff" * 900_000], ids=["empty", "small", "1.8 MB"])
-def test_bytes_go_out_and_come_back_as_they_are(transport, request_bytes):
-    assert transport.call(send(request_bytes)) == request_bytes * 2
+def test_bytes_are_sent_and_returned_unchanged(transport, request_bytes):
+    assert transport.call(send(request_bytes)).body == request_bytes * 2
     assert started(transport, send(request_bytes)) == request_bytes * 2
 
 
-def test_metadata_and_deadline_travel_along(transport):
-    told = transport.call(send(b"metadata", metadata=(("a", "1"), ("b-bin", b"\x00"))))
-    assert b"('a', '1')" in told
-    assert b"('b-bin', b'\\x00')" in told
-    assert 3 < float(transport.call(send(b"time", 5))) < 6
+def test_metadata_and_deadline_are_sent(transport):
+    received = transport.call(send(b"metadata", metadata=(("a", "1"), ("b-bin", b"\x00")))).body
+    assert b"('a', '1')" in received
+    assert b"('b-bin', b'\\x00')" in received
+    assert 3 < float(transport.call(send(b"time", 5)).body) < 6
 
 
 def test_no_timeout_means_no_deadline(transport):
-    told = transport.call(send(b"time", None))
-    assert told == b"None" or float(told) > 1e6
+    received = transport.call(send(b"time", None)).body
+    assert received == b"None" or float(received) > 1e6
 
 
 def test_errors_are_translated_and_keep_their_cause(transport):
@@ -95,7 +96,7 @@ def test_errors_are_translated_and_keep_their_cause(transport):
         transport.call(send(b"sleep", 0.05))
 
 
-def test_waiting_for_the_server_takes_the_time_it_was_given():
+def test_waiting_for_the_server_lasts_until_the_timeout():
     transport = GrpcTransport(connection("127.0.0.1:1"))
     try:
         with pytest.raises(UnavailableError, match="Nothing that speaks gRPC"):
@@ -119,14 +120,14 @@ def test_a_closed_transport_says_so_and_may_be_closed_again(transport):
             started(transport, send(b"", path=path))
 
 
-def test_what_grpc_itself_refuses_is_our_error_too(transport):
+def test_calls_that_grpc_itself_refuses_raise_an_error_of_this_package(transport):
     with pytest.raises(TFServingError):
         transport.call(send(b"", metadata=(("Not Lower", "x"),)))
     with pytest.raises(TFServingError):
         started(transport, send(b"", metadata=(("Not Lower", "x"),)))
 
 
-def test_the_users_options_come_on_top_of_the_defaults():
+def test_the_users_options_extend_the_defaults():
     with pytest.raises(ConfigError):
         connection("localhost:1", {"grpc.x": object()})
     own = {"grpc.max_send_message_length": 5, "grpc.enable_retries": 0}
@@ -134,7 +135,7 @@ def test_the_users_options_come_on_top_of_the_defaults():
 
 
 NOBODY = "Nothing that speaks gRPC answered at localhost:1"
-NO_NAME = "The host of localhost:1 has no address"
+NO_NAME = "The host name of localhost:1 cannot be resolved"
 BROKE = "The connection to localhost:1 broke"
 
 
@@ -150,8 +151,8 @@ BROKE = "The connection to localhost:1 broke"
         ("recvmsg:Connection reset by peer", BROKE),
         ("Received http2 GOAWAY frame", BROKE),
         ("Stream removed (recvmsg:Connection reset by peer (104))", BROKE),
-        ("GOAWAY received; Error code: 11; Debug Text: too_many_pings", "The server hangs up on clients"),
-        ("Too many pings", "The server hangs up on clients"),
+        ("GOAWAY received; Error code: 11; Debug Text: too_many_pings", "The server disconnects clients"),
+        ("Too many pings", "The server disconnects clients"),
         ("Model labels does not init yet.stable", ""),
         ("The batch scheduling queue to which this task was submitted is full", "The server is busy"),
         ("the server cannot connect to its database: connection refused", ""),
@@ -159,7 +160,7 @@ BROKE = "The connection to localhost:1 broke"
         ("", ""),
     ],
 )
-def test_what_grpc_says_is_told_from_what_a_server_says(details, hint):
+def test_grpcs_own_errors_are_distinguished_from_the_servers(details, hint):
     error = GrpcErrors(connection("localhost:1"), {}).made_of(
         StatusCode.UNAVAILABLE, details, PATH, Deadline(5), (), closed=False
     )
@@ -169,7 +170,7 @@ def test_what_grpc_says_is_told_from_what_a_server_says(details, hint):
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("1500", 1.5), ("0", 0.0), ("-1", None), ("soon", None), (None, None)])
-def test_a_push_back_is_told_in_seconds(value, seconds):
+def test_push_back_is_converted_to_seconds(value, seconds):
     trailing = (("grpc-retry-pushback-ms", value),) if value is not None else ()
     error = GrpcErrors(connection("localhost:1"), {}).made_of(
         StatusCode.UNAVAILABLE, "busy", PATH, Deadline(5), trailing, closed=False
@@ -200,7 +201,7 @@ def test_the_side_that_refused_a_message_for_its_size_is_named(details, hint):
 
 
 def test_closing_does_not_wait_for_a_call_whose_beginning_was_interrupted(raw_server, monkeypatch):
-    """As where Ctrl-C strikes between two lines of grpc's, which then waits for the end of a call for ever."""
+    """As if Ctrl-C arrives between two lines of grpc, which then waits forever for the end of a call."""
     management = pytest.importorskip("grpc._channel")
     if not hasattr(management, "_run_channel_spin_thread"):
         pytest.skip("another grpc")

@@ -1,4 +1,4 @@
-"""Names of hosts: a name server that does not answer delays neither deadlines nor the end of a loop."""
+"""Names of hosts: an unresponsive name server delays neither deadlines nor the end of a loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripted import MODEL, serving
 from tcp import nobody
 
 from tfs_client import AsyncPredictClient, DeadlineExceededError, UnavailableError
-from tfs_client.transports.host_names import first_of
+from tfs_client._transports.host_names import first_of
 
 X = {"x": np.float32([1])}
 
@@ -37,7 +37,7 @@ def silent(monkeypatch):
 
 @pytest.fixture
 def two(monkeypatch):
-    """A host whose name stands for two addresses, of which only the second one has a server."""
+    """A host name with two addresses, of which only the second one has a server."""
 
     real = socket.getaddrinfo
 
@@ -50,7 +50,7 @@ def two(monkeypatch):
 
 
 @pytest.mark.parametrize("style", REST)
-def test_the_deadline_holds_while_a_name_is_looked_up(silent, style):
+def test_the_deadline_holds_during_name_resolution(silent, style):
     began = time.monotonic()
     with (
         calling(style, "http://some.where:8501", model=MODEL, timeout=0.2) as client,
@@ -60,7 +60,7 @@ def test_the_deadline_holds_while_a_name_is_looked_up(silent, style):
     assert time.monotonic() - began < 5
 
 
-def test_a_loop_ends_while_a_name_is_looked_up(silent):
+def test_an_event_loop_can_end_during_name_resolution(silent):
     async def hurried():
         async with AsyncPredictClient("http://some.where:8501", model=MODEL, timeout=0.05) as client:
             with pytest.raises(DeadlineExceededError):
@@ -84,7 +84,7 @@ def test_all_addresses_of_a_name_are_tried(two, style):
         client.predict(X)
 
 
-def test_an_address_that_does_not_answer_does_not_hold_up_the_next():
+def test_an_unresponsive_address_does_not_delay_the_next():
     closed = []
 
     class Stream:

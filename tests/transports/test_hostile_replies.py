@@ -1,4 +1,4 @@
-"""What a server may say over HTTP/1.1: whatever it is, a call ends in time, with a reply or an error of ours.
+"""Hostile replies over HTTP/1.1: a call ends in time, with a reply or an error of this package.
 
 And nothing of it reaches the next call, which may be another tenant's.
 """
@@ -139,7 +139,7 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("style", DIRECT)
 @pytest.mark.parametrize(("reply", "kind", "words"), UNREADABLE, ids=range(len(UNREADABLE)))
-def test_replies_that_cannot_be_read_are_errors_of_ours(style, reply, kind, words):
+def test_unreadable_replies_raise_errors_of_this_package(style, reply, kind, words):
     error = status_at(style, saying(reply))
     assert isinstance(error, kind), repr(error)
     assert re.search(words, str(error)), str(error)
@@ -160,7 +160,7 @@ def forever(piece):
     [b"HTTP/1.1 102 Processing\r\n\r\n" * 500, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0"],
     ids=["interim replies", "zeros"],
 )
-def test_what_never_ends_is_late(style, piece):
+def test_an_endless_reply_exceeds_the_deadline(style, piece):
     head, _, rest = piece.partition(b"1\r\n0")
     conversation = forever(b"1\r\n0\r\n" * 5000) if rest else forever(piece)
 
@@ -242,14 +242,14 @@ def test_inflating_lets_other_tasks_run_and_ends_in_time():
         return longest
 
     with listening(converse) as port:
-        assert asyncio.run(main(port)) < 0.05  # seconds of this thread's own work
+        assert asyncio.run(main(port)) < 0.1  # seconds of this thread's own work; without turns it is 0.2 or more
 
 
 # --- the next call -----------------------------------------------------------------------------------------------
 
 
 def answering(*replies):
-    """Answer one request of each connection after the other; every connection begins anew. And what was asked."""
+    """Return a conversation that gives each connection these replies in turn, and the list of its requests."""
     asked, lock = [], threading.Lock()
 
     def converse(connection, over):
@@ -287,7 +287,7 @@ FULL = STATUS + b" " * (65536 - len(kept(STATUS)) - 3)  # with its head one read
     ],
     ids=["two replies", "two in two reads", "a byte", "an empty line", "after an error", "a body of none", "two ends"],
 )
-def test_what_comes_behind_a_reply_is_no_answer(style, reply):
+def test_bytes_after_a_reply_do_not_answer_the_next_call(style, reply):
     conversation, asked = answering(reply, kept(STATUS.replace(b'"7"', b'"1"')))
     with listening(conversation) as port, calling(style, f"http://127.0.0.1:{port}", model="m", timeout=10) as client:
         for _ in range(2):
@@ -298,7 +298,7 @@ def test_what_comes_behind_a_reply_is_no_answer(style, reply):
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="two records cannot be sent at once here")
 @pytest.mark.parametrize("style", DIRECT)
-def test_what_comes_behind_a_reply_in_another_record_of_tls_is_no_answer(style):
+def test_a_tls_record_after_a_reply_does_not_answer_the_next_call(style):
     made = certificates()
     context = server_context(ServerTls(made.server))
     asked = []
@@ -332,7 +332,7 @@ SESSION = "Set-Cookie: session=of-alice; Path=/\r\nWWW-Authenticate: Basic realm
 
 @pytest.mark.parametrize("style", REST)
 @pytest.mark.parametrize("status", ["200 OK", "302 Found", "401 Unauthorized"])
-def test_a_call_knows_nothing_of_the_one_before(style, status):
+def test_a_call_keeps_nothing_of_the_previous_one(style, status):
     conversation, asked = answering(kept(STATUS, more=SESSION, status=status), kept(STATUS))
     tenant = ["alice"]
     with (

@@ -1,6 +1,6 @@
 """Programs whose gRPC and httpx are instrumented: OpenTelemetry, Sentry, Datadog, Prometheus.
 
-What a library itself does not do: py-grpc-prometheus has interceptors for blocking calls alone, and they make a future
+Limits of the libraries: py-grpc-prometheus has interceptors for blocking calls alone, and they make a future
 wait for its answer. Sentry gives metadata to the calls of futures and counts them as done at once.
 """
 
@@ -83,7 +83,7 @@ def traced(server, style, client, exporter):
 
 
 def ended(exporter, number):
-    """So many spans; those of futures end in a callback of their own."""
+    """Wait for so many spans and return them; those of futures end in a separate callback."""
     until = time.monotonic() + 30
     while len(exporter.get_finished_spans()) < number:
         assert time.monotonic() < until, exporter.get_finished_spans()

@@ -1,4 +1,4 @@
-"""nginx in front of the server, as many have it: TLS ends there, gRPC goes on to the server behind it.
+"""nginx in front of the server, a common setup: TLS ends there, gRPC continues to the server behind it.
 
 nginx is the one on PATH, or the one in the folder that TFS_NGINX names; scripts/fetch_nginx.sh fetches one.
 """
@@ -64,7 +64,7 @@ def executable() -> str:
 
 @contextlib.contextmanager
 def nginx(home: Path, passing: str, limit: str = "0") -> Iterator[int]:
-    """A running nginx with a prefix of its own; its port."""
+    """Run nginx with its own prefix; return its port."""
     with nobody() as port:
         pass
     own = certificates().server
@@ -158,7 +158,7 @@ def test_replicas_behind_nginx_share_the_calls(style, passing, tmp_path):
 
 @pytest.mark.parametrize("style", ["grpc", "grpc-futures", "grpc-aio"])
 def test_a_request_that_nginx_finds_too_large_names_its_setting(style, passing, tmp_path):
-    """gRPC before 1.61 or so takes the page for no gRPC, and cannot tell its status."""
+    """gRPC before 1.61 or so does not accept the page as gRPC, and does not report its status."""
     with (
         serving(style) as server,
         nginx(tmp_path, passing(server.port), limit="1m") as port,
@@ -181,7 +181,7 @@ def test_a_server_that_is_down_behind_nginx_is_unavailable(style, passing, tmp_p
     assert "server behind it" in caught.value.hint
 
 
-def test_a_call_is_tried_again_until_the_server_behind_nginx_is_back(style, passing, tmp_path):
+def test_a_call_is_retried_until_the_server_behind_nginx_is_back(style, passing, tmp_path):
     with nobody() as down:
         pass
     policy = RetryPolicy(initial_backoff=0.2, multiplier=3.0)
@@ -204,7 +204,7 @@ def wait_until_tried(log: Path) -> None:
         time.sleep(0.01)
 
 
-def test_nginx_that_is_down_is_unavailable(style):
+def test_a_stopped_nginx_is_unavailable(style):
     with (
         nobody() as port,
         client_of(style, port) as client,

@@ -12,18 +12,18 @@ from scripted import MODEL, ServerTls, serving, target_of
 from tcp import nobody
 
 from tfs_client import TLS, ConfigError, Keepalive, PredictClient, TFServingError, UnavailableError
-from tfs_client.options import Connection
-from tfs_client.proxy_urls import proxy_url
-from tfs_client.settings import Settings
-from tfs_client.targets import checked_target
-from tfs_client.transports.proxies import excepted, grpc_route, rest_route
+from tfs_client._flows.settings import Settings
+from tfs_client._transports.connection import Connection
+from tfs_client._transports.proxies import excepted, grpc_route, rest_route
+from tfs_client._transports.proxy_urls import proxy_url
+from tfs_client._transports.targets import checked_target
 
 X = {"x": [1.0]}
 
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch):
-    """The environment of the one who runs the tests does not matter."""
+    """The environment of the test run has no influence."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -55,7 +55,7 @@ def predict(style, target, **options):
 # --- the option --------------------------------------------------------------------------------------------------
 
 
-def test_every_call_goes_by_the_given_proxy_whatever_the_environment_says(style, proxy, monkeypatch):
+def test_every_call_uses_the_given_proxy_and_ignores_the_environment(style, proxy, monkeypatch):
     monkeypatch.setenv("no_proxy", "*, localhost, 127.0.0.1")
     with serving(style) as server:
         target = target_of(style, server.port)
@@ -66,14 +66,14 @@ def test_every_call_goes_by_the_given_proxy_whatever_the_environment_says(style,
         assert "proxy-authorization: basic bwu6c2uvy3jlda==" in head  # me:se/cret, in lower case as the rest
 
 
-def test_none_means_no_proxy_whatever_the_environment_says(style, dead, monkeypatch):
+def test_none_disables_proxies_and_ignores_the_environment(style, dead, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "grpc_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, dead)
     with serving(style) as server:
         assert predict(style, target_of(style, server.port), proxy=None) == [2]
 
 
-def test_connections_that_are_looked_after_go_by_the_proxy_too(style, proxy):
+def test_connections_with_keepalive_use_the_proxy(style, proxy):
     with serving(style) as server:
         target = target_of(style, server.port)
         assert predict(style, target, proxy=f"http://127.0.0.1:{proxy.port}", keepalive=Keepalive()) == [2]
@@ -89,7 +89,7 @@ def test_tls_passes_through_the_proxy_to_the_server(style, proxy):
         assert all(head.startswith(f"connect localhost:{server.port}") for head in proxy.heads)
     with serving(style, tls=ServerTls(made.renamed)) as server:
         target = target_of(style, server.port, secure=True)
-        with pytest.raises(UnavailableError, match="bears another name"):
+        with pytest.raises(UnavailableError, match="is for another name"):
             predict(style, target, proxy=url, tls=TLS(ca=made.ca))
         renamed = TLS(ca=made.ca, authority="other.example")
         if style in GRPC:
@@ -100,7 +100,7 @@ def test_tls_passes_through_the_proxy_to_the_server(style, proxy):
 
 
 @pytest.mark.parametrize("style", GRPC)
-def test_replicas_are_reached_by_the_proxy_each(style, proxy):
+def test_each_replica_is_reached_through_the_proxy(style, proxy):
     with serving(style) as one, serving(style) as two:
         targets = [f"localhost:{one.port}", f"127.0.0.1:{two.port}"]
         with calling(style, targets, model=MODEL, timeout=20, proxy=f"http://localhost:{proxy.port}") as client:
@@ -129,29 +129,29 @@ def test_replicas_are_reached_by_the_proxy_each(style, proxy):
         (3128, "got int"),
     ],
 )
-def test_what_is_not_the_url_of_a_proxy_is_refused_without_showing_it(style, proxy, words):
+def test_an_invalid_proxy_url_is_refused_without_showing_it(style, proxy, words):
     with pytest.raises(ConfigError, match=words) as caught, calling(style, target_of(style, 9), proxy=proxy):
         pass
     assert "cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("scheme", ["https", "socks5", "socks5h"])
-def test_grpc_knows_proxies_of_http_alone(scheme):
+def test_grpc_supports_only_http_proxies(scheme):
     with pytest.raises(ConfigError, match=f"gRPC takes http://.*its scheme is {scheme}://"):
         PredictClient("localhost:8500", proxy=f"{scheme}://proxy:1")
 
 
-def test_no_proxy_leads_to_a_socket_of_this_machine():
+def test_a_unix_socket_is_never_reached_through_a_proxy():
     with pytest.raises(ConfigError, match="proxy= and the target unix:/tmp/socket contradict each other"):
         PredictClient("unix:/tmp/socket", proxy="http://proxy:1")
 
 
 def test_a_proxy_without_an_address_is_refused_for_replicas():
-    with pytest.raises(ConfigError, match=r"the proxy http://nowhere\.invalid:1 has no address here"):
+    with pytest.raises(ConfigError, match=r"the proxy http://nowhere\.invalid:1 cannot be resolved"):
         PredictClient(["127.0.0.1:1", "127.0.0.1:2"], proxy="http://nowhere.invalid:1")
 
 
-def test_passwords_of_proxies_and_targets_are_shown_nowhere(style):
+def test_passwords_of_proxies_and_targets_are_never_shown(style):
     with nobody() as port:
         secret = f"http://me:secret@127.0.0.1:{port}"
         with calling(style, target_of(style, 9), model=MODEL, timeout=20, proxy=secret) as client:
@@ -186,7 +186,7 @@ def test_the_environment_names_the_proxy(style, proxy, monkeypatch):
     "exceptions",
     ["127.0.0.0/8", "10.0.0.0/8, 127.0.0.1", "[::1],fd00::/8,127.0.0.1", "*", "x.example,http://127.0.0.1"],
 )
-def test_hosts_that_are_excepted_are_reached_without(style, dead, variable, exceptions, monkeypatch):
+def test_hosts_in_no_proxy_are_reached_directly(style, dead, variable, exceptions, monkeypatch):
     set_proxy(monkeypatch, dead)
     monkeypatch.setenv(variable, exceptions)
     with serving(style) as server:
@@ -197,7 +197,7 @@ def test_hosts_that_are_excepted_are_reached_without(style, dead, variable, exce
 
 
 @pytest.mark.parametrize("style", GRPC)
-def test_replicas_that_are_excepted_are_reached_without(style, dead, proxy, monkeypatch):
+def test_replicas_in_no_proxy_are_reached_directly(style, dead, proxy, monkeypatch):
     with serving(style) as one, serving(style) as two:
         targets = [f"127.0.0.1:{one.port}", f"localhost:{two.port}"]
         set_proxy(monkeypatch, dead)
@@ -220,7 +220,7 @@ STRANGE = (
 
 
 @pytest.mark.parametrize("url", STRANGE)
-def test_a_proxy_that_is_meant_for_other_hosts_is_no_error(style, url, monkeypatch):
+def test_a_proxy_for_other_hosts_is_ignored(style, url, monkeypatch):
     set_proxy(monkeypatch, url)
     monkeypatch.setenv("no_proxy", "[::1], fe80::1%eth0, ::1/129, 1.2.3.4/99, [, ]:1, exa mple, localhost")
     with serving(style) as server:
@@ -229,7 +229,7 @@ def test_a_proxy_that_is_meant_for_other_hosts_is_no_error(style, url, monkeypat
 
 @pytest.mark.parametrize("url", STRANGE)
 @pytest.mark.parametrize("style", REST)
-def test_a_proxy_that_cannot_be_used_is_an_error_of_the_call(style, url, monkeypatch):
+def test_an_unusable_proxy_fails_the_call(style, url, monkeypatch):
     pytest.importorskip("httpx")
     if url.startswith("socks"):
         try:
@@ -250,7 +250,7 @@ def test_a_proxy_that_cannot_be_used_is_an_error_of_the_call(style, url, monkeyp
 
 @pytest.mark.parametrize("style", GRPC)
 @pytest.mark.parametrize("url", STRANGE)
-def test_grpc_passes_over_a_proxy_that_it_cannot_use(style, url, monkeypatch):
+def test_grpc_ignores_a_proxy_that_it_cannot_use(style, url, monkeypatch):
     set_proxy(monkeypatch, url)
     with serving(style) as server:
         assert predict(style, target_of(style, server.port)) == [2]
@@ -297,7 +297,7 @@ def test_grpc_passes_over_a_proxy_that_it_cannot_use(style, url, monkeypatch):
         ("a.example", 80, "10.0.0.0/8,::1/129,1.2.3.4/99,[,]", False),
     ],
 )
-def test_lists_of_exceptions(host, port, exceptions, expected):
+def test_which_hosts_no_proxy_matches(host, port, exceptions, expected):
     assert excepted(host, port, exceptions, "http") is expected
 
 

@@ -1,4 +1,4 @@
-"""Replicas: lists of servers become lists of IP addresses, and names are looked up again from time to time."""
+"""Replicas: lists of servers become lists of IP addresses, and names are resolved again from time to time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tfs_client import AsyncPredictClient, ClosedError, DeadlineExceededError, PredictClient
-from tfs_client.transports.replicas import Replicas
+from tfs_client._transports.replicas import Replicas
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ SLOW = threading.Event()  # set when the name slow.test may be answered
 
 @pytest.fixture
 def names(monkeypatch):
-    """What names stand for; a name that is not there cannot be resolved."""
+    """The addresses of names; other names cannot be resolved."""
     known = {}
     look_up = socket.getaddrinfo
 
@@ -53,7 +53,7 @@ def names(monkeypatch):
     return known
 
 
-def test_names_are_looked_up_and_that_again_from_time_to_time(names):
+def test_names_are_resolved_again_from_time_to_time(names):
     names |= {"a.test": ["10.0.0.1"], "b.test": ["10.0.0.2"]}
     replicas = Replicas(["a.test:1", "b.test:2"])
     assert (replicas.address, replicas.due(), replicas.due()) == ("", True, False)
@@ -64,7 +64,7 @@ def test_names_are_looked_up_and_that_again_from_time_to_time(names):
     assert replicas.address == "ipv4:10.0.0.1:1,10.0.0.3:2"
 
 
-def test_another_order_of_the_same_addresses_is_no_change(names):
+def test_reordered_addresses_are_not_a_change(names):
     names |= {"a.test": ["10.0.0.1", "10.0.0.2"], "b.test": ["10.0.0.3"]}
     replicas = Replicas(["a.test:1", "b.test:1"])
     replicas.moved()
@@ -72,7 +72,7 @@ def test_another_order_of_the_same_addresses_is_no_change(names):
     assert not replicas.moved()
 
 
-def test_an_outage_of_the_dns_changes_nothing(names):
+def test_a_dns_outage_keeps_the_known_addresses(names):
     names |= {"a.test": ["10.0.0.1"], "b.test": ["10.0.0.2"]}
     replicas = Replicas(["a.test:1", "b.test:2"])
     replicas.moved()
@@ -89,7 +89,7 @@ def test_names_that_were_never_resolved_are_left_to_grpc(names):
     assert replicas.address == "a.test:1"
 
 
-def test_a_client_of_names_calls_what_they_stand_for(names, double):
+def test_a_client_calls_the_addresses_that_its_names_resolve_to(names, double):
     port = double.target.rpartition(":")[2]
     names |= {"a.test": ["127.0.0.1"], "b.test": ["127.0.0.1"]}
     targets = [f"a.test:{port}", f"b.test:{port}"]
@@ -111,7 +111,7 @@ def slow_names(names):
     SLOW.set()
 
 
-def test_a_deadline_holds_while_names_are_looked_up(slow_names):
+def test_a_deadline_holds_during_name_resolution(slow_names):
     async def main():
         async with AsyncPredictClient(slow_names, model="m", timeout=0.3) as client:
             with pytest.raises(DeadlineExceededError, match="names of the servers were not resolved in time"):

@@ -1,4 +1,4 @@
-"""Tokens: what a server gets to see of them, and what a refusal is called."""
+"""Tokens: how a server receives them, and the error of a refusal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def style(request):
 
 
 def knowing(*tokens):
-    """A script that lets in who has one of the tokens."""
+    """A script that accepts calls with one of the tokens."""
 
     def script(call):
         if call.metadata.get("authorization") not in [f"Bearer {token}" for token in tokens]:
@@ -39,11 +39,11 @@ def test_a_wrong_token_is_unauthenticated(style, options):
     ):
         client.predict(X)
     assert caught.value.method == "Predict"
-    assert "token= sends one" in caught.value.hint
+    assert "token= sends a bearer token" in caught.value.hint
     assert "wrong" not in str(caught.value)
 
 
-def test_a_token_goes_with_every_call(style):
+def test_every_call_sends_the_token(style):
     with (
         serving(style, knowing("right")) as server,
         calling(style, target_of(style, server.port), model=MODEL, timeout=20, token="right") as client,
@@ -53,7 +53,7 @@ def test_a_token_goes_with_every_call(style):
 
 
 @pytest.mark.parametrize("style", ["grpc", "grpc-futures", "grpc-aio"])
-def test_a_request_whose_token_does_not_come_leaves_no_memory_behind(style):
+def test_a_failing_token_function_keeps_no_request_memory(style):
     def token():
         raise OSError("the token service is down")
 
@@ -62,7 +62,7 @@ def test_a_request_whose_token_does_not_come_leaves_no_memory_behind(style):
         for _ in range(3):
             with pytest.raises(OSError, match="service is down"):
                 client.predict(large)
-        memory = getattr(client, "client", client)._performer.transport._memory
+        memory = getattr(client, "client", client)._performer.transport._buffers
         assert not memory._lent
         assert len(memory._spare) == 1
 
@@ -79,7 +79,7 @@ def test_a_function_gives_a_new_token_for_every_call(style):
 
 
 @pytest.mark.parametrize("style", ["grpc-aio", "rest-aio"])
-def test_awaited_clients_await_a_coroutine_function(style):
+def test_asyncio_clients_await_a_coroutine_function(style):
     async def token():
         await asyncio.sleep(0)
         return "right"
@@ -91,7 +91,7 @@ def test_awaited_clients_await_a_coroutine_function(style):
         assert client.predict(X).array.tolist() == [2]
 
 
-def test_the_authorization_of_a_call_counts_more(style):
+def test_the_authorization_of_a_call_replaces_the_token(style):
     with (
         serving(style, knowing("right")) as server,
         calling(style, target_of(style, server.port), model=MODEL, timeout=20, token="wrong") as client,
@@ -100,13 +100,13 @@ def test_the_authorization_of_a_call_counts_more(style):
 
 
 @pytest.mark.parametrize("token", ["", "new\nline", "späte", b"bytes", 7], ids=repr)
-def test_what_cannot_be_a_token_is_refused(style, token):
+def test_invalid_tokens_are_refused(style, token):
     with pytest.raises(ConfigError, match="token"), calling(style, target_of(style, 9), model=MODEL, token=token):
         pass
 
 
 @pytest.mark.parametrize("token", [None, 7, "new\nline", "späte"], ids=repr)
-def test_what_a_function_gives_must_be_a_token(style, token):
+def test_an_invalid_token_from_a_function_is_refused(style, token):
     with (
         serving(style) as server,
         calling(style, target_of(style, server.port), model=MODEL, timeout=20, token=lambda: token) as client,

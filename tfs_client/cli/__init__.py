@@ -1,1 +1,1 @@
-"""The commands. They parse, call the library, print, and end with a code that says how it went."""
+"""The commands. They parse arguments, call the library, print the result and exit with a code for the outcome."""

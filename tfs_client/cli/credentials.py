@@ -1,13 +1,14 @@
-"""The options that say how a command secures its connection, who it is, and what else goes along."""
+"""The options that secure a command's connection, identify its caller, and name a profile."""
 
 from __future__ import annotations
 
-import os
-from typing import Any
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from tfs_client._flows.configuration.tokens import token_of
+from tfs_client._transports.retry_hints import TRY_AGAIN, WAITS
 from tfs_client.errors import ConfigError
-from tfs_client.options import TLS
-from tfs_client.retries import WAITS
 
 WORDS = (
     ("TLS(ca=FILE)", "--ca FILE"),
@@ -16,68 +17,81 @@ WORDS = (
     ("tls=True", "--tls"),
     ("leave tls out", "leave --tls out"),
     ("model= names", "--model names"),
-    ("token= sends one with every call", "--token sends one"),
+    ("token= sends a bearer token with every call", "--token TOKEN or --token @FILE sends a bearer token"),
+    ("your own token=", "your own --token"),
+    ("your own tls=", "your own --cert and --key"),
+    ("your own metadata=", "your own --metadata of the same keys"),
     ("token= and", "--token (TFS_TOKEN) and"),
     ("token= or metadata=", "--token or --metadata"),
     ("in metadata=", "in --metadata"),
+    ("client.status() shows", "tfs-admin status shows"),
+    ("client.models() lists", "tfs-admin status without --model lists"),
     (", and proxy= overrides them", ""),
     (", or pass proxy=None", ""),
-    ("retry=RetryPolicy() tries such calls again", "try again"),
+    (TRY_AGAIN, "try again"),
     (f" {WAITS}", ""),
 )
-"""What the library's texts call an option, and what it is called here."""
+"""Phrases of the library's error texts, each with the phrase that users of a command understand."""
 
 
-FLAGS = ("tls", "ca", "cert", "key", "authority", "token", "metadata")
+@dataclass(frozen=True, eq=False, repr=False)  # generating them would take a millisecond
+class CredentialOptions:
+    """The values of the options, as the parser reads them."""
+
+    tls: bool
+    ca: str | None
+    cert: str | None
+    key: str | None
+    authority: str | None
+    token: str | None = field(repr=False)
+    metadata: Sequence[str] | None = field(repr=False)
+    profile: str | None
 
 
-def add_arguments(group: Any) -> None:
+def add_arguments(group: argparse._ActionsContainer) -> None:
     """Add the options to a group of a parser."""
-    group.add_argument("--tls", action="store_true", help="TLS, with the authorities that the system trusts")
-    group.add_argument("--ca", metavar="FILE", help="TLS, with the authorities in this PEM file")
-    group.add_argument("--cert", metavar="FILE", help="the client's own certificate, PEM (mTLS); with --key")
-    group.add_argument("--key", metavar="FILE", help="the key of --cert, PEM")
-    group.add_argument("--authority", metavar="NAME", help="the name in the server's certificate, if not the host's")
+    group.add_argument("--tls", action="store_true", help="use TLS and trust the system's certificate authorities")
+    group.add_argument("--ca", metavar="FILE", help="use TLS and trust the authorities in this PEM file (TFS_CA)")
+    group.add_argument("--cert", metavar="FILE", help="client certificate in PEM, for mutual TLS; requires --key")
+    group.add_argument("--key", metavar="FILE", help="private key of --cert in PEM")
+    group.add_argument(
+        "--authority", metavar="NAME", help="name in the server's certificate, if it differs from the host"
+    )
     group.add_argument(
         "--token",
         metavar="TOKEN|@FILE",
-        help="a bearer token (TFS_TOKEN); @FILE keeps it out of the list of processes",
+        help="bearer token (TFS_TOKEN); @FILE reads it from a file and keeps it out of the process list",
     )
     group.add_argument(
-        "--metadata", metavar="KEY=VALUE", action="append", help="goes along with every call; may be given again"
+        "--metadata",
+        metavar="KEY=VALUE",
+        action="append",
+        help="metadata to send with every call; repeat for more",
+    )
+    group.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        help="read unset options from a profile (TFS_PROFILE; default: [default] of the user's file): NAME is a table "
+        "of ~/.config/tfs_client/profiles.toml; PATH.toml and PATH.toml#NAME are other files",
     )
 
 
-def credentials(options: Any) -> dict[str, Any]:
-    """What a client is made with: tls, token and metadata. Raises ConfigError."""
-    metadata = [_pair(text) for text in options.metadata or ()]
-    return {"tls": _tls(options), "token": _token(options), "metadata": metadata}
-
-
-def _tls(options: Any) -> TLS | bool | None:
-    given = {"ca": options.ca, "certificate": options.cert, "key": options.key, "authority": options.authority}
-    if any(value is not None for value in given.values()):
-        return TLS(**given)
-    return True if options.tls else None
-
-
-def _token(options: Any) -> str | None:
-    token = _read(options.token or os.environ.get("TFS_TOKEN") or "")
-    # Two lines would be two tokens, and gRPC says no more to them than that they are invalid metadata.
-    if token is not None and not (token and token.isascii() and token.isprintable()):
-        raise ConfigError("the token: expected a line of printable ASCII text")  # and not what it is: it is a secret
-    return token
-
-
-def _read(text: str) -> str | None:
-    """A token, or what is in the file that @FILE names; None for no text."""
-    if not text.startswith("@"):
-        return text or None
-    try:
-        with open(text[1:], encoding="utf-8") as file:
-            return file.read().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the token: cannot read {text[1:]!r}: {error}") from None
+def arguments(options: CredentialOptions) -> dict[str, object]:
+    """Return the values of the options that the command line has, by the keys of a profile. Raises ConfigError."""
+    texts = {"ca": options.ca, "certificate": options.cert, "key": options.key, "authority": options.authority}
+    found: dict[str, object] = {key: text for key, text in texts.items() if text is not None}
+    if ("certificate" in found) != ("key" in found):
+        raise ConfigError("expected both --cert FILE and --key FILE, got only one of them")
+    if options.tls:
+        found["tls"] = True
+    if options.token is not None:
+        try:
+            found["token"] = token_of(options.token)
+        except ConfigError as error:
+            raise ConfigError(f"the token: {error}") from None
+    if options.metadata:
+        found["metadata"] = [_pair(text) for text in options.metadata]
+    return found
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,11 +1,10 @@
-"""JSON as the commands print it: ASCII, and without characters that a terminal would obey."""
+"""JSON as the commands print it: ASCII, without control characters that a terminal would interpret."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 
-def dumps(value: Any) -> str:
-    """A value in one line. Control characters are escaped, DEL too, so what is read again is exactly what it was."""
+def dumps(value: object) -> str:
+    """Return a value as JSON in one line. Control characters, DEL included, are escaped, so no value changes."""
     return json.dumps(value).replace("\x7f", "\\u007f")

@@ -1,8 +1,8 @@
-"""Picture formats: which ones are opened, how a file shows which one it has, and the decoder that goes with it.
+"""Picture formats: which ones are opened, how the first bytes of a file identify its format, and its decoder.
 
-Pillow offers a file to every decoder that it has until one of them takes it, whatever the file is called. Some of them
-start programs (EPS starts Ghostscript) or were written for files that nobody else made. So a format is read from the
-first bytes here, and only decoders of formats that were allowed are given the file.
+Pillow offers a file to each of its decoders until one accepts it, whatever the file's name. Some of them start programs
+(EPS starts Ghostscript) or were not written for files from untrusted sources. So the format is identified here, from
+the first bytes, and only decoders of allowed formats get the file.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TypeAlias
 
 from PIL import Image
 
+from tfs_client._printable import shown
 from tfs_client.errors import ConfigError, ImageError
-from tfs_client.shown import shown
+
+# Pillow's registry: for each format its decoder, and a check of a file's first bytes.
+Decoder: TypeAlias = Callable[[io.BytesIO, str], Image.Image]
+Decoders: TypeAlias = Mapping[str, tuple[Decoder, Callable[[bytes], bool | str] | None]]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-"""The formats that are opened by default: common ones, which Pillow decodes inside the process."""
+"""The formats opened by default: common ones, which Pillow decodes inside the process."""
 
 _OTHER_NAMES = {"JPG": "JPEG", "JFIF": "JPEG", "MPO": "JPEG", "TIF": "TIFF", "PGM": "PPM", "PNM": "PPM"}
 _OTHER_NAMES |= {"JP2": "JPEG2000", "PS": "EPS"}
@@ -42,7 +46,7 @@ _UNKNOWN_TO_PILLOW = ((re.compile(rb"%PDF-"), "PDF"), (re.compile(rb"....ftyp(?:
 
 
 def checked_formats(formats: Iterable[str]) -> tuple[str, ...]:
-    """Names of formats as Pillow spells them. Raises ConfigError for one that it does not have."""
+    """Return the names of formats as Pillow spells them. Raises ConfigError for a format that Pillow does not read."""
     if isinstance(formats, str) or not isinstance(formats, Iterable):
         raise ConfigError(f"expected formats= as names of formats, such as ('JPEG', 'PNG'), got {shown(formats)}")
     names = []
@@ -51,69 +55,73 @@ def checked_formats(formats: Iterable[str]) -> tuple[str, ...]:
         upper = _OTHER_NAMES.get(upper, upper) if isinstance(upper, str) else None
         if upper not in FORMATS and upper not in _registered():
             readable = ", ".join(sorted({*FORMATS, *_registered()}))
-            raise ConfigError(f"expected formats that Pillow reads, got {shown(name)}; it reads {readable}")
+            raise ConfigError(f"expected a format that Pillow reads, got {shown(name)}; it reads {readable}")
         names.append(upper)
     if not names:
         raise ConfigError("expected at least one format in formats=, got none")
     return tuple(dict.fromkeys(names))
 
 
-def _registered() -> dict[str, Any]:
-    """All formats of Pillow, with their decoders; this imports every one of them, and runs none."""
+def _registered() -> Decoders:
+    """Return all formats of Pillow with their decoders. This imports every decoder, but runs none."""
     Image.init()
     return Image.OPEN
 
 
 def open_as(data: bytes, formats: tuple[str, ...], max_pixels: int | None) -> Image.Image:
-    """A picture whose header is read and whose pixels are not, by a decoder of one of these formats.
+    """Open a picture with a decoder of one of these formats: its header is read, its pixels are not.
 
-    Raises ImageError for a file in another format or with more pixels; whatever the decoders raise for a damaged one.
+    Raises ImageError for a file in another format or with more pixels. For damaged files decoders raise other errors.
     """
     found = _FIRST_BYTES.match(data)
     if found is not None and (name := str(found.lastgroup)) in formats:
-        _check_size(_declared_size(data, name), max_pixels)
+        if (declared := _declared_size(data, name)) is not None:
+            check_size(declared, max_pixels)
         image = _opened(data, name)
-        _check_size(image.size, max_pixels)
+        check_size(image.size, max_pixels)
         return image
     for name in formats:
-        if name not in FORMATS and (opened := _taken(data, name)) is not None:
-            _check_size(opened.size, max_pixels)
+        if name not in FORMATS and (opened := _opened_by(name, data)) is not None:
+            check_size(opened.size, max_pixels)
             return opened
     raise ImageError(_refusal(_name_of(data), formats))
 
 
-def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
+def check_size(size: tuple[int, int], max_pixels: int | None) -> None:
+    """Raise ImageError for a picture of more pixels, or of none."""
     width, height = size
+    if width * height == 0:
+        raise ImageError(f"has {width} x {height} pixels, expected at least one")
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(
             f"has {width} x {height} = {width * height} pixels, expected at most {max_pixels}; for files that you "
-            f"trust, max_pixels= allows more (--max-pixels {width * height})"
+            f"trust, raise the limit with max_pixels= (--max-pixels {width * height})"
         )
 
 
 def _opened(data: bytes, name: str) -> Image.Image:
-    # Image.open would import the modules of five formats before it looks at the file. A command that sends one picture
-    # should not wait for the others (benchmarks/cold_start.py). Nor is its check of the size ours, which depends on
-    # what the program around us has set.
+    # Image.open would import the modules of five formats before it looks at the file, for which a command that sends
+    # one picture should not wait (benchmarks/cold_start.py). It would also check the size against a limit that the
+    # surrounding program may have changed.
     try:
         module = import_module(f"PIL.{_MODULES[name]}ImagePlugin")
-    except ImportError:  # a Pillow before this format; perhaps another package has registered it
+    except ImportError:  # a Pillow older than this format; another package may have registered a decoder
         module = None
-    if name == "JPEG" and module is not None:  # not what Pillow registers, which may go on to further pictures inside
+    if name == "JPEG" and module is not None:  # the decoder that Pillow registers may open further pictures in the file
         image: Image.Image = module.JpegImageFile(io.BytesIO(data))
         return image
-    opened = _taken(data, name) if name in Image.OPEN else None
+    opened = _opened_by(name, data) if name in Image.OPEN else None
     if opened is None:
         raise ImageError(f"is in the format {name}, which this build of Pillow does not support")
     return opened
 
 
-def _taken(data: bytes, name: str) -> Image.Image | None:
-    """The picture, when the decoder of a format takes the file."""
+def _opened_by(name: str, data: bytes) -> Image.Image | None:
+    """Open a file with the decoder of a format; None if the decoder does not accept it."""
     decoder, accepts = Image.OPEN[name] if name in Image.OPEN else _registered()[name]
     if accepts is not None:
         accepted = accepts(data[:16])
-        if not accepted or isinstance(accepted, str):  # a text says why it cannot
+        if not accepted or isinstance(accepted, str):  # a text is the reason for a refusal
             return None
     try:
         return decoder(io.BytesIO(data), "")
@@ -124,7 +132,7 @@ def _taken(data: bytes, name: str) -> Image.Image | None:
 
 
 def _name_of(data: bytes) -> str:
-    """The format that a file's first bytes show; empty for none that is known. No decoder sees the file."""
+    """Identify the format by a file's first bytes; "" for an unknown one. No decoder sees the file."""
     if found := _FIRST_BYTES.match(data):
         return str(found.lastgroup)
     for first, name in _UNKNOWN_TO_PILLOW:
@@ -134,7 +142,7 @@ def _name_of(data: bytes) -> str:
         try:
             if accepts is not None and accepts(data[:16]):
                 return name
-        except Exception:  # of fewer bytes than it looks at
+        except Exception:  # the file is shorter than the bytes that the check reads
             continue
     return ""
 
@@ -142,21 +150,21 @@ def _name_of(data: bytes) -> str:
 def _refusal(found: str, formats: tuple[str, ...]) -> str:
     expected = ", ".join(formats)
     if not found:
-        return f"is not a picture that Pillow knows; expected one of {expected}"
+        return f"is not a picture in an allowed format; expected one of {expected}"
     if found not in FORMATS and found not in Image.OPEN:
         return f"is in the format {found}, which Pillow does not read; expected one of {expected}"
     return (
-        f"is in the format {found}, expected one of {expected}; for files that you trust, formats= allows others "
+        f"is in the format {found}, expected one of {expected}; for files that you trust, allow more with formats= "
         f"(--formats +{found.lower()})"
     )
 
 
-def _declared_size(data: bytes, name: str) -> tuple[int, int]:
-    """Width and height in the header, where the decoder takes memory for pixels when it opens a file; else 0."""
+def _declared_size(data: bytes, name: str) -> tuple[int, int] | None:
+    """Read width and height from the header of formats whose decoder allocates pixels on opening; None for others."""
     if name == "GIF":
         return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     if name != "WEBP":
-        return 0, 0
+        return None
     kind = data[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")

@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 
 from tfs_client.protos._pool import with_pool
 
+__all__ = ["MessageToDict", "MessageToJson", "Parse", "ParseDict"]
+
 M = TypeVar("M", bound=Message)
 
 

@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 
 from tfs_client.protos._pool import with_pool
 
+__all__ = ["Merge", "MessageToString", "Parse", "PrintMessage"]
+
 M = TypeVar("M", bound=Message)
 
 

@@ -1,4 +1,4 @@
-"""ServerConfig: how the tiny server is set up. Frozen, and checked when made."""
+"""ServerConfig: the options of the tiny server. Frozen, and validated on construction."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Literal
 
+from tfs_client._printable import shown
 from tfs_client.errors import ConfigError
 from tfs_client.model_config import ModelServerConfig
 from tfs_client.options import checked_channel_options
+from tfs_client.server.access.addresses import is_loopback
 from tfs_client.server.access.bounds import Bounds
-from tfs_client.server.loader import Retries
-from tfs_client.server.security import ServerTLS, checked_secret
-from tfs_client.server.threads import checked_threads
-from tfs_client.shown import shown
+from tfs_client.server.access.security import ServerTLS, checked_secret
+from tfs_client.server.files.file_uris import is_uri, local_path
+from tfs_client.server.thread_pool import checked_threads
 
-# Arguments of gRPC that it reads as integers only. Of a text it would tell its own log, which is off, and pass it over.
+# Arguments that gRPC reads as integers only. It ignores a string, and reports it only in its own log, which is off.
 _INTEGERS = re.compile(
     r"grpc\.(max_\w+|absolute_max_\w+|keepalive_\w+|so_reuseport|minimal_stack|server_handshake_timeout_ms"
     r"|default_compression_\w+|http2\.(max|min|lookahead|write_buffer|bdp|hpack)\w+)"
@@ -25,69 +27,102 @@ _INTEGERS = re.compile(
 
 
 @dataclass(frozen=True)
+class Retries:
+    """How often a failed load is retried.
+
+    Attributes:
+        count: attempts after the first one (``--max_num_load_retries``).
+        pause: seconds before each of them; 0 or less for none (``--load_retry_interval_micros``).
+    """
+
+    count: int = 5
+    pause: float = 60.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 0:
+            raise ConfigError(f"expected a number of load retries, 0 or more, got {shown(self.count)}")
+        number = isinstance(self.pause, (int, float)) and not isinstance(self.pause, bool)
+        if not number or self.pause != self.pause:
+            raise ConfigError(f"expected the pause between load attempts in seconds, got {shown(self.pause)}")
+
+
+@dataclass(frozen=True)
 class ServerConfig:
-    """Options of the tiny server. Names in brackets are the model server's flags, where they differ.
+    """Options of the tiny server. The model server's flags are in brackets where their names differ.
 
     How it is reached:
-        host: the address to listen at; loopback unless told otherwise, since without a token everybody may call.
-        port: the gRPC port; 0 picks a free one, which ``Server.port`` tells. None: no port, only the socket.
-        grpc_socket_path: a UNIX socket to listen at, too, for gRPC.
+        host: the address to listen on, or a name of one or several; "0.0.0.0" and "::" mean all addresses, IPv4 and
+            IPv6. Loopback by default, because without a token anyone may call.
+        port: the gRPC port; 0: a free port, see ``Server.port``; None: no port, only the socket.
+        grpc_socket_path: the path of a UNIX socket on which gRPC listens too.
         tls: secures the gRPC port (``--ssl_config_file``); None: plaintext. REST is always plaintext.
-        token: what callers must bring as ``authorization: Bearer <token>``; None: everybody may call. Health checks
-            need none.
-        enable_grpc_healthcheck_service: offer grpc.health.v1.Health, as ModelService, PredictionService and "".
-        threads: how many calls run at the same time over gRPC, and the same number over REST; at most 4096.
-        tensor_content: answer with tensor content instead of typed fields, as TensorFlow Serving does with
+        token: callers must send ``authorization: Bearer <token>``; None: anyone may call. Health checks need no token.
+        enable_grpc_healthcheck_service: offer grpc.health.v1.Health for ModelService, PredictionService and "".
+        enable_grpc_reflection: offer grpc.reflection.v1 and v1alpha, so that tools like grpcurl need no .proto files.
+        threads: the number of gRPC calls that run at the same time (``--grpc_max_threads``); at most 4096.
+        rest_threads: the same for REST (``--rest_api_num_threads``); None: as many as ``threads``.
+        tensor_content: send tensor content instead of typed fields, as TensorFlow Serving does with
             ``--enable_serialization_as_tensor_content``.
-        method_name_check: refuse signatures made for another method (``--enable_signature_method_name_check``).
-        drain_seconds: how long a server that is told to stop still serves, while its health is NOT_SERVING already,
-            so that those who watch it have time to go elsewhere.
+        method_name_check: refuse signatures that are meant for another method
+            (``--enable_signature_method_name_check``).
+        drain_seconds: how long a stopping server still serves while its health is already NOT_SERVING, so that
+            load balancers have time to send calls elsewhere.
         shutdown_grace: seconds that running calls may take to finish when the server stops.
-        version_labels: for each model, the version that a label stands for. A model config replaces them all.
-        channel_arguments: gRPC arguments of the listening side; messages may be of any size unless these limit them.
-        max_connections: the most connections of each port; never more than a third of the files that the process
-            may open. Beyond that REST closes a connection that is idle, or answers 503 with Retry-After; gRPC closes
-            the new connection, which is UNAVAILABLE to its client.
-        max_waiting_calls: the most gRPC calls that may wait for a thread. Further ones are RESOURCE_EXHAUSTED, "Server
-            Threadpool Exhausted", which clients take for a reason to try again later.
-        idle_timeout: seconds that a connection may go without a call.
-        grpc_body_timeout: seconds that the request of a gRPC call may take to arrive. After that the call is CANCELLED.
-        rest_port: the REST port; 0 picks a free one, which ``Server.rest_url`` tells. None: no REST, which needs the
-            packages of the extra ``server``.
-        rest_timeout: seconds that a call over REST may take from when its body is there, the time included in which it
-            waits for a thread; 0 or less for no limit (``--rest_api_timeout_in_ms``).
-        rest_cors: let pages of other origins call (``--rest_api_enable_cors_support``).
-        rest_max_body: bytes that the body of a REST request may have, also once inflated
+        version_labels: for each model, its labels and the version of each. A model config replaces them all.
+        channel_arguments: arguments of the gRPC server; the size of messages is unlimited unless they limit it.
+        max_connections: the maximum number of connections of each port; never more than a third of the files that the
+            process may open. Above it, REST closes an idle connection, or answers 503 with Retry-After; gRPC closes
+            the new connection, so its client gets UNAVAILABLE.
+        max_waiting_calls: the maximum number of gRPC calls that wait for a thread. Further calls fail with
+            RESOURCE_EXHAUSTED, "Server Threadpool Exhausted", which clients may retry later.
+        thread_pool_exhausted: the treatment of gRPC predictions that arrive while all threads are busy. "queue": they
+            wait for a thread. "refuse": they fail with RESOURCE_EXHAUSTED, "Server Threadpool Exhausted", as in the
+            model server.
+        idle_timeout: seconds for which a connection may be idle.
+        grpc_body_timeout: seconds that the request of a gRPC call may take to arrive. Then the call ends as CANCELLED.
+        rest_port: the REST port; 0: a free port, see ``Server.rest_url``; None: no REST. REST needs the packages of the
+            extra ``server``.
+        rest_timeout: seconds that a REST call may take once its body has arrived, including the time for which it
+            waits for a thread; 0 or less: no limit (``--rest_api_timeout_in_ms``).
+        rest_cors: allow calls from pages of other origins (``--rest_api_enable_cors_support``).
+        rest_max_body: the maximum size of a request's body in bytes, before and after decompression
             (``--rest_api_max_body_bytes``).
         rest_header_timeout: seconds that the headers of a request may take to arrive.
         rest_body_timeout: seconds that the body of a request may take to arrive, plus one for every 16 KiB of it.
         rest_write_timeout: seconds that the client may take to read an answer, plus one for every 16 KiB of it.
-        metrics_path: where the REST port has the page of metrics; None: nowhere (``--monitoring_config_file``).
+        metrics_path: the path of the metrics page on the REST port; None: no page (``--monitoring_config_file``).
+
+    What it logs about calls:
+        access_log: a file to which a line of JSON is appended for each call; "-": standard output; None: no log.
 
     Models from the file system:
-        model_config: the models to serve; None: those that ``Server.add_model`` and reloads bring.
-        model_config_file: the same as a file.
-        model_config_file_poll_wait_seconds: how often the file is read and applied again; 0 or less: never.
-        file_system_poll_wait_seconds: how often base paths are looked at; 0: once, at the start; less: never.
-        num_load_threads, num_unload_threads: how many loads, or unloads, run at the same time; 0: one of each model.
-        max_num_load_retries: how often a load that failed is tried again.
+        model_config: the models to serve; None: only those of ``Server.add_model`` and of reloads.
+        model_config_file: the same as a file, given as a path or as ``file:///path``.
+        model_config_file_poll_wait_seconds: the period after which the file is applied again; 0 or less: never.
+        file_system_poll_wait_seconds: the period of polls of base paths; 0: one poll, at the start; below 0: none.
+        num_load_threads, num_unload_threads: the number of loads, or unloads, that run at the same time; 0: one of each
+            model.
+        max_num_load_retries: how often a failed load is retried.
         load_retry_interval: seconds between the attempts (``--load_retry_interval_micros``); 0 or less: no pause.
-        allow_version_labels_for_unavailable_models: let labels that are new be given to versions that do not serve yet.
-        start_wait: seconds that the start waits for versions to appear; for ever, as the model server does, by default.
-        reload_wait: the same for a reload that brings models.
-        allow_python_reload: let reloads bring models of platform "python" from any base path, whose code the server
-            then runs. Otherwise only from those that model_config or model_config_file has.
-        model_roots: directories; a reload may load models from below these, and from base paths that model_config or
-            model_config_file has. None: from anywhere, unless the gRPC port is open to other machines without a token
-            or client certificates; then from below the parents of the configured base paths.
+        flush_filesystem_caches: False logs ``Finished reloading config``, as the model server does. Only remote file
+            systems have caches to flush, and this server reads local ones.
+        allow_version_labels_for_unavailable_models: allow new labels for versions that do not serve yet.
+        start_wait: seconds for which the start waits for versions to appear; by default forever, as the model server.
+        reload_wait: the same for a reload with new models.
+        allow_python_reload: let reloads load models of platform "python", whose code the server runs, from any base
+            path; otherwise only from base paths in model_config or model_config_file.
+        model_roots: directories; a reload may load models from below them, and from base paths in model_config or
+            model_config_file. None: from anywhere, unless other machines can reach the gRPC port without a token or a
+            client certificate; then from below the parents of the configured base paths.
 
-    Seconds may be ``math.inf``, for no limit. The gRPC arguments in ``channel_arguments`` replace those that
-    come of these bounds. A stop takes any more than 30 days for 30 days.
+    Seconds may be ``math.inf``, for no limit. The gRPC arguments in ``channel_arguments`` override those that these
+    limits imply. A stop waits at most 30 days for anything.
     """
 
     host: str = "127.0.0.1"
     port: int | None = 0
     threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
+    rest_threads: int | None = None
     tensor_content: bool = False
     method_name_check: bool = False
     shutdown_grace: float = 10.0
@@ -103,6 +138,7 @@ class ServerConfig:
     tls: ServerTLS | None = None
     token: str | None = field(default=None, repr=False)
     enable_grpc_healthcheck_service: bool = False
+    enable_grpc_reflection: bool = True
     model_config: ModelServerConfig | None = None
     model_config_file: str | os.PathLike[str] | None = None
     model_config_file_poll_wait_seconds: float = 0.0
@@ -111,6 +147,7 @@ class ServerConfig:
     num_unload_threads: int = 0
     max_num_load_retries: int = 5
     load_retry_interval: float = 60.0
+    flush_filesystem_caches: bool = True
     allow_version_labels_for_unavailable_models: bool = False
     start_wait: float = math.inf
     reload_wait: float = 60.0
@@ -123,12 +160,19 @@ class ServerConfig:
     rest_body_timeout: float = Bounds.rest_body_timeout
     rest_write_timeout: float = Bounds.rest_write_timeout
     model_roots: Sequence[str | os.PathLike[str]] | None = None
+    access_log: str | os.PathLike[str] | None = None
+    thread_pool_exhausted: Literal["queue", "refuse"] = "queue"
 
     def __post_init__(self) -> None:
         self._check_addresses()
-        if not isinstance(self.threads, int) or self.threads < 1:
-            raise ConfigError(f"expected at least one thread, got {shown(self.threads)}")
         checked_threads("threads (--grpc_max_threads)", self.threads, 1)
+        if self.thread_pool_exhausted not in ("queue", "refuse"):
+            raise ConfigError(
+                "expected thread_pool_exhausted (--thread_pool_exhausted) of 'queue' or 'refuse', "
+                f"got {shown(self.thread_pool_exhausted)}"
+            )
+        if self.rest_threads is not None:
+            checked_threads("rest_threads (--rest_api_num_threads)", self.rest_threads, 1)
         for name in ("shutdown_grace", "drain_seconds", "start_wait", "reload_wait"):
             _check_seconds(name, getattr(self, name), least=0.0)
         for name, value in checked_channel_options(self.channel_arguments).items():
@@ -140,6 +184,10 @@ class ServerConfig:
         self._check_models()
 
     def _check_addresses(self) -> None:
+        if not isinstance(self.host, str) or not self.host:
+            raise ConfigError(f"expected a host as an address or a name, got {shown(self.host)}")
+        if self.host.startswith("[") and self.host.endswith("]"):  # an IPv6 address as in URLs
+            object.__setattr__(self, "host", self.host[1:-1])
         if self.port is None and self.grpc_socket_path is None:
             raise ConfigError("expected a port or a grpc_socket_path, got neither")
         if self.port is not None:
@@ -163,7 +211,11 @@ class ServerConfig:
             raise ConfigError(f"expected tls=ServerTLS(...) or None, got {shown(self.tls)}")
         if self.token is not None:
             checked_secret(self.token)
-        _check_flag("enable_grpc_healthcheck_service", self.enable_grpc_healthcheck_service)
+        _check_path("access_log", self.access_log)
+        if self.access_log != "-":
+            self._make_absolute("access_log")  # it is reopened after a rotation
+        for name in ("enable_grpc_healthcheck_service", "enable_grpc_reflection"):
+            _check_flag(name, getattr(self, name))
 
     def _check_models(self) -> None:
         if self.model_config is not None and not isinstance(self.model_config, ModelServerConfig):
@@ -171,8 +223,7 @@ class ServerConfig:
         if self.model_config is not None and self.model_config_file is not None:
             raise ConfigError("expected model_config or model_config_file, got both")
         _check_path("model_config_file", self.model_config_file)
-        if self.model_config_file is not None:  # it is read again when a model may have changed the working directory
-            object.__setattr__(self, "model_config_file", os.path.abspath(self.model_config_file))
+        self._make_absolute("model_config_file")  # it is read again
         for name in ("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"):
             _check_seconds(name, getattr(self, name))
         for name in ("num_load_threads", "num_unload_threads"):
@@ -183,10 +234,27 @@ class ServerConfig:
             object.__setattr__(self, "model_roots", _roots(self.model_roots))
         self.load_retries  # noqa: B018  raises
 
+    def _make_absolute(self, name: str) -> None:
+        """Make a path absolute, because a model may change the working directory before it is used again."""
+        path = getattr(self, name)
+        if path is not None and not is_uri(os.fspath(path)):
+            object.__setattr__(self, name, os.path.abspath(path))
+
     @property
     def load_retries(self) -> Retries:
-        """How often a load that failed is tried again."""
+        """How often a failed load is retried."""
         return Retries(self.max_num_load_retries, self.load_retry_interval)
+
+    def is_exposed(self) -> bool:
+        """Whether other machines can reach the gRPC port without a token or a client certificate.
+
+        A UNIX socket counts as local: the permissions of its directory decide who may connect.
+        """
+        if self.port is None or self.token is not None:
+            return False
+        if self.tls is not None and self.tls.client_verify:
+            return False
+        return not is_loopback(self.host)
 
     @property
     def bounds(self) -> Bounds:
@@ -213,6 +281,8 @@ def _roots(value: object) -> tuple[str, ...]:
     roots = []
     for root in value:
         path = os.fspath(root) if isinstance(root, (str, os.PathLike)) else None
+        if isinstance(path, str) and path.startswith("file://"):
+            path = local_path(path)
         if not isinstance(path, str) or not path or "\0" in path or "://" in path:
             raise ConfigError(f"expected model_roots as local directories, got {shown(root)}")
         roots.append(os.path.abspath(path))

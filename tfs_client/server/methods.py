@@ -1,70 +1,104 @@
-"""The API methods on arrays: what a call does between the reading of its request and the writing of its reply.
+"""The API methods on arrays: the part of a call between reading its request and writing its reply.
 
-gRPC and REST differ in how they read and write. Which version answers, what is checked, and in which order, is here.
+gRPC and REST differ only in reading and writing. The choice of the version, and the checks and their order, are here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._codec.dtypes import Array
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.results import VersionStatus
-from tfs_client.server import inference
+from tfs_client.server import inference_checks
+from tfs_client.server.call_hooks import CallHooks, Classes, StandIn, Values
+from tfs_client.server.call_record import ServedCall
 from tfs_client.server.config import ServerConfig
-from tfs_client.server.manager import Handle, Manager
-from tfs_client.server.predict import Request, predict
-from tfs_client.server.servable import Array, Servable
-from tfs_client.server.served import ServedCall
+from tfs_client.server.lifecycle.manager import Manager, ServableHandle
+from tfs_client.server.predict_checks import PredictRequest, predict
+from tfs_client.server.servable import Servable
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE
-
-Classes = list[list[tuple[str, float]]]
-Values = list[float]
 
 
 class Methods:
-    """PredictionService and ModelService. Every method notes in ``call`` what was asked for and who answered.
+    """PredictionService and ModelService. Every method records in ``call`` what was requested, and what answered.
 
-    All raise CallError with the code and text that the model server would give.
+    All raise CallError with the model server's code and text.
     """
 
-    def __init__(self, manager: Manager, config: ServerConfig) -> None:
+    def __init__(self, manager: Manager, config: ServerConfig, hooks: CallHooks | None = None) -> None:
         self._manager = manager
+        self._hooks = hooks
         self._checks = {"method_name_check": config.method_name_check}
 
     @contextmanager
-    def found(self, spec: ModelSpec, call: ServedCall) -> Iterator[Handle]:
-        """The servable that a call is for, held until the block ends."""
-        call.model, call.signature = spec.name, spec.signature
-        with self._manager.handle(spec) as handle:
-            call.version = handle.version
+    def found(self, spec: ModelSpec, call: ServedCall) -> Iterator[ServableHandle]:
+        """Hold the servable whose signatures are asked for, for a block."""
+        if (stand_in := self._arrived(spec, call)) is not None:
+            stand_in.look_up()
+        with self._held(spec, call) as handle:
             yield handle
 
-    def predict(
-        self, spec: ModelSpec, read: Callable[[Servable], Request], call: ServedCall
-    ) -> tuple[Mapping[str, Array], ModelSpec]:
-        """The outputs, and who answered. ``read`` makes the request, which may take a look at the servable."""
-        call.model, call.signature = spec.name, spec.signature
-        with self._manager.handle(spec) as handle:  # as ``found``, without its generator
+    @contextmanager
+    def _held(self, spec: ModelSpec, call: ServedCall) -> Iterator[ServableHandle]:
+        with self._manager.handle(spec) as handle:
             call.version = handle.version
+            yield handle if self._hooks is None else self._hooked(handle, call)
+
+    def _arrived(self, spec: ModelSpec, call: ServedCall) -> StandIn | None:
+        """Record what is asked for. Returns what answers in place of the versions that are served, if anything."""
+        call.model, call.signature = spec.name, spec.signature
+        if self._hooks is None:
+            return None
+        self._hooks.arrived(call, spec)
+        return self._hooks.stand_in(call, spec)
+
+    def _hooked(self, handle: ServableHandle, call: ServedCall) -> ServableHandle:
+        assert self._hooks is not None
+        return replace(handle, servable=self._hooks.servable(call, handle.servable))
+
+    def predict(
+        self, spec: ModelSpec, read: Callable[[Servable], PredictRequest], call: ServedCall
+    ) -> tuple[Mapping[str, Array], ModelSpec]:
+        """Return the outputs and the version that answered. ``read`` makes the request, with access to the servable."""
+        if (stand_in := self._arrived(spec, call)) is not None:
+            return stand_in.predict(read)
+        with self._manager.handle(spec) as handle:  # as ``_held``, without its generator
+            call.version = handle.version
+            if self._hooks is not None:
+                handle = self._hooked(handle, call)
             answer = predict(handle.servable, read(handle.servable), call, **self._checks)
             return answer, answered(spec, handle)
 
     def classify(self, spec: ModelSpec, examples: Sequence[bytes], call: ServedCall) -> tuple[Classes, ModelSpec]:
-        """Label and score of every class of every example, and who answered."""
-        with self.found(spec, call) as handle:
-            outputs = inference.check_classify(inference.found(handle.servable, spec.signature), **self._checks)
+        """Return label and score of every class of every example, and the version that answered."""
+        if (stand_in := self._arrived(spec, call)) is not None:
+            call.examples = len(examples)
+            return stand_in.classify(examples)
+        with self._held(spec, call) as handle:
+            outputs = inference_checks.check_classify(
+                inference_checks.found(handle.servable, spec.signature), **self._checks
+            )
+            call.examples = len(examples)
             with call.running():
-                answer = inference.run(handle.servable, spec.signature, examples, outputs)
-            return inference.classes_of(answer, len(examples)), answered(spec, handle)
+                answer = inference_checks.run(handle.servable, spec.signature, examples, outputs)
+            return inference_checks.classes_of(answer, len(examples)), answered(spec, handle)
 
     def regress(self, spec: ModelSpec, examples: Sequence[bytes], call: ServedCall) -> tuple[Values, ModelSpec]:
-        """The value of every example, and who answered."""
-        with self.found(spec, call) as handle:
-            outputs = inference.check_regress(inference.found(handle.servable, spec.signature), **self._checks)
+        """Return the value of every example, and the version that answered."""
+        if (stand_in := self._arrived(spec, call)) is not None:
+            call.examples = len(examples)
+            return stand_in.regress(examples)
+        with self._held(spec, call) as handle:
+            outputs = inference_checks.check_regress(
+                inference_checks.found(handle.servable, spec.signature), **self._checks
+            )
+            call.examples = len(examples)
             with call.running():
-                answer = inference.run(handle.servable, spec.signature, examples, outputs)
-            return inference.values_of(answer, len(examples)), answered(spec, handle)
+                answer = inference_checks.run(handle.servable, spec.signature, examples, outputs)
+            return inference_checks.values_of(answer, len(examples)), answered(spec, handle)
 
     def multi_inference(
         self,
@@ -73,31 +107,36 @@ class Methods:
         read: Callable[[], Sequence[bytes]],
         call: ServedCall,
     ) -> list[tuple[Classes | None, Values, ModelSpec]]:
-        """For every task (model, signature, method) its classes, or None and its values, and who answered.
+        """Return for every task (model, signature, method) its classes, or None and its values, and what answered.
 
-        The examples are read once the tasks are found good, and all tasks run before an answer is looked at.
+        The examples are read after all tasks are checked, and all tasks run before any answer is checked.
         """
         results: list[tuple[Classes | None, Values, ModelSpec]] = []
-        with self.found(spec, call) as handle:
-            checked = inference.checked_tasks(handle.servable, tasks, **self._checks)
+        if (stand_in := self._arrived(spec, call)) is not None:
+            examples = read()
+            call.examples = len(examples)
+            return stand_in.multi_inference(tasks, examples)
+        with self._held(spec, call) as handle:
+            checked = inference_checks.checked_tasks(handle.servable, tasks, **self._checks)
             examples = read()
             call.examples = len(examples)
             with call.running():
-                answers = inference.run_all(handle.servable, {name: each for name, _, each in checked}, examples)
+                answers = inference_checks.run_all(handle.servable, {name: each for name, _, each in checked}, examples)
             for (name, method, _), answer in zip(checked, answers, strict=True):
                 who = ModelSpec(spec.name, handle.version, None, name)
                 if method == CLASSIFY:
-                    results.append((inference.classes_of(answer, len(examples)), [], who))
+                    results.append((inference_checks.classes_of(answer, len(examples)), [], who))
                 else:
-                    results.append((None, inference.values_of(answer, len(examples)), who))
+                    results.append((None, inference_checks.values_of(answer, len(examples)), who))
         return results
 
     def status(self, spec: ModelSpec, call: ServedCall) -> tuple[VersionStatus, ...]:
-        """The states of the model's versions, highest first; labels count for nothing here."""
-        call.model, call.signature = spec.name, spec.signature
-        return self._manager.status(spec)
+        """Return the states of the model's versions, highest first. A label in ``spec`` is ignored."""
+        stand_in = self._arrived(spec, call)
+        states = None if stand_in is None else stand_in.status()
+        return self._manager.status(spec) if states is None else states
 
 
-def answered(spec: ModelSpec, handle: Handle) -> ModelSpec:
-    """The version that answered, by the name that was asked for; never the label."""
+def answered(spec: ModelSpec, handle: ServableHandle) -> ModelSpec:
+    """Return the model spec of the reply: the requested name and the version that answered, never the label."""
     return ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)

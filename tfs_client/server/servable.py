@@ -1,19 +1,16 @@
-"""Servable: one version of a model that can run, whatever it is made of."""
+"""Servable: the interface of a loaded version of a model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import numpy as np
-
+from tfs_client._codec.dtypes import Array
 from tfs_client.signatures import Signature
-
-Array = np.ndarray[Any, Any]
 
 
 class Run(NamedTuple):
-    """What ``Servable.run`` is asked for."""
+    """The arguments of one ``Servable.run``."""
 
     signature: str
     inputs: Mapping[str, Array]
@@ -21,12 +18,12 @@ class Run(NamedTuple):
 
 
 class Servable(Protocol):
-    """What the server needs of a model version.
+    """The interface of a loaded version of a model.
 
-    Three things more count where a servable has them: a method ``run_together``, see the function of this name; an
-    attribute ``signature_defs``, with the serialized SignatureDefs by name, which say more than ``signatures`` can, and
-    are the metadata then, unmodified (None is as good as nothing); and an attribute ``checked_shapes``, with the names
-    of signatures whose inputs must have the shapes that they declare.
+    Three more members are optional: the method ``run_together``, see the function of this name; the attribute
+    ``signature_defs``, the serialized SignatureDefs by name, which the server sends unmodified as metadata because they
+    contain more than ``signatures`` (None counts as absent); and the attribute ``checked_shapes``, the names of
+    signatures whose inputs must have the declared shapes.
     """
 
     @property
@@ -34,22 +31,22 @@ class Servable(Protocol):
         """The signatures by name."""
 
     def defaults(self, signature: str) -> Mapping[str, Array]:
-        """Values of the inputs that a request may leave out, by alias."""
+        """The default values of inputs that a request may omit, by alias."""
 
     def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Mapping[str, Array]:
         """Compute the named outputs.
 
-        Every input of the signature is there and has the signature's dtype; shapes are not checked, unless the
-        signature is one of ``checked_shapes``.
-        Raises CallError with the code and text that the caller shall see.
+        ``inputs`` has every input of the signature, with the signature's dtype. Shapes are checked only for signatures
+        in ``checked_shapes``.
+        Raises CallError with the code and text for the caller.
         """
 
 
 def run_together(servable: Servable, runs: Sequence[Run]) -> Sequence[Mapping[str, Array]]:
-    """The outputs of several signatures, each under its own aliases, in the order of ``runs``.
+    """Return the outputs of several signatures by alias, in the order of ``runs``.
 
-    A servable with a method ``run_together(runs)`` computes all in one execution, in which inputs that are the same
-    tensor are the same array. Others run one signature after the other. Raises CallError as ``run`` does.
+    A servable with a method ``run_together(runs)`` computes all in one execution. Inputs that are the same tensor are
+    the same array there. Other servables run one signature after the other. Raises CallError as ``run`` does.
     """
     if len(runs) > 1 and hasattr(servable, "run_together"):
         answers: Sequence[Mapping[str, Array]] = servable.run_together(runs)

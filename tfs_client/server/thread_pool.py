@@ -1,4 +1,4 @@
-"""ThreadPool: threads that run calls and do not keep the program from ending."""
+"""ThreadPool: daemon threads that run calls; and the limits on numbers of threads in options."""
 
 from __future__ import annotations
 
@@ -8,66 +8,83 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-Job = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+from tfs_client._printable import shown
+from tfs_client.errors import ConfigError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Job = tuple[Future[Any], Callable[..., object], tuple[object, ...], dict[str, object]]
 Turn = tuple[()]
 
-_TURN: Turn = ()  # among the jobs: a function waits for its turn
+_TURN: Turn = ()  # a job that means: a function waits for its turn
 
-MOST_LENT = 128  # threads that a pool has beyond its size, for functions that only wait
+# TensorFlow Serving accepts any number, and the process aborts when the system cannot create more threads.
+MAX_THREADS = 4096
+
+MAX_LENT = 128  # threads beyond a pool's size, in place of those whose functions only wait
 
 
 class ThreadPool(ThreadPoolExecutor):
     """An executor whose threads are daemons.
 
-    Python joins the threads of its own executor when a program ends, so a model that does not come back would keep the
-    program for as long. It is one of Python's kind because gRPC looks for that; it shares nothing else with it.
+    Python joins the threads of its executors at exit, so a model that hangs would keep the program alive. This class is
+    a subclass only because gRPC checks for it; it overrides everything.
 
-    A function that only waits need not hold up the others: ``lend`` starts a thread in place of its own. Once it has
-    waited long enough it calls ``wait_for_turn``, or ``leave`` if it has nothing more to do; either of them ends one
-    thread. So never more than ``size`` functions run at the same time.
+    A function that only waits does not block others: ``lend`` starts a thread in place of its own. When its wait is
+    over, it calls ``wait_for_turn``, or ``leave`` if it has nothing more to do; either of them ends one thread. So at
+    most ``size`` functions run at the same time.
 
     Args:
-        size: how many threads there are at most, apart from those lent. They are started as they are needed.
-        name: what their names begin with.
+        size: the maximum number of threads, not counting lent ones. They are started as needed.
+        name: the prefix of their names.
+
+    Attributes:
+        size: see above.
     """
 
     def __init__(self, size: int, name: str) -> None:
-        self._size = size
+        self.size = size
         self._name = name
         self._numbers = count()
         self._jobs: SimpleQueue[Job | Turn | None] = SimpleQueue()
-        self._turns: deque[threading.Event] = deque()  # those who wait for them go before all jobs
+        self._turns: deque[threading.Event] = deque()  # functions that wait for their turn go before all jobs
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []  # type: ignore[assignment]
         self._lent = 0
         self._closed = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run a function in one of the threads. Raises RuntimeError once the pool is shut down."""
-        future: Future[Any] = Future()
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function in one of the threads. Raises RuntimeError after a shutdown."""
+        future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._jobs.put((future, fn, args, kwargs))
-            if not self._idle.acquire(blocking=False) and self._has_room():
+            if not self._idle.acquire(blocking=False) and self._may_grow():
                 try:
                     self._start()
-                except RuntimeError:  # the system has no thread to give; those that are there take the job
+                except RuntimeError:  # the system cannot start a thread; the running ones take the job
                     if not self._threads:
                         raise
         return future
 
     def waiting(self) -> int:
-        """How many functions wait for a thread."""
+        """Return the number of functions that wait for a thread."""
         return self._jobs.qsize()
 
+    @property
+    def lent(self) -> int:
+        """The number of threads in place of those whose functions only wait."""
+        return self._lent
+
     def lend(self) -> bool:
-        """Start a thread in place of one whose function only waits. False: there are too many already."""
+        """Start a thread in place of one whose function only waits. False if the limit is reached."""
         with self._lock:
-            if self._closed or self._lent >= MOST_LENT:
+            if self._closed or self._lent >= MAX_LENT:
                 return False
             try:
                 self._start()
@@ -78,9 +95,9 @@ class ThreadPool(ThreadPoolExecutor):
             return True
 
     def wait_for_turn(self) -> None:
-        """Called by a function for which a thread was lent: return when it may run, in place of another thread."""
+        """Return when the calling function, for which a thread was lent, may run in place of another thread."""
         with self._lock:
-            if self._closed or (not self._idle.acquire(blocking=False) and self._has_room()):
+            if self._closed or (not self._idle.acquire(blocking=False) and self._may_grow()):
                 self._lent -= 1
                 return
             turn = threading.Event()
@@ -89,13 +106,13 @@ class ThreadPool(ThreadPoolExecutor):
         turn.wait()
 
     def leave(self) -> None:
-        """Called by a function for which a thread was lent: its own ends as soon as the function does."""
+        """End the calling function's thread with the function. A thread was lent in its place."""
         thread = threading.current_thread()
         assert isinstance(thread, PoolThread)
         thread.surplus = True
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more functions. Those that were taken run, unless ``cancel_futures`` drops the ones that wait."""
+        """Accept no more functions. Accepted ones still run, unless ``cancel_futures`` drops those that wait."""
         with self._lock:
             self._closed = True
             if cancel_futures:
@@ -111,8 +128,8 @@ class ThreadPool(ThreadPoolExecutor):
             for thread in threads:
                 thread.join()
 
-    def _has_room(self) -> bool:
-        return len(self._threads) - self._lent < self._size
+    def _may_grow(self) -> bool:
+        return len(self._threads) - self._lent < self.size
 
     def _start(self) -> None:
         thread = PoolThread(self, self._work, f"{self._name}_{next(self._numbers)}")
@@ -120,7 +137,7 @@ class ThreadPool(ThreadPoolExecutor):
         self._threads.append(thread)
 
     def _ends(self, thread: PoolThread) -> bool:
-        """Whether a thread ends: it is surplus, or a function takes its turn instead."""
+        """Whether a thread ends, because it is surplus or because a function takes its turn."""
         with self._lock:
             if not thread.surplus:
                 if not self._turns:
@@ -145,7 +162,7 @@ class ThreadPool(ThreadPoolExecutor):
                         future.set_result(function(*args, **kwargs))
                     except BaseException as error:
                         future.set_exception(error)
-                del future, function, args, kwargs  # what a call holds goes with it
+                del future, function, args, kwargs  # so that an idle thread keeps nothing of a call alive
             del job
             if (self._turns or thread.surplus) and self._ends(thread):
                 return
@@ -156,8 +173,8 @@ class PoolThread(threading.Thread):
     """A thread of a pool.
 
     Attributes:
-        pool: whose it is.
-        surplus: set when it shall end with the function that it runs.
+        pool: the pool it belongs to.
+        surplus: set if it ends with the function that it runs.
     """
 
     def __init__(self, pool: ThreadPool, work: Callable[[], None], name: str) -> None:
@@ -167,6 +184,12 @@ class PoolThread(threading.Thread):
 
 
 def pool_of_this_thread() -> ThreadPool | None:
-    """The pool that the current thread belongs to; None if it is not a pool's."""
+    """Return the pool of the current thread; None if it does not belong to one."""
     thread = threading.current_thread()
     return thread.pool if isinstance(thread, PoolThread) else None
+
+
+def checked_threads(name: str, value: object, least: int, note: str = "") -> None:
+    """Raise ConfigError unless the value is a number of threads within the limits."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_THREADS:
+        raise ConfigError(f"expected {name} from {least} to {MAX_THREADS}{note}, got {shown(value)}")

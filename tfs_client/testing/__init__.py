@@ -1,19 +1,29 @@
-"""Test doubles for users' own tests: a fake server that is a real one, over a real socket."""
+"""Test doubles for your own tests: a fake server with faults and checks, and the real server as a fixture."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfs_client.testing import faults as faults
     from tfs_client.testing.fake_server import FakeServer as FakeServer
+    from tfs_client.testing.model_server.model_server import ModelServer as ModelServer
+    from tfs_client.testing.scripted_answers import Expectation as Expectation
 
-__all__ = ["FakeServer"]
+__all__ = ["Expectation", "FakeServer", "ModelServer", "faults"]
+
+_MODULES = {
+    "Expectation": "tfs_client.testing.scripted_answers",
+    "FakeServer": "tfs_client.testing.fake_server",
+    "ModelServer": "tfs_client.testing.model_server.model_server",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first asked for: pytest loads the plugin next door in every run, and grpc takes its time.
-    if name != "FakeServer":
+    # Imported on first use: pytest loads the plugin of this package in every run, and grpc is slow to import.
+    if name == "faults":
+        return import_module("tfs_client.testing.faults")
+    if name not in _MODULES:
         raise AttributeError(f"module 'tfs_client.testing' has no attribute {name!r}")
-    from tfs_client.testing.fake_server import FakeServer
-
-    return FakeServer
+    return getattr(import_module(_MODULES[name]), name)

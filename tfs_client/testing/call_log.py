@@ -1,22 +1,25 @@
-"""CallLog: the calls of a fake server, sorted into what users do and what clients look up."""
+"""CallLog: the calls of a fake server, with the clients' own look-ups kept apart from the users' calls."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
+from tfs_client.recordings import episodes
 from tfs_client.server import ServedCall
-from tfs_client.server.served import clock_slack
+from tfs_client.server.call_record import clock_slack
 
-LOOKUPS = frozenset(("GetModelMetadata", "GetModelStatus"))
+LOOKUPS = frozenset((*episodes.LOOKUPS, "ListModels", "GetConfig"))
 
 
 class CallLog:
-    """Records calls as they end. May be used from any thread.
+    """Record calls as they end. Thread-safe.
 
-    A call also ends when its deadline passes, whatever the model's function is still doing. The deadline passes here a
-    little later than at the client, so that ``settle`` waits for it: what a client has given up is in the log.
+    A call also ends when its deadline passes, even while the model's function still runs. The deadline passes here a
+    little later than at the client, so ``wait_for_due_calls`` waits for it: a call that its client has given up is then
+    in the log.
     """
 
     def __init__(self) -> None:
@@ -26,16 +29,16 @@ class CallLog:
         self._calls: list[ServedCall] = []
 
     def began(self, call: ServedCall) -> None:
-        """A call is being served."""
+        """Note that a call is being served."""
         with self._changed:
             self._running[call.key] = call
 
     def ended(self, call: ServedCall) -> None:
-        """A call has ended; this may be a copy of the record that it began with."""
+        """Record a call that has ended. ``call`` may be a copy of the record that was passed to ``began``."""
         with self._changed:
             self._running.pop(call.key, None)
             if call.key in self._expired:
-                self._expired.remove(call.key)  # it is in the log already
+                self._expired.remove(call.key)  # already in the log
             else:
                 self._calls.append(call)
             self._changed.notify_all()
@@ -46,17 +49,17 @@ class CallLog:
             self._calls.clear()
 
     def ended_calls(self, *, lookups: bool) -> list[ServedCall]:
-        """The look-ups, or all the other calls, in the order of their ends."""
+        """Return the look-ups, or all other calls, in the order in which they ended."""
         with self._changed:
             return [call for call in self._calls if (call.method in LOOKUPS) == lookups]
 
     def has_running(self, transport: str) -> bool:
-        """Whether a call of this transport is being served."""
+        """Return whether a call over this transport is being served."""
         with self._changed:
             return any(call.transport == transport for call in self._running.values())
 
-    def settle(self) -> None:
-        """Wait for calls whose deadline is about to pass; 1 second at the most."""
+    def wait_for_due_calls(self) -> None:
+        """Wait for calls whose deadline is about to pass, for at most 1 second."""
         with self._changed:
             end = time.monotonic() + 1
             while True:
@@ -65,6 +68,11 @@ class CallLog:
                 if not waiting or time.monotonic() > end:
                     return
                 self._changed.wait(max(min(waiting), 0.001))
+
+    def wait_for_departed(self, has_departed: Callable[[str], bool]) -> None:
+        """Wait until the calls of clients that have departed are recorded, for at most 5 seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: not any(has_departed(call.peer) for call in self._running.values()), 5)
 
     def _expired_now(self, call: ServedCall) -> bool:
         if call.remaining() > 0:

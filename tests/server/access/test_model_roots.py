@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 
 import pytest
+from certificates import certificates
 from model_dirs import put
 from served_models import Starter
-from transports.certificates import certificates
 
 from tfs_client import ConfigError, ModelConfig, ModelServerConfig, PermissionDeniedError
 from tfs_client.server import ServerConfig
-from tfs_client.server.access.exposure import is_exposed, is_loopback
+from tfs_client.server.access.addresses import is_loopback
 from tfs_client.server.access.model_roots import ModelRoots
-from tfs_client.server.security import ServerTLS
+from tfs_client.server.access.security import ServerTLS
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def refuses(served, config):
 
 
 @pytest.mark.parametrize("platform", ["tensorflow", "python", "other"])
-def test_a_reload_brings_models_of_any_platform_from_the_roots_only(serve, tmp_path, evil, platform):
+def test_a_reload_loads_models_of_any_platform_only_from_the_roots(serve, tmp_path, evil, platform):
     roots = [tmp_path / "allowed", tmp_path / "other"]
     served = serve(serve.model("m", 1), model_roots=roots, allow_python_reload=True)
     text = refuses(served, listed(served, evil, platform))
@@ -59,7 +59,7 @@ def test_a_reload_brings_models_of_any_platform_from_the_roots_only(serve, tmp_p
     assert served.said("good") == "3"
 
 
-def test_code_needs_its_own_permission_inside_of_the_roots_too(serve, tmp_path):
+def test_python_code_inside_the_roots_still_needs_its_own_permission(serve, tmp_path):
     served = serve(serve.model("m", 1), model_roots=[tmp_path])
     put(tmp_path / "evil", 1)
     assert "allow_python_reload" in refuses(served, listed(served, tmp_path / "evil", "python"))
@@ -70,6 +70,7 @@ WAYS_OUT = [
     "/{allowed}/../elsewhere/evil",
     "file://{allowed}/../elsewhere/evil",
     "file:///{elsewhere}/evil",
+    "file://host{elsewhere}/evil",
     "{allowed}-not/evil",
     "{allowed}/out",
     "{allowed}/out/../evil",
@@ -77,7 +78,7 @@ WAYS_OUT = [
 ]
 
 
-def test_ways_out_of_the_roots(serve, tmp_path, evil):
+def test_paths_that_escape_the_roots_are_refused(serve, tmp_path, evil):
     served = serve(serve.model("m", 1), model_roots=[tmp_path / "allowed"])
     put(tmp_path / "allowed-not" / "evil", 1)
     put(evil.parent / "m", 1)
@@ -124,7 +125,7 @@ def test_a_link_within_the_roots_is_followed_and_the_directory_behind_it_is_load
     assert str(real) in served.platform.loads
 
 
-def test_what_the_server_is_configured_with_is_not_limited(serve, tmp_path, evil):
+def test_the_servers_own_configuration_is_not_limited_to_the_roots(serve, tmp_path, evil):
     """Neither by links, nor in a reload that names it again."""
     served = serve(serve.model("m", 1), ModelConfig("own", f"{evil}/"), model_roots=[tmp_path / "allowed"])
     (evil / "2").symlink_to(put(tmp_path / "far", 7, "far"))
@@ -134,7 +135,7 @@ def test_what_the_server_is_configured_with_is_not_limited(serve, tmp_path, evil
     assert served.said("again") == "far"
 
 
-def test_without_roots_a_server_at_loopback_takes_any_path(serve, evil):
+def test_without_roots_a_server_on_loopback_accepts_any_path(serve, evil):
     served = serve(serve.model("m", 1))
     served.reload(listed(served, evil))
     assert served.said("evil") == "1"
@@ -143,9 +144,9 @@ def test_without_roots_a_server_at_loopback_takes_any_path(serve, evil):
 OPEN = {"host": "0.0.0.0"}
 
 
-def test_an_open_port_takes_what_lies_beside_the_configured_models(serve, evil, caplog):
+def test_an_open_port_accepts_siblings_of_the_configured_models(serve, evil, caplog):
     served = serve(serve.model("m", 1), **OPEN)
-    assert f"Everyone who can reach the gRPC port may call the models, and load others from {served.base}" in (
+    assert f"Anyone who can reach the gRPC port may call the models, and load others from {served.base}" in (
         caplog.text
     )
     text = refuses(served, listed(served, evil))
@@ -155,24 +156,24 @@ def test_an_open_port_takes_what_lies_beside_the_configured_models(serve, evil, 
     assert served.said("n") == "5"
 
 
-def test_an_open_port_with_a_token_takes_any_path(serve, evil, caplog):
+def test_an_open_port_with_a_token_accepts_any_path(serve, evil, caplog):
     caplog.set_level(logging.WARNING)
     served = serve(serve.model("m", 1), token="secret", **OPEN)
     served.server.core.reload(listed(served, evil))
     assert served.server.manager.is_available("evil", 1)
-    assert "Everybody" not in caplog.text
+    assert "Anyone who can reach the gRPC port" not in caplog.text
 
 
-def test_an_open_server_without_configured_models_takes_none(serve, evil):
+def test_an_open_server_without_configured_models_accepts_no_path(serve, evil):
     served = serve(**OPEN)
     with pytest.raises(PermissionDeniedError, match="or from below no other directory"):
         served.reload(listed(served, evil))
 
 
-def test_the_root_of_the_file_system_is_no_default():
-    roots = ModelRoots(ServerConfig(**OPEN))
+def test_the_root_of_the_file_system_is_never_a_default_root():
+    roots = ModelRoots(None, exposed=True)
     assert roots.roots(["/top", "/models/m", "file:///models//n/", "/models/x/../m"]) == ("/models",)
-    assert ModelRoots(ServerConfig(model_roots=["/"], **OPEN)).allowed("/a/b", []) == "/a/b"
+    assert ModelRoots(["/"], exposed=True).allowed("/a/b", []) == "/a/b"
 
 
 @pytest.mark.parametrize(
@@ -192,15 +193,15 @@ def test_the_root_of_the_file_system_is_no_default():
         ({"host": "0.0.0.0", "grpc_socket_path": "sock"}, True),
     ],
 )
-def test_who_is_exposed(options, exposed):
-    assert is_exposed(ServerConfig(**options)) is exposed
+def test_which_addresses_count_as_exposed(options, exposed):
+    assert ServerConfig(**options).is_exposed() is exposed
 
 
-def test_client_certificates_guard_a_port_and_tls_alone_does_not():
+def test_client_certificates_protect_a_port_and_tls_alone_does_not():
     known = certificates()
     server = {"certificate": known.server.certificate, "key": known.server.key}
-    assert is_exposed(ServerConfig(tls=ServerTLS(**server), **OPEN))
-    assert not is_exposed(ServerConfig(tls=ServerTLS(ca=known.ca, client_verify=True, **server), **OPEN))
+    assert ServerConfig(tls=ServerTLS(**server), **OPEN).is_exposed()
+    assert not ServerConfig(tls=ServerTLS(ca=known.ca, client_verify=True, **server), **OPEN).is_exposed()
 
 
 def test_loopback_in_other_spellings():
@@ -210,11 +211,20 @@ def test_loopback_in_other_spellings():
 
 
 @pytest.mark.parametrize("roots", ["/models", b"/models", 5, [""], [5], ["s3://b"], ["/a\0"], [b"/a"]])
-def test_roots_that_make_no_sense(roots):
+def test_invalid_roots_are_refused(roots):
     with pytest.raises(ConfigError, match="expected model_roots as"):
         ServerConfig(model_roots=roots)
 
 
-def test_relative_roots_belong_to_the_working_directory_of_the_start(tmp_path, monkeypatch):
+def test_missing_roots_are_warned_of(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    ModelRoots([tmp_path, tmp_path / "none", tmp_path / "file"], exposed=False)
+    assert caplog.messages == [
+        f"model_roots: '{tmp_path}/{name}' is not a directory; reloads can load nothing from it"
+        for name in ("none", "file")
+    ]
+
+
+def test_relative_roots_are_resolved_when_the_server_starts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert ServerConfig(model_roots=["models"]).model_roots == (str(tmp_path / "models"),)

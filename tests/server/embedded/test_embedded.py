@@ -1,4 +1,4 @@
-"""The demo models do what their page says, over the wire, and refuse what they cannot take."""
+"""The demo models work as documented, over the wire, and refuse invalid inputs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def serialized(**features: list[float]) -> bytes:
 
 
 def test_every_model_has_a_default_signature_for_predict() -> None:
-    assert sorted(MODELS) == ["colors", "digits", "half_plus_two", "segment"]
+    assert sorted(MODELS) == ["colors", "digits", "half_plus_two", "segment", "shapes"]
     for signatures in MODELS.values():
         assert signatures()["serving_default"].method_name == PREDICT
     assert MODELS["digits"]()["classify"].method_name == CLASSIFY
@@ -64,10 +64,10 @@ def test_half_plus_two_reads_examples(client: PredictClient, signature: str, out
     [
         (serialized(y=[1.0]), r"Example 1: Feature: x \(data type: float\) is required but could not be found"),
         (serialized(x=[1.0, 2.0]), "expected 1 values, got 2"),
-        (b"\xff no example", "are no serialized Example"),
+        (b"\xff no example", "expected a serialized Example, got"),
     ],
 )
-def test_bad_examples_are_named_by_their_place(client: PredictClient, example: bytes, text: str) -> None:
+def test_bad_examples_are_named_by_their_index(client: PredictClient, example: bytes, text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=text):
         client.predict({"inputs": [serialized(x=[1.0]), example]}, model="half_plus_two", signature="regress_x_to_y")
 
@@ -116,7 +116,7 @@ ONE = """
 """
 
 
-def test_plain_digits_are_told_apart(client: PredictClient) -> None:
+def test_plain_digits_are_distinguished(client: PredictClient) -> None:
     rows = [[float(c == "#") for c in picture if c in ".#"] for picture in (ZERO, ONE)]
     images = np.array(rows, np.float32).reshape(2, 8, 8, 1)
     assert client.predict({"image": images}, model="digits")["digit"].tolist() == [0, 1]
@@ -160,13 +160,13 @@ def test_segment_finds_a_disc(client: PredictClient) -> None:
     assert overlap.sum() / ((found[0] == 1) | inside).sum() > 0.9
 
 
-def test_segment_makes_a_map_of_the_size_that_is_asked_for(client: PredictClient) -> None:
+def test_segment_returns_a_map_of_the_requested_size(client: PredictClient) -> None:
     image, _ = disc()
     assert segmented(client, image, 45, 33).shape == (1, 45, 33)
     assert (segmented(client, image, 180, 240)[0, ::2, ::2] == segmented(client, image, 90, 120)[0]).mean() > 0.98
 
 
-def test_segment_takes_the_puppy_for_foreground(client: PredictClient) -> None:
+def test_segment_finds_the_puppy_in_the_foreground(client: PredictClient) -> None:
     image = np.asarray(load_image(EXAMPLES / "pupper.jpg"))
     found = segmented(client, image, *image.shape[:2])[0]
     assert found[300, 320] == found[150, 220] == 1  # chest, and an ear
@@ -207,8 +207,8 @@ def test_colors_gives_shares_largest_first(client: PredictClient) -> None:
     assert prediction["scores"].sum() == pytest.approx(1)
 
 
-def test_models_take_what_pictures_become(client: PredictClient) -> None:
-    """The way of tfs-predict: the signature says how the file becomes a tensor."""
+def test_models_accept_loaded_pictures(client: PredictClient) -> None:
+    """As in tfs-predict, the signature determines how the file becomes a tensor."""
     spec = client.signatures(model="digits")["serving_default"].inputs["image"]
     image = to_array(load_image(EXAMPLES / "digit.png"), plan(spec))
     assert client.predict(image, model="digits")["digit"].tolist() == [3]

@@ -1,1 +1,1 @@
-"""Access: limits on connections and calls, and on the directories that reloads may name."""
+"""Access: addresses, TLS and tokens, limits on connections and calls, directories of reloads, the access log."""

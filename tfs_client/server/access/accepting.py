@@ -1,7 +1,6 @@
-"""Accepting: take new connections one by one, and refuse those above the limit with an answer.
+"""Accepting: accept new connections one by one, and answer those above the limit with a refusal.
 
-asyncio's own loop of accept logs a traceback for each connection for which the process has no file left, and knows no
-limit.
+asyncio's own accept loop has no limit, and logs a traceback for each connection when the process has no free file.
 """
 
 from __future__ import annotations
@@ -11,47 +10,47 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from tfs_client.server.access.connections import Connections
+from tfs_client.server.access.connection_limits import Connections
 from tfs_client.server.access.log_limit import OncePerSecond
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 log.addFilter(OncePerSecond())
 
 AT_ONCE = 64  # connections accepted in one turn of the event loop
 NO_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-LINGER = 0.5  # seconds that a refused connection stays open, so that its request does not reset the answer
-LINGERING = 32  # such connections at the same time; more are closed at once
-PAUSE = 0.05  # seconds without accepting, when no file is left
+LINGER = 0.5  # seconds for which a refused connection stays open, so that unread request data does not reset the answer
+LINGERING = 32  # maximum number of such connections; more are closed at once
+PAUSE = 0.05  # seconds without accepting when the process has no free file
 
 
 class Acceptor:
-    """Accepts the connections of a listening socket.
+    """Accepts the connections of listening sockets.
 
     Args:
-        listener: the socket, which must not block.
-        connections: the open ones.
-        count: the number of open ones.
-        protocol: makes the protocol of a new one.
-        refusal: the answer to a client when there are too many.
-        loop: where it runs.
+        listeners: the sockets.
+        connections: the open connections.
+        count: returns the number of open connections.
+        protocol: makes the protocol of a new connection.
+        refusal: the answer to clients above the limit.
+        loop: the event loop.
 
-    A descriptor is kept in reserve: when the process has no file left, it is given up for the moment that it takes to
-    refuse a connection. Otherwise clients would wait for an answer until another connection closes.
+    A file descriptor is kept in reserve: when the process has no free file, the descriptor is closed for as long as it
+    takes to refuse a connection. Otherwise clients would wait for an answer until another connection closes.
     """
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         connections: Connections,
         count: Callable[[], int],
         protocol: Callable[[], asyncio.Protocol],
         refusal: bytes,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._listener = listener
+        self._listeners = listeners
         self._connections = connections
         self._count = count
         self._protocol = protocol
@@ -63,20 +62,22 @@ class Acceptor:
         self._pause: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Start to accept."""
-        self._listener.setblocking(False)
+        """Start to accept connections."""
+        for listener in self._listeners:
+            listener.setblocking(False)
         self._keep_reserve()
         self._resume()
 
     def stop(self) -> None:
-        """Accept no more. Connections that have been accepted are made."""
-        self._loop.remove_reader(self._listener.fileno())
+        """Stop accepting. Connections that have been accepted are still made."""
+        self._stop_watching()
         if self._pause is not None:
             self._pause.cancel()
 
     def close(self) -> None:
-        """Close the listening socket and everything else that is open here."""
-        self._listener.close()
+        """Close the listening sockets, refused connections and the reserve."""
+        for listener in self._listeners:
+            listener.close()
         for refused in list(self._lingering):
             self._end(refused)
         if self._reserve is not None:
@@ -85,15 +86,20 @@ class Acceptor:
 
     def _resume(self) -> None:
         self._pause = None
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        for listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
 
-    def _accept(self) -> None:
+    def _stop_watching(self) -> None:
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+
+    def _accept(self, listener: socket.socket) -> None:
         for _ in range(AT_ONCE):
             try:
-                accepted, _ = self._listener.accept()
+                accepted, _ = listener.accept()
             except OSError as error:
                 if error.errno in NO_FILES:
-                    self._out_of_files(error)
+                    self._out_of_files(error, listener)
                 elif error.errno not in (errno.EAGAIN, errno.EINTR, errno.ECONNABORTED):
                     log.warning("REST cannot accept a connection: %s", error)
                 return
@@ -116,7 +122,7 @@ class Acceptor:
         task.add_done_callback(self._making.discard)
 
     def _refuse(self, accepted: socket.socket) -> None:
-        """Answer, and close the connection once the client has had time to read that."""
+        """Answer, and close the connection once the client has had time to read the answer."""
         with suppress(OSError):
             accepted.send(self._refusal)
             accepted.shutdown(socket.SHUT_WR)
@@ -125,27 +131,27 @@ class Acceptor:
 
     def _end(self, refused: socket.socket) -> None:
         self._lingering.discard(refused)
-        with suppress(OSError):  # what is unread at the close would reset the connection, and the answer with it
+        with suppress(OSError):  # unread data at the close would reset the connection and lose the answer
             refused.recv(65536)
         refused.close()
 
-    def _out_of_files(self, error: OSError) -> None:
-        """Close idle connections, whose files are free in the next turn; if there are none, refuse one connection."""
-        log.warning("REST cannot accept a connection: %s. It closes idle ones, or answers 503", error.strerror)
+    def _out_of_files(self, error: OSError, listener: socket.socket) -> None:
+        """Close idle connections, whose files are free in the next turn; without any, refuse one connection."""
+        log.warning("REST cannot accept a connection: %s. Closing idle ones, or answering 503", error.strerror)
         if self._connections.make_room():
             return
-        refused = self._in_reserve()
-        self._loop.remove_reader(self._listener.fileno())
+        refused = self._in_reserve(listener)
+        self._stop_watching()
         self._pause = self._loop.call_later(PAUSE, self._after_pause, refused)
 
-    def _in_reserve(self) -> socket.socket | None:
-        """The next connection, refused, in place of the descriptor in reserve."""
+    def _in_reserve(self, listener: socket.socket) -> socket.socket | None:
+        """Accept and refuse the next connection, with the file of the reserve."""
         if self._reserve is None:
             return None
         os.close(self._reserve)
         self._reserve = None
         with suppress(OSError):
-            refused = self._listener.accept()[0]
+            refused = listener.accept()[0]
             refused.setblocking(False)
             self._lingering.add(refused)
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Bounds: a server's limits on connections and waiting calls, and its timeouts."""
+"""Bounds: the limits of a server on connections and waiting calls, and its timeouts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tfs_client._printable import shown
 from tfs_client.errors import ConfigError
-from tfs_client.shown import shown
 
 FLAGS = {
     "max_connections": "--max_connections",
@@ -20,20 +20,20 @@ FLAGS = {
     "rest_write_timeout": "--rest_api_write_timeout_seconds",
 }
 
-# Calls of one connection that gRPC takes in, those included that were reset and not yet cleared away. Without it, one
-# connection that opens calls and resets them fills the queue in which the calls of all others wait.
+# The maximum number of calls of one connection, including those that were reset but not yet removed. Without it, a
+# connection that opens and resets calls fills the queue in which the calls of all others wait.
 MAX_STREAMS = 10_000
-# gRPC queues calls until the server asks for them, and ends those above this number as CANCELLED, which does not
-# tell the client that a later attempt may pass. The server asks at once, and refuses what is too much itself.
+# gRPC queues calls until the server requests them, and ends those above this number as CANCELLED, which clients do not
+# retry. So the limit is high: the server requests calls at once, and refuses excess calls itself.
 MAX_PENDING = 1 << 20
-HANDSHAKE_MILLISECONDS = 5_000  # for TLS and HTTP/2's first frames; connections that never send them hold a place
+HANDSHAKE_MILLISECONDS = 5_000  # for TLS and HTTP/2's first frames; connections count from the start
 ENOUGH_FILES = 1 << 16
 _MAX_MILLISECONDS = (1 << 31) - 1  # for gRPC, no limit
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bounds of one server; see ServerConfig for each. ``math.inf`` seconds mean no limit."""
+    """The limits of one server; ServerConfig describes each. ``math.inf`` seconds mean no limit."""
 
     max_connections: int = 10_000
     max_waiting_calls: int = 10_000
@@ -47,7 +47,7 @@ class Bounds:
         for name in ("max_connections", "max_waiting_calls"):
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ConfigError(f"expected {name} ({FLAGS[name]}) of 1 or more, got {shown(number)}")
+                raise ConfigError(f"expected {name} ({FLAGS[name]}) to be 1 or more, got {shown(number)}")
         timeouts = (
             "idle_timeout",
             "grpc_body_timeout",
@@ -61,7 +61,7 @@ class Bounds:
                 raise ConfigError(f"expected {name} ({FLAGS[name]}) in seconds above 0, got {shown(seconds)}")
 
     def grpc_arguments(self) -> Mapping[str, int]:
-        """The bounds as arguments of a gRPC server."""
+        """Return the limits as arguments of a gRPC server."""
         return {
             "grpc.server.max_pending_requests": MAX_PENDING,
             "grpc.server.max_pending_requests_hard_limit": MAX_PENDING,
@@ -73,9 +73,9 @@ class Bounds:
 
     @property
     def connections(self) -> int:
-        """How many connections a port takes: at most a third of the files that the process may open.
+        """The maximum number of connections of a port: at most a third of the files that the process may open.
 
-        A third is for the other port, and one for models and whatever else the process does.
+        A third is for the other port, and a third for models and all else.
         """
         return max(1, min(self.max_connections, _open_files() // 3))
 
@@ -85,7 +85,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _open_files() -> int:
-    """How many files this process may open at the same time."""
+    """Return the number of files that this process may open."""
     if os.name != "posix":
         return 1 << 31
     import resource
@@ -95,7 +95,7 @@ def _open_files() -> int:
 
 
 def raise_open_files() -> None:
-    """Raise this process's limit of open files as far as possible; only for programs that are just a server."""
+    """Raise this process's limit of open files as far as possible. Only for programs that are just a server."""
     if os.name != "posix":
         return
     import resource

@@ -1,4 +1,4 @@
-"""A rate limit for logs: messages that outsiders can cause at will are written once a second."""
+"""A rate limit for log messages that clients can cause at will: each is written once a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class OncePerSecond(logging.Filter):
-    """Lets one record a second pass for each message text, compared before its values are filled in."""
+    """Passes one record a second for each message text, compared before formatting."""
 
     def __init__(self) -> None:
         super().__init__()

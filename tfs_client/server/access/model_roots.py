@@ -1,62 +1,83 @@
-"""Model roots: where the models of a reload may come from.
+"""Model roots: the directories from which reloads may load models.
 
-A model is a program: a Python folder obviously, but a SavedModel reads and writes files too, with the rights of the
-server. So whoever chooses the directory that a model is loaded from chooses what the server runs. The server's own
-configuration may name any directory. A reload may name those that it names, and others only inside the roots.
+A model is a program: a Python folder obviously, but a SavedModel reads and writes files too, with the permissions of
+the server. So the choice of a model's directory is a choice of code to run. The server's own configuration may name any
+directory. A reload may name the same directories, and others only inside the roots.
 
 The base path and the version directories are resolved, through ``..`` and symbolic links, when a reload arrives and
-again at every attempt to load; the resolved directory is what is loaded. To replace a directory inside a root between
-that check and the load takes the right to write there, and whoever has it can put a model there anyway. For the same
-reason, links within a version directory are not checked.
+again at every attempt to load; the resolved directory is loaded. Replacing a directory inside a root between that check
+and the load requires permission to write there, which is enough to place a model there anyway. For the same reason,
+links within a version directory are not checked.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import PurePosixPath
+from typing import Protocol, TypeVar
 
-from tfs_client.server.access.exposure import is_exposed
-from tfs_client.server.config import ServerConfig
-from tfs_client.server.file_errors import ForbiddenPathError
-from tfs_client.server.model_list import ListedModel
-from tfs_client.server.source import Watched, directory_of, wanted_now
-from tfs_client.shown import bounded, shown
+from tfs_client._printable import bounded, shown
+from tfs_client.server.files.file_errors import ForbiddenPathError
+from tfs_client.server.files.file_uris import local_path
+
+log: logging.Logger = logging.getLogger("tfs_client.server")
 
 _FLAG = "Allow more with --model_roots=DIR,... or ServerConfig(model_roots=[...])"
+
+
+class Model(Protocol):
+    """A model that a reload names."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def base_path(self) -> str:
+        """The directory, or the ``file`` URI of the directory, that contains its versions."""
+
+
+M = TypeVar("M", bound=Model)
 
 
 class ModelRoots:
     """The directories from which reloads may load models.
 
     Args:
-        config: ``model_roots`` names them. Without it every path is allowed, unless the server is exposed: then the
-            roots are the parents of the base paths that the server's own configuration has.
-
-    Attributes:
-        exposed: whether the gRPC port is open to other machines without a token or client certificates.
+        given: the directories (``ServerConfig.model_roots``). If None, every path is allowed unless the server is
+            exposed; then the roots are the parents of the base paths in the server's own configuration.
+        exposed: whether other machines can reach the gRPC port without a token or a client certificate.
     """
 
-    def __init__(self, config: ServerConfig) -> None:
-        self._given = config.model_roots
-        self.exposed = is_exposed(config)
+    def __init__(self, given: Sequence[str | os.PathLike[str]] | None, *, exposed: bool) -> None:
+        self._given = given
+        self.exposed: bool = exposed
+        for root in self._given or ():
+            if not os.path.isdir(root):
+                log.warning("model_roots: %s is not a directory; reloads can load nothing from it", _quoted(str(root)))
 
-    def check(self, models: Iterable[ListedModel], own: Collection[str]) -> None:
-        """Refuse a reload that names a directory outside the roots; ``own`` are the configured base paths.
+    def check(self, models: Iterable[M], own: Collection[str], versions_of: Callable[[M], Iterable[str]]) -> None:
+        """Refuse a reload that names a directory outside the roots.
 
-        Raises ForbiddenPathError. Base paths must be readable ones, see ``check_readable``.
+        Args:
+            models: the models of the reload; their base paths must be readable, see ``check_readable``.
+            own: the base paths in the server's own configuration.
+            versions_of: lists the version directories that would be loaded for a model.
+
+        Raises ForbiddenPathError.
         """
         roots = self.roots(own)
         if roots is None:
             return
         for model in models:
-            if not _is_own(directory_of(model.base_path), own):
-                found = wanted_now(Watched(model.name, model.base_path, model.versions))
-                for path in (directory_of(model.base_path), *(path for _, path in found)):
+            if not _is_own(local_path(model.base_path), own):
+                for path in (local_path(model.base_path), *versions_of(model)):
                     self._resolved(path, roots, f"Model {shown(model.name)}: ")
 
     def allowed(self, path: str, own: Collection[str]) -> str:
-        """The directory to load a version directory from: itself, or the one that it leads to, inside the roots.
+        """Return the directory to load: the version directory, or the directory inside the roots that it resolves to.
 
         Raises ForbiddenPathError if it is neither below one of ``own`` nor inside the roots.
         """
@@ -66,7 +87,7 @@ class ModelRoots:
         return self._resolved(path, roots)
 
     def roots(self, own: Collection[str]) -> tuple[str, ...] | None:
-        """The roots now in force; None: any path."""
+        """Return the current roots; None: any path."""
         if self._given is not None:
             return tuple(os.fspath(root) for root in self._given)
         return _parents(own) if self.exposed else None
@@ -84,18 +105,18 @@ class ModelRoots:
 
 
 def _is_own(directory: str, own: Collection[str]) -> bool:
-    # Without taking ".." out: behind a symbolic link it does not lead back.
-    return PurePosixPath(directory) in (PurePosixPath(directory_of(base_path)) for base_path in own)
+    # Without removing "..", because behind a symbolic link it leads elsewhere.
+    return PurePosixPath(directory) in (PurePosixPath(local_path(base_path)) for base_path in own)
 
 
 def _parents(own: Collection[str]) -> tuple[str, ...]:
-    """The directories next to configured base paths; not the root of the file system, which would be every path."""
-    parents = dict.fromkeys(os.path.dirname(_clean(directory_of(base_path))) for base_path in own)
+    """Return the parents of configured base paths. "/" is left out, because it would allow any path."""
+    parents = dict.fromkeys(os.path.dirname(_clean(local_path(base_path))) for base_path in own)
     return tuple(parent for parent in parents if parent != "/")
 
 
 def _clean(path: str) -> str:
-    """The path without ``.``, ``..`` and doubled slashes, of which ``normpath`` keeps two in front."""
+    """Return the path without ``.``, ``..`` and doubled slashes; ``normpath`` alone keeps two leading ones."""
     return "/" + os.path.normpath(path).lstrip("/")
 
 

@@ -1,7 +1,6 @@
-"""Timeouts of a connection: what it is doing, since when, and whether that has taken too long.
+"""Timeouts of a connection: its phase, the start of the phase, and whether it has taken too long.
 
-Nothing here uses a clock or a socket: time and byte counts are arguments. Connections are checked periodically, so
-that this adds no cost to a call.
+Pure code: times and byte counts are arguments. Connections are checked periodically, so calls do not get slower.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from enum import Enum
 
 from tfs_client.server.access.bounds import Bounds
 
-BYTES_PER_SECOND = 16384  # how fast a body or an answer must move, once its timeout is over
+BYTES_PER_SECOND = 16384  # the speed that a body or an answer needs once its timeout is over
 
 
 class Phase(Enum):
-    """What a connection is doing.
+    """The phase of a connection.
 
-    IDLE: it has no request. HEAD: a request's head has begun to arrive. BODY: its body arrives. CALL: the server works
-    on it. UNREAD: what the client still sends of a body that was refused. ANSWER: the client reads the answer.
+    IDLE: no request. HEAD: the head of a request is arriving. BODY: its body is arriving. CALL: the server works on it.
+    UNREAD: the rest of a refused body is arriving. ANSWER: the client reads the answer.
     """
 
     IDLE = "idle"
@@ -30,11 +29,11 @@ class Phase(Enum):
 
 
 class Timeouts:
-    """The time that a connection has spent in its phase.
+    """Measures the time that a connection spends in its phase.
 
     Attributes:
-        phase: the one that it was last seen in.
-        since: when it was first seen in it.
+        phase: the phase at the last check.
+        since: the time of the first check in this phase.
     """
 
     __slots__ = ("_limits", "_request", "_start", "phase", "since")
@@ -49,17 +48,17 @@ class Timeouts:
             Phase.ANSWER: bounds.rest_write_timeout,
         }
         self._request = self._start = 0
-        self.phase = Phase.IDLE
-        self.since = now
+        self.phase: Phase = Phase.IDLE
+        self.since: float = now
 
     def expired(self, phase: Phase, request: int, moved: int, now: float) -> bool:
         """Check the connection; True if its phase has taken too long.
 
         Args:
-            phase: what it is doing.
-            request: which request that is for; another one starts the clock again.
-            moved: how many bytes have arrived, or left, so far. A body and an answer get more time for them.
-            now: the time.
+            phase: its phase now.
+            request: the number of its request; a new one restarts the timeout.
+            moved: the bytes that have arrived, or left, so far; they extend the timeouts of a body and an answer.
+            now: the current time.
         """
         if phase is not self.phase or request != self._request:
             self.phase, self._request, self._start, self.since = phase, request, moved, now
@@ -70,6 +69,6 @@ class Timeouts:
 
 
 def interval(bounds: Bounds) -> float:
-    """How often connections are checked, in seconds."""
+    """Return the period of checks in seconds."""
     shortest = min(bounds.idle_timeout, bounds.rest_header_timeout, bounds.rest_body_timeout, bounds.rest_write_timeout)
     return min(max(shortest / 4, 0.02), 1.0)

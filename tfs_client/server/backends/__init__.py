@@ -1,1 +1,1 @@
-"""Runtimes behind the Servable interface, one module each."""
+"""Runtimes that implement the Servable interface: Python functions and folders, SavedModels, TensorFlow Lite."""

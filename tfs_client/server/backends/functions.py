@@ -1,4 +1,4 @@
-"""Servables made of Python functions: each signature has the function that computes it."""
+"""Servables made of Python functions, one for each signature."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from tfs_client.codec.dtypes import STRING, row_of
-from tfs_client.codec.values import as_array
+from tfs_client._codec.dtypes import STRING, Array, row_of
+from tfs_client._codec.values import as_array
+from tfs_client._printable import shown
 from tfs_client.errors import (
     CallError,
     ConfigError,
@@ -23,14 +23,12 @@ from tfs_client.errors import (
     UnimplementedError,
     UnknownError,
 )
-from tfs_client.server.failures import text_of
-from tfs_client.server.servable import Array
-from tfs_client.shown import shown
+from tfs_client.server.model_failures import text_of
 from tfs_client.signatures import PREDICT, Signature, TensorSpec
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
-# What an exception of the function becomes on the wire; TensorFlow treats those of its py_function alike.
+# The errors that exceptions of functions become; TensorFlow maps those of its py_function in the same way.
 CODES: tuple[tuple[type[BaseException], Callable[[str], CallError]], ...] = (
     (ValueError, InvalidArgumentError),
     (TypeError, InvalidArgumentError),
@@ -46,25 +44,26 @@ class FunctionSignature:
     """A signature and the function behind it.
 
     Args:
-        fn: gets the inputs as keyword arguments by alias (numpy arrays; strings as object arrays of bytes) and
-            returns a mapping from output alias to array, or the array itself when there is one output.
-            An exception it raises is the call's error: a CallError keeps its code and text.
-        inputs, outputs: TensorSpec by alias.
-        method_name: the API method the signature is meant for.
-        defaults: values of inputs that a request may leave out.
-        check_shapes: refuse inputs whose shapes are not those of ``inputs``. The model server does not.
+        fn: takes the inputs as keyword arguments by alias (numpy arrays; strings as object arrays of bytes) and
+            returns a mapping from output alias to array, or the array itself if there is one output.
+            An exception that it raises becomes the call's error: a CallError keeps its code and text.
+        inputs: TensorSpec by alias of input.
+        outputs: TensorSpec by alias of output.
+        method_name: the API method that the signature is for.
+        defaults: values of inputs that a request may omit.
+        check_shapes: refuse inputs whose shapes contradict ``inputs``. The model server does not.
     """
 
-    fn: Callable[..., Any]
+    fn: Callable[..., object]
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     method_name: str = PREDICT
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, object] = field(default_factory=dict)
     check_shapes: bool = False
 
 
 class FunctionServable:
-    """A servable made of Python functions, one for each signature. The functions may run in several threads at once."""
+    """A servable made of Python functions, one for each signature. They may run in several threads concurrently."""
 
     def __init__(self, signatures: Mapping[str, FunctionSignature]) -> None:
         if not signatures:
@@ -73,7 +72,8 @@ class FunctionServable:
             _check_function(name, signature)
         self._functions = {name: signature.fn for name, signature in signatures.items()}
         self._defaults = {name: _defaults(name, signature) for name, signature in signatures.items()}
-        self.checked_shapes = frozenset(name for name, signature in signatures.items() if signature.check_shapes)
+        checked = (name for name, signature in signatures.items() if signature.check_shapes)
+        self.checked_shapes: frozenset[str] = frozenset(checked)
         self._signatures = {name: _signature(name, signature) for name, signature in signatures.items()}
 
     @property
@@ -82,16 +82,16 @@ class FunctionServable:
         return self._signatures
 
     def defaults(self, signature: str) -> Mapping[str, Array]:
-        """Values of the inputs that a request may leave out."""
+        """Return values of the inputs that a request may omit."""
         return self._defaults[signature]
 
     def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Mapping[str, Array]:
-        """Call the signature's function, and make of its answer what the signature promises."""
+        """Call the signature's function, and convert its result to the outputs of the signature."""
         try:
             answer = self._functions[signature](**inputs)
         except CallError:
             raise
-        except BaseException as error:  # pytest.fail() in a test's function is no Exception
+        except BaseException as error:  # pytest.fail() in a test's function does not raise an Exception
             log.exception("the function of signature %s failed", signature)
             code = next(code for kind, code in CODES if isinstance(error, kind))
             raise code(text_of(error)) from error
@@ -99,38 +99,41 @@ class FunctionServable:
         if not isinstance(answer, Mapping):
             if len(specs) != 1:
                 got = type(answer).__name__
-                raise InternalError(f"the model promises the outputs {', '.join(sorted(specs))} and returned one {got}")
+                raise InternalError(
+                    f"expected the outputs of the signature ({', '.join(sorted(specs))}) as a mapping, got one {got}"
+                )
             answer = {next(iter(specs)): answer}
         return {alias: _output(answer, alias, specs[alias]) for alias in outputs}
 
 
-def _output(answer: Mapping[str, Any], alias: str, spec: TensorSpec) -> Array:
+def _output(answer: Mapping[str, object], alias: str, spec: TensorSpec) -> Array:
     if alias not in answer:
         raise InternalError(
-            f"the model promises the output {alias!r} and returned {', '.join(sorted(answer)) or 'none'}"
+            f"the model did not return the output {alias!r} of its signature; it returned "
+            f"{', '.join(sorted(answer)) or 'none'}"
         )
     values = answer[alias]
     try:
-        if type(values) is np.ndarray and row_of(values.dtype) is spec.row is not STRING:  # as it nearly always is
+        if type(values) is np.ndarray and row_of(values.dtype) is spec.row is not STRING:  # the usual case
             return values
         if values is None:
             raise EncodeError("the function returned None for it")
         if isinstance(values, np.ndarray) and not _keeps_kind(values, spec):
-            raise EncodeError(f"expected values for {spec.row.name}, got an array of {values.dtype}")
+            raise EncodeError(f"expected {spec.row.readable} values, got an array of {values.dtype}")
         return as_array(values, spec.row)
     except EncodeError as error:
         raise InternalError(f"the model's output {alias!r} is not {spec}: {error}") from error
 
 
 def _keeps_kind(array: Array, spec: TensorSpec) -> bool:
-    """Whether a cast to the promised dtype loses precision at the most: float64 to float32, but not float to int."""
+    """Return whether a cast to the declared dtype loses at most precision: float64 to float32, but not float to int."""
     if row_of(array.dtype) is STRING or spec.row is STRING:
         return row_of(array.dtype) is spec.row
     return np.can_cast(array.dtype, spec.row.dtype, "same_kind")
 
 
 def _signature(name: str, signature: FunctionSignature) -> Signature:
-    """The signature as clients see it; tensors get the names that TensorFlow would give them."""
+    """Return the signature for clients. Tensors get the names that TensorFlow would give them."""
 
     def named(specs: Mapping[str, TensorSpec], prefix: str) -> dict[str, TensorSpec]:
         return {
@@ -147,12 +150,12 @@ def _signature(name: str, signature: FunctionSignature) -> Signature:
 
 
 def _check_function(name: str, signature: FunctionSignature) -> None:
-    """Raise ConfigError for what cannot be called with the signature's inputs as keyword arguments."""
+    """Raise ConfigError unless the function can be called with the signature's inputs as keyword arguments."""
     if not callable(signature.fn):
         raise ConfigError(f"signature {name!r} needs a function, got {shown(signature.fn)}")
     try:
         parameters = inspect.signature(signature.fn)
-    except (TypeError, ValueError):  # built in C, and it does not say
+    except (TypeError, ValueError):  # a function written in C may not reveal its parameters
         return
     try:
         parameters.bind(**dict.fromkeys(signature.inputs))
@@ -170,6 +173,6 @@ def _defaults(name: str, signature: FunctionSignature) -> dict[str, Array]:
     defaults = {}
     for alias, value in signature.defaults.items():
         own = as_array(value, signature.inputs[alias].row).copy()
-        own.flags.writeable = False  # every call gets this one
+        own.flags.writeable = False  # all calls share it
         defaults[alias] = own
     return defaults

@@ -1,14 +1,17 @@
-"""What lies in the directory of a SavedModel: the file, the MetaGraphDef with the wanted tags, and what it wants done.
+"""The directory of a SavedModel: its file, the MetaGraphDef with the given tags, and its assets and init op.
 
 Source: tensorflow/cc/saved_model/reader.cc and loader_util.cc.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tfs_client._codec import regular_files
+from tfs_client._printable import bounded
 from tfs_client.errors import (
     DataLossError,
     FailedPreconditionError,
@@ -16,7 +19,11 @@ from tfs_client.errors import (
     NotFoundError,
     UnimplementedError,
 )
-from tfs_client.server import regular_files
+
+if TYPE_CHECKING:
+    from tfs_client.protos.tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
+
+log: logging.Logger = logging.getLogger("tfs_client.server")
 
 BINARY, TEXT, SESSION_BUNDLE = "saved_model.pb", "saved_model.pbtxt", "export.meta"
 MAX_BYTES = (1 << 31) - 1  # of a message of protobuf
@@ -24,7 +31,7 @@ INIT_OP = "__saved_model_init_op"
 
 
 def model_file(path: str) -> str:
-    """The file of the model. Raises CallError when the directory has none."""
+    """Return the file of the model. Raises CallError if the directory has none."""
     for name in (BINARY, TEXT):
         if os.path.isfile(file := os.path.join(path, name)):
             return file
@@ -37,7 +44,7 @@ def model_file(path: str) -> str:
 
 
 def meta_graph(file: str, tags: frozenset[str]) -> Any:
-    """The first MetaGraphDef in a file that has exactly these tags, as TensorFlow's message. Raises CallError."""
+    """Return the first MetaGraphDef in a file with exactly these tags, as TensorFlow's message. Raises CallError."""
     for found in _saved_model(file).meta_graphs:
         if tags == set(found.meta_info_def.tags):
             return found
@@ -48,7 +55,7 @@ def meta_graph(file: str, tags: frozenset[str]) -> Any:
 
 
 def _saved_model(file: str) -> Any:
-    from google.protobuf import text_format
+    from tfs_client._codec import text_messages
 
     saved_model = import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
     try:
@@ -58,21 +65,23 @@ def _saved_model(file: str) -> Any:
     kind = "text" if file.endswith(TEXT) else "binary"
     try:
         if kind == "text":
-            text_format.Parse(data.decode(), saved_model)
+            text_messages.fill(saved_model, data)
         else:
             saved_model.ParseFromString(data)
-    except Exception as error:  # DecodeError, ParseError, UnicodeDecodeError, RecursionError
+    except Exception as error:  # DecodeError, TextFormatError
+        if kind == "text":
+            log.error("Error parsing text-format tensorflow.SavedModel: %s", bounded(str(error)))
         raise DataLossError(f"Can't parse {file} as {kind} proto") from error
     return saved_model
 
 
 def assets(meta_graph: Any, path: str) -> dict[str, str]:
-    """The files that come with the model: the path of each by the name of the tensor that wants it."""
+    """Return the paths of the model's asset files, by the name of the tensor that takes each path."""
     return {each.tensor_info.name: os.path.join(path, "assets", each.filename) for each in _asset_files(meta_graph)}
 
 
-def _asset_files(meta_graph: Any) -> list[Any]:
-    """TensorFlow 2 says it in a field, TensorFlow 1 in a collection."""
+def _asset_files(meta_graph: Any) -> list[AssetFileDef]:
+    """Return the asset files: TensorFlow 2 lists them in a field, TensorFlow 1 in a collection."""
     if meta_graph.asset_file_def:
         return list(meta_graph.asset_file_def)
     asset_file_def = import_module("tensorflow.core.protobuf.meta_graph_pb2").AssetFileDef
@@ -81,7 +90,7 @@ def _asset_files(meta_graph: Any) -> list[Any]:
 
 
 def init_op(meta_graph: Any, path: str) -> str:
-    """The op to run before the first call: that of the init signature, or else of a collection; "" for none."""
+    """Return the op to run before the first call: from the init signature, or else from a collection; "" for none."""
     if INIT_OP in meta_graph.signature_def:
         outputs = meta_graph.signature_def[INIT_OP].outputs
         if INIT_OP not in outputs:

@@ -1,7 +1,7 @@
 """Servables written in Python: a version folder with a ``servable.py`` instead of a SavedModel.
 
-``servable.py`` has one function, ``signatures(path)``, which gets the version folder's path and returns the signatures
-by name::
+``servable.py`` defines a function ``signatures(path)``, which takes the version folder's path and returns the
+signatures by name::
 
     # models/scale/1/servable.py
     import numpy as np
@@ -16,12 +16,11 @@ by name::
         factor = np.load(f"{path}/factor.npy")
         return {"serving_default": FunctionSignature(lambda x: {"y": factor * x}, {"x": VECTOR}, {"y": VECTOR})}
 
-The folder is a package with a name of its own for every load. So versions stand side by side, each with its own
-modules, and a new version with a changed file is really new. Nothing is written into the folder, and nothing is left
-of its modules after ``close``.
+Every load imports the folder as a package with a new name. So versions can be loaded side by side, each with its own
+modules, and a reload executes changed files. Nothing is written into the folder, and ``close`` removes its modules.
 
-The code of the folder runs with all rights of the server: only models whose configuration says that they are of the
-platform ``python`` are loaded this way.
+The code of the folder runs with all rights of the server: only models whose configuration has the platform ``python``
+are loaded this way.
 """
 
 from __future__ import annotations
@@ -35,14 +34,13 @@ import traceback
 from collections.abc import Mapping
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from types import CodeType, ModuleType
-from typing import Any
 
+from tfs_client._printable import bounded, shown
 from tfs_client.errors import CallError, InvalidArgumentError, NotFoundError
 from tfs_client.server.backends.functions import CODES, FunctionServable, FunctionSignature
-from tfs_client.server.failures import text_of
-from tfs_client.shown import bounded, shown
+from tfs_client.server.model_failures import text_of
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FILE = "servable.py"
 FUNCTION = "signatures"
@@ -51,22 +49,22 @@ _numbers = itertools.count(1)
 
 
 class PythonServable(FunctionServable):
-    """The signatures of a version folder; they run in several threads at once."""
+    """The signatures of a version folder. They run in several threads concurrently."""
 
     def __init__(self, package: _Package, signatures: Mapping[str, FunctionSignature]) -> None:
         super().__init__(signatures)
         self._package = package
 
     def close(self) -> None:
-        """Forget the folder's modules. Calls that are still running keep what they have."""
+        """Remove the folder's modules from the import system. Running calls are not affected."""
         self._package.forget()
 
 
 def load(path: str) -> PythonServable:
-    """Import the folder's ``servable.py`` and ask it for its signatures.
+    """Import the folder's ``servable.py`` and get its signatures.
 
-    An exception of that code becomes the error of the load, with the last line of its traceback: a CallError as it
-    is, other exceptions with the codes that they have in a call.
+    An exception of that code becomes the error of the load. A CallError is raised unchanged; other exceptions have the
+    codes that they have in a call, with the last line of the traceback as the text.
     """
     path = os.path.abspath(path)
     if not os.path.isfile(os.path.join(path, FILE)):
@@ -85,7 +83,7 @@ def load(path: str) -> PythonServable:
 
 
 def _last_line(error: BaseException) -> str:
-    """What a traceback ends with; a SyntaxError says where it is only further up."""
+    """Return the last line of a traceback. A SyntaxError's text names the file and the line, its last line does not."""
     if isinstance(error, SyntaxError):
         return text_of(error)
     return bounded(traceback.format_exception_only(error)[-1].strip())
@@ -98,14 +96,14 @@ def _signatures(package: _Package, path: str) -> Mapping[str, FunctionSignature]
     found = function(path)
     if not isinstance(found, Mapping) or not all(isinstance(each, FunctionSignature) for each in found.values()):
         raise InvalidArgumentError(
-            f"{path}: {FUNCTION}(path) of {FILE} gave no mapping from signature names to FunctionSignature: "
-            f"{shown(found)}"
+            f"{path}: expected {FUNCTION}(path) of {FILE} to return a mapping from signature names to "
+            f"FunctionSignature, got {shown(found)}"
         )
     return found
 
 
 class _Loader(SourceFileLoader):
-    """Compiles the source at every load: no bytecode is kept, and none that lies there is trusted."""
+    """Compiles the source at every load: bytecode is neither written nor read."""
 
     def get_code(self, fullname: str) -> CodeType:
         source = self.get_filename(fullname)
@@ -114,20 +112,20 @@ class _Loader(SourceFileLoader):
 
 
 class _Package:
-    """A folder as a package with a name that nobody else has."""
+    """A folder as a package with a unique name."""
 
     def __init__(self, path: str) -> None:
         self._name = f"_tfs_servable_{next(_numbers)}"
         self._path = path
-        # What the import system looks at before it makes a finder of its own, which would write bytecode.
+        # The import system uses this finder instead of its default one, which would write bytecode.
         self._finder = FileFinder(path, (_Loader, SOURCE_SUFFIXES))
         sys.path_importer_cache[path] = self._finder
-        package: Any = ModuleType(self._name)
+        package = ModuleType(self._name)
         package.__path__ = [path]
         sys.modules[self._name] = package
 
     def module(self) -> ModuleType:
-        """The folder's ``servable.py``, imported."""
+        """Import the folder's ``servable.py``."""
         return importlib.import_module(f"{self._name}.{FILE.removesuffix('.py')}")
 
     def forget(self) -> None:

@@ -1,122 +1,165 @@
 """TensorFlow Lite models, run by TensorFlow's interpreter (the extra ``tensorflow``).
 
-TensorFlow Serving takes ``model.tflite`` of a version directory, where there is one, instead of the SavedModel when it
-is started with ``--prefer_tflite_model``. A model without signatures gets one, ``serving_default``, with the names of
-its tensors as aliases, as there (servables/tensorflow/tflite_session.cc).
+With ``--prefer_tflite_model`` TensorFlow Serving loads ``model.tflite`` of a version directory, if it exists, instead
+of the SavedModel. ``tflite_model`` derives the signatures.
+Source: servables/tensorflow/tflite_session.cc.
 """
 
 from __future__ import annotations
 
+import io
+import logging
 import os
-import threading
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
+from tfs_client._codec import regular_files
+from tfs_client._codec.dtypes import STRING, Array
+from tfs_client._printable import listed, shown
+from tfs_client.errors import InvalidArgumentError, NotFoundError
+from tfs_client.server.backends.saved_model import defaults_of, signature_of, tensorflow
+from tfs_client.server.backends.session_options import SessionOptions
+from tfs_client.server.backends.tflite_examples import ExampleParser, extract
+from tfs_client.server.backends.tflite_interpreters import InterpreterPool, LiteInterpreter
+from tfs_client.server.backends.tflite_model import LiteModel, LiteTensor, read_model
+from tfs_client.server.batching import BatchingParameters, BatchingServable
+from tfs_client.server.files.file_errors import MissingPackageError
+from tfs_client.server.servable import Servable
+from tfs_client.signatures import Signature
 
-from tfs_client.codec.dtypes import STRING, find
-from tfs_client.errors import InternalError, InvalidArgumentError, NotFoundError
-from tfs_client.server import regular_files
-from tfs_client.server.backends.saved_model import tensorflow
-from tfs_client.server.servable import Array
-from tfs_client.signatures import DEFAULT_SIGNATURE, Signature, TensorSpec
+log: logging.Logger = logging.getLogger("tfs_client.server")
 
 FILE = "model.tflite"
 MAX_BYTES = (1 << 31) - 1  # of a flatbuffer
+MAX_ROWS = 500  # of a call that is split (kInitialBatchSize)
 
 
-def load(path: str) -> TFLiteServable:
+def load(
+    path: str,
+    *,
+    pools: int = 1,
+    interpreters_per_pool: int = 1,
+    options: SessionOptions = SessionOptions(),  # noqa: B008  frozen
+) -> Servable:
     """Load ``model.tflite`` of a version directory.
 
-    Raises NotFoundError when there is none, FailedPreconditionError without TensorFlow, and InvalidArgumentError for a
-    file that is no model.
+    Args:
+        pools: the number of concurrent calls, each in a separate interpreter (``--num_tflite_pools``).
+        interpreters_per_pool: the number of parts into which a call of 500 rows is split, which run concurrently;
+            1: calls are not split (``--num_tflite_interpreters_per_pool``).
+        options: the options of TensorFlow's session, which parses tf.Examples.
+
+    Raises NotFoundError if the file does not exist, MissingPackageError if TensorFlow or its interpreter is not
+    installed, and CallError with the model server's code and text for other failures.
     """
     file = os.path.join(path, FILE)
     if not os.path.isfile(file):
         raise NotFoundError(f"{file}; No such file or directory")
-    lite = tensorflow().lite
+    tf = tensorflow()
+    if not hasattr(tf, "lite"):
+        raise MissingPackageError(
+            f"TensorFlow {tf.__version__} does not have tf.lite, which runs {FILE}; use an older one"
+        )
+    # The interpreter gets the content, not the path: it would map the file, and crash if that is overwritten.
+    content = regular_files.read(file, MAX_BYTES)
+    model = read_model(io.BytesIO(content))
+    inputs = [*model.inputs.values()]
+    splitting = _splitting(inputs, pools, interpreters_per_pool) if interpreters_per_pool > 1 else None
+    content, ops = extract(content)
+    parse = ExampleParser(tf, ops, options.config_proto()) if ops else None
     try:
-        with warnings.catch_warnings():  # that it will move to a package of its own
-            warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
-            # Its content, not its path: of a file that is mapped and then written to anew, a read ends the process.
-            interpreter = lite.Interpreter(model_content=regular_files.read(file, MAX_BYTES))
-        return TFLiteServable(_runners(interpreter))
-    except ValueError as error:
-        raise InvalidArgumentError(f"Cannot build FlatBufferModel from buffer. {str(error).strip()}") from error
+        pool = InterpreterPool(LiteInterpreter(tf.lite, content, inputs, parse) for _ in range(pools))
+        servable = TFLiteServable(model, pool, parse)
+    except BaseException:
+        if parse is not None:
+            parse.close()
+        raise
+    _log_signatures(file, model)
+    return servable if splitting is None else BatchingServable(servable, splitting)
 
 
 class TFLiteServable:
-    """A TensorFlow Lite model in memory. An interpreter does one thing at a time, so calls wait for each other."""
+    """A loaded TensorFlow Lite model. As many calls run concurrently as there are interpreters."""
 
-    def __init__(self, runners: Mapping[str, Any]) -> None:
-        self._runners = dict(runners)
-        self._lock = threading.Lock()
-        self._signatures = {
-            name: Signature(_specs(runner.get_input_details()), _specs(runner.get_output_details()))
-            for name, runner in self._runners.items()
-        }
+    def __init__(self, model: LiteModel, pool: InterpreterPool, parse: ExampleParser | None) -> None:
+        self._inputs, self._outputs = model.inputs, model.outputs
+        self._signature_defs = {name: proto.SerializeToString() for name, proto in sorted(model.signature_defs.items())}
+        self._defaults = {name: defaults_of(proto) for name, proto in sorted(model.signature_defs.items())}
+        self._signatures = {name: signature_of(proto) for name, proto in sorted(model.signature_defs.items())}
+        self._pool, self._parse = pool, parse
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
         """The signatures by name."""
         return self._signatures
 
+    @property
+    def signature_defs(self) -> Mapping[str, bytes]:
+        """The signatures by name, as serialized SignatureDefs."""
+        return self._signature_defs
+
     def defaults(self, signature: str) -> Mapping[str, Array]:
-        """Nothing: TensorFlow Lite knows no inputs that may be left out."""
-        return {}
+        """Return values of the inputs that a request may omit, by alias."""
+        return self._defaults[signature]
 
     def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Mapping[str, Array]:
-        """Run the interpreter, for which inputs may have another size each time. Raises InternalError."""
-        try:
-            with self._lock:
-                answer = self._runners[signature](**inputs)
-        except (RuntimeError, ValueError) as error:
-            raise InternalError(f"Failed to run interpreter. {str(error).strip()}") from error
-        return {alias: answer[alias] for alias in outputs}
+        """Run an interpreter. The sizes of inputs may differ from call to call. Raises CallError."""
+        known = self._signatures[signature]
+        feeds: dict[int, Array] = {}
+        for alias, array in inputs.items():
+            tensor = self._inputs[known.inputs[alias].tensor_name]
+            feeds[tensor.index] = _vector(alias, array) if tensor.row is STRING else array
+        fetches = {alias: self._outputs[known.outputs[alias].tensor_name].index for alias in outputs}
+        with self._pool.interpreter() as interpreter:
+            values = interpreter.run(feeds, set(fetches.values()))
+        return {alias: values[index] for alias, index in fetches.items()}
 
     def close(self) -> None:
-        """Give the memory back."""
-        self._runners.clear()
+        """Free the memory; no call may be running."""
+        self._pool.close()
+        if self._parse is not None:
+            self._parse.close()
 
 
-def _runners(interpreter: Any) -> dict[str, Any]:
-    names = interpreter.get_signature_list()
-    if not names:
-        return {DEFAULT_SIGNATURE: _WholeModel(interpreter)}
-    return {name: interpreter.get_signature_runner(name) for name in names}
+def _vector(alias: str, array: Array) -> Array:
+    """Return strings as a vector. The model server keeps as many strings as there are rows, and drops the others."""
+    if not array.ndim or array.size != len(array):
+        raise InvalidArgumentError(
+            f"input {shown(alias)}: expected one string for each row, because TensorFlow Lite models take strings as a "
+            f"vector, got shape {array.shape}"
+        )
+    return array.reshape(-1)
 
 
-class _WholeModel:
-    """A model without signatures, run as signatures are."""
-
-    def __init__(self, interpreter: Any) -> None:
-        self._interpreter = interpreter
-
-    def get_input_details(self) -> dict[str, Any]:
-        return {details["name"]: details for details in self._interpreter.get_input_details()}
-
-    def get_output_details(self) -> dict[str, Any]:
-        return {details["name"]: details for details in self._interpreter.get_output_details()}
-
-    def __call__(self, **inputs: Array) -> dict[str, Array]:
-        interpreter, places = self._interpreter, self.get_input_details()
-        for name, array in inputs.items():
-            interpreter.resize_tensor_input(places[name]["index"], array.shape)
-        interpreter.allocate_tensors()
-        for name, array in inputs.items():
-            interpreter.set_tensor(places[name]["index"], array)
-        interpreter.invoke()
-        outputs = self.get_output_details().items()
-        return {name: interpreter.get_tensor(details["index"]) for name, details in outputs}
+def _splitting(inputs: Sequence[LiteTensor], pools: int, interpreters_per_pool: int) -> BatchingParameters:
+    """Return the parameters that split calls among the interpreters of a pool (TfLiteSession::Create)."""
+    rows = inputs[0].sizes[0] if len(inputs) == 1 and inputs[0].sizes else 1
+    return BatchingParameters(
+        max_batch_size=MAX_ROWS,
+        num_batch_threads=pools,
+        max_enqueued_batches=100 * pools,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=rows if rows > 1 else -(-MAX_ROWS // interpreters_per_pool),
+    )
 
 
-def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
-    return {alias: _spec(details) for alias, details in sorted(tensors.items())}
+def _log_signatures(file: str, model: LiteModel) -> None:
+    if model.from_metadata:
+        return
+    log.warning("No signature def found in TFLite model. Generating one.")
+    (made,) = model.signature_defs.values()
+    if model.own_signatures:
+        log.warning(
+            "%s: TensorFlow Serving does not read the signatures in the flatbuffer (%s), only the metadata "
+            "signature_defs_metadata. The inputs are %s, and the outputs %s",
+            file,
+            _listed(model.own_signatures),
+            _listed(sorted(made.inputs)),
+            _listed(sorted(made.outputs)),
+        )
+    named = {info.name for infos in (made.inputs, made.outputs) for info in infos.values()}
+    if hidden := [name for name in (*model.inputs, *model.outputs) if name not in named]:
+        log.warning("%s: calls cannot name %s, because another tensor has the same alias", file, _listed(hidden))
 
 
-def _spec(details: Any) -> TensorSpec:
-    # "shape" is the current size, "shape_signature" has -1 for what may vary; old models lack the latter.
-    sizes = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
-    row = STRING if details["dtype"] is np.bytes_ else find(details["dtype"])
-    return TensorSpec(row, tuple(map(int, sizes)), tensor_name=details["name"])
+def _listed(names: Iterable[str]) -> str:
+    return listed([shown(name) for name in names])

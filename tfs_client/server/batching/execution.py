@@ -1,4 +1,7 @@
-"""Running a batch: merge, run the model once, cut, and hand every task its answer or the error that all share."""
+"""Execution of a batch: merge the inputs, run the model once, split the outputs, and answer every task.
+
+An error is the answer of every task in the batch.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,23 @@ from tfs_client.errors import CallError, InternalError, ResourceExhaustedError
 from tfs_client.server.batching.merging import cut, merge
 from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.tasks import LATE, Task, Tensors
-from tfs_client.server.deadlines import time_limit
-from tfs_client.server.failures import text_of
+from tfs_client.server.call_deadlines import time_limit
+from tfs_client.server.model_failures import text_of
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Model = Callable[[Tensors], Tensors]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRun:
-    """A batch that left its queue, for those who count.
+    """A batch that has left its queue, for metrics.
 
     Attributes:
-        sizes: the rows of each task in it.
-        executed: the rows it is run with, padding rows included; 0 when all its tasks are late, and it is not run.
+        sizes: the rows of each task.
+        executed: the rows that the model gets, padding rows included; 0 if all tasks are late and the batch is not run.
         waited: the seconds that each task spent in the queue.
-        tensors: how many inputs each task has.
+        tensors: the number of inputs of each task.
     """
 
     sizes: tuple[int, ...]
@@ -40,9 +43,9 @@ Observer = Callable[[BatchRun], None]
 
 
 def results(tasks: Sequence[Task], model: Model, parameters: BatchingParameters, now: float) -> list[Tensors]:
-    """The outputs of each task. Raises CallError, which is every task's.
+    """Return the outputs of each task. Raises CallError for all of them.
 
-    The model gets what is left of the longest deadline as its time limit.
+    The model's time limit is the time left until the latest deadline.
     """
     deadline = _deadline(tasks)
     if deadline <= now:
@@ -60,12 +63,12 @@ def _deadline(tasks: Sequence[Task]) -> float:
 
 
 def answer(tasks: Sequence[Task], model: Model, parameters: BatchingParameters, now: float) -> None:
-    """Give every task its answer. Raises nothing: what goes wrong is the tasks' answer."""
+    """Give every task its answer. Does not raise: an error becomes the answer of all tasks."""
     try:
         answers = results(tasks, model, parameters, now)
     except CallError as error:
         _refuse(tasks, error)
-    except BaseException as error:  # also SystemExit and pytest's outcomes: somebody waits for an answer
+    except BaseException as error:  # also SystemExit and pytest's outcomes: callers wait for an answer
         log.exception("a batch failed")
         _refuse(tasks, InternalError(text_of(error)))
     else:
@@ -75,13 +78,13 @@ def answer(tasks: Sequence[Task], model: Model, parameters: BatchingParameters, 
 
 def _refuse(tasks: Sequence[Task], error: CallError) -> None:
     for task in tasks:
-        own = copy(error)  # every caller raises its own, in a thread of its own
+        own = copy(error)  # each caller raises it in another thread
         own.__cause__ = error
         task.answer.put(own)
 
 
 def observe(observer: Observer | None, tasks: Sequence[Task], parameters: BatchingParameters, now: float) -> None:
-    """Tell the observer, if there is one, of a batch that has left its queue."""
+    """Report a batch that has left its queue to the observer, if there is one."""
     if observer is None:
         return
     sizes = tuple(task.size for task in tasks)
@@ -89,5 +92,5 @@ def observe(observer: Observer | None, tasks: Sequence[Task], parameters: Batchi
     executed = parameters.executed_size(sum(sizes)) if now < _deadline(tasks) else 0
     try:
         observer(BatchRun(sizes, executed, waited, len(tasks[0].inputs)))
-    except BaseException:  # the observer's trouble is not the callers', and must not end the thread
+    except BaseException:  # an observer's error must not affect the callers, nor end the thread
         log.exception("the observer failed")

@@ -1,4 +1,12 @@
-"""Merging: the inputs of a batch's tasks become one call's, and its outputs are cut back.
+"""Merging of the inputs of a batch's tasks, and splitting of its outputs.
+
+Merging appends the rows of all tasks, in the order of the tasks, then rows to reach an allowed batch size. The outputs
+have the same rows in the same order, so each task's part is found by counting. Splitting makes views, not copies; the
+rows at the end are dropped.
+
+The size of a padded batch is not bounded by the sizes of the requests: two requests of a few bytes may declare long
+axes, each along another one, and padding multiplies the two. So the memory is computed and checked before any array is
+made.
 
 Source of checks and texts: batching/batching_session.cc (MergeInputTensors, SplitOutputTensors).
 """
@@ -11,24 +19,23 @@ from itertools import accumulate
 
 import numpy as np
 
-from tfs_client.codec.dtypes import STRING, row_of
+from tfs_client._codec.dtypes import STRING, Array, row_of
 from tfs_client.errors import FailedPreconditionError, InternalError, ResourceExhaustedError
 from tfs_client.server.batching.padding import Shape, largest, padded
-from tfs_client.server.servable import Array
 
-MOST_BYTES = (1 << 31) - 1  # of the inputs of a batch that was padded: as many as the largest message can bring
-MOST_PADDED = 1 << 30  # of those before rows are added; more only where the inputs themselves have an eighth of it
-GROWTH = 8
+MAX_BYTES = (1 << 31) - 1  # of a padded batch's inputs: the size of the largest message
+MAX_PADDED = 1 << 30  # bytes of those inputs before rows are added, unless ...
+MAX_GROWTH = 8  # ... padding makes them at most this many times as large
 
 
 def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dict[str, Array]:
-    """The inputs of all tasks one after the other, then ``extra`` copies of the last task's first row.
+    """Merge the inputs of all tasks, and append ``extra`` copies of the last task's first row.
 
     Args:
         batch: for each task its inputs by tensor name; all have the same names, and at least one row.
-        pad: make axes other than the first as long as the longest in the batch; without it they must agree.
+        pad: make axes other than the first as long as the longest in the batch; otherwise they must be equal.
 
-    Raises CallError, which is every task's.
+    Raises CallError for all tasks.
     """
     longest = largest(batch) if pad else {}
     if pad or extra:
@@ -48,13 +55,13 @@ def merge(batch: Sequence[Mapping[str, Array]], extra: int, *, pad: bool) -> dic
             column.append(array)
     if extra:
         for column in columns.values():
-            # A row of a task is sure to be a valid input, which zeros are not.
+            # A row of a task is a valid input; zeros need not be.
             column.append(np.repeat(column[-1][:1], extra, axis=0))
     return {name: concatenated(column) for name, column in columns.items()}
 
 
 def _check_memory(batch: Sequence[Mapping[str, Array]], extra: int, longest: Mapping[str, Shape]) -> None:
-    """Refuse a batch that padding would blow up: a few bytes may declare very long axes, each task along another."""
+    """Raise ResourceExhaustedError for a batch that padding would make too large."""
     came = padded_size = needed = 0
     for name, first in batch[0].items():
         rows = sum(len(inputs[name]) for inputs in batch)
@@ -62,15 +69,18 @@ def _check_memory(batch: Sequence[Mapping[str, Array]], extra: int, longest: Map
         came += sum(inputs[name].nbytes for inputs in batch)
         padded_size += rows * row
         needed += (rows + extra) * row
-    if needed > MOST_BYTES or padded_size > max(MOST_PADDED, GROWTH * came):
+    if needed > MAX_BYTES or padded_size > max(MAX_PADDED, MAX_GROWTH * came):
         raise ResourceExhaustedError(
-            f"Padding would make a batch of {needed} bytes: expected at most {MOST_BYTES}, and for longer axes "
-            f"{MOST_PADDED} or {GROWTH} times the inputs; send inputs whose lengths differ along one axis"
+            f"Padding would make a batch of {needed} bytes: expected at most {MAX_BYTES}, and for longer axes "
+            f"{MAX_PADDED} or {MAX_GROWTH} times the inputs; send inputs whose lengths differ along one axis only"
         )
 
 
 def concatenated(arrays: Sequence[Array]) -> Array:
-    """The arrays along the first axis; one alone is itself. Raises InternalError when they do not fit together."""
+    """Concatenate arrays along the first axis; a single one is returned unchanged.
+
+    Raises InternalError if their dtypes or shapes do not match.
+    """
     if len(arrays) == 1:
         return arrays[0]
     dtype = arrays[0].dtype
@@ -81,7 +91,7 @@ def concatenated(arrays: Sequence[Array]) -> Array:
                 "Tensor concat operation failed: INVALID_ARGUMENT: Cannot concatenate tensors that have different "
                 f"data types. Got {row.name} and {other.name}."
             )
-    if row is STRING:  # numpy would decode bytes that meet text
+    if row is STRING:  # numpy would decode bytes to join them with text
         arrays = [array.astype(object, copy=False) for array in arrays]
     try:
         return np.concatenate(arrays)
@@ -90,9 +100,9 @@ def concatenated(arrays: Sequence[Array]) -> Array:
 
 
 def cut(outputs: Mapping[str, Array], sizes: Sequence[int], extra: int) -> list[dict[str, Array]]:
-    """The outputs of every task, as views; those of the ``extra`` rows at the end are dropped.
+    """Return the outputs of every task, as views, without the ``extra`` rows at the end.
 
-    Raises FailedPreconditionError, which is every task's, for outputs that do not have a row for every row.
+    Raises FailedPreconditionError, for all tasks, unless every output has a row for every input row.
     """
     rows = sum(sizes) + extra
     for array in outputs.values():

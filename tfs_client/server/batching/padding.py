@@ -1,6 +1,6 @@
-"""Padding of inputs of variable length, with TensorFlow Serving's rules (batching/batching_util.cc).
+"""Padding of inputs of variable length, by TensorFlow Serving's rules (batching/batching_util.cc).
 
-A tensor grows at the end of its axes other than the first, filled with its own first element.
+A tensor is padded at the end of every axis but the first, with its own first element.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tfs_client.codec.dtypes import row_of
+from tfs_client._codec.dtypes import Array, row_of
 from tfs_client.errors import InvalidArgumentError
-from tfs_client.server.servable import Array
 
 Shape = tuple[int, ...]
 
 
 def largest(batch: Sequence[Mapping[str, Array]]) -> dict[str, Shape]:
-    """For every tensor name the size of each axis in the task where it is largest.
+    """Return the largest size of each axis among all tasks, by tensor name.
 
-    A tensor with another rank than the first task's is left out: it cannot be merged anyway.
+    A tensor with another rank than in the first task is ignored: it cannot be merged anyway.
     """
     ranks = {name: array.ndim for name, array in batch[0].items()}
     return {
@@ -30,9 +29,9 @@ def largest(batch: Sequence[Mapping[str, Array]]) -> dict[str, Shape]:
 
 
 def padded(array: Array, longest: Shape) -> Array:
-    """The array with all axes but the first as long as in ``longest``. Raises InvalidArgumentError where Serving does.
+    """Pad all axes but the first to the sizes in ``longest``.
 
-    The checks come first: they hold for arrays too that need no padding.
+    Raises InvalidArgumentError as TensorFlow Serving does, which also checks arrays that need no padding.
     """
     row = row_of(array.dtype)
     if row.extra and row.name != "bfloat16":  # the types of less than 16 bits that ml_dtypes adds
@@ -42,7 +41,7 @@ def padded(array: Array, longest: Shape) -> Array:
     if array.ndim != len(longest):
         return array
     shape = (len(array), *longest[1:])
-    if math.prod(shape) == array.size:  # the shape may still be another one, when both are empty
+    if math.prod(shape) == array.size:  # two empty arrays may still differ in shape
         return array.reshape(shape)
     if not array.size:
         raise InvalidArgumentError("Got empty tensor in batch of non-empty tensors.")

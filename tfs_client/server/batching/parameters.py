@@ -1,4 +1,4 @@
-"""BatchingParameters: how calls are batched, under TensorFlow Serving's names, and the file that says so.
+"""BatchingParameters: the options of batching, under TensorFlow Serving's names, and the file that sets them.
 
 Source: servables/tensorflow/session_bundle_config.proto for the names, bundle_factory_util.cc and
 shared_batch_scheduler.h for defaults, checks and texts.
@@ -6,53 +6,50 @@ shared_batch_scheduler.h for defaults, checks and texts.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tfs_client.codec.config_text import fill
+from tfs_client._codec.config_text import fill
+from tfs_client._printable import shown
 from tfs_client.errors import ConfigError, InvalidArgumentError
-from tfs_client.server import regular_files
-from tfs_client.server.file_errors import file_error
-from tfs_client.server.threads import MAX_THREADS
-from tfs_client.shown import shown
+from tfs_client.server.files import proto_files
+from tfs_client.server.thread_pool import MAX_THREADS
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-log = logging.getLogger(__name__)
-
-LIMIT = 1 << 20  # bytes of a batching parameters file
 MAX_SIZE = (1 << 31) - 1  # rows
 MAX_NAME = 256  # characters
 
 NAME = "model_server_batch_threads"
-NAME_IN_FILES = "batch_threads"  # a file that is silent about the name gets the scheduler's own default
+NAME_IN_FILES = "batch_threads"  # the scheduler's default, for a file that does not set the name
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchingParameters:
-    """How calls are batched.
+    """The options of batching.
 
     Attributes:
-        max_batch_size: rows of the largest call; also of the largest batch, unless large ones are split.
-        batch_timeout_micros: how long an open batch waits for more, counted from its first call. With 0, calls meet
-            only while all threads are busy.
-        max_enqueued_batches: how many batches may wait in a queue, the open one included and running ones not.
-            0 counts as 1, unless large batches are split.
-        num_batch_threads: how many batches run at the same time, of all queues together; at most 4096.
-        thread_pool_name: what the threads' names begin with.
-        allowed_batch_sizes: a batch is filled up, with copies of a row, to the first of these that is large enough.
-            In increasing order, which TensorFlow Serving does not check either; the last one must be max_batch_size.
-        pad_variable_length_inputs: pad axes other than the first to the longest in the batch, instead of refusing.
-        enable_large_batch_splitting: split calls over batches of at most max_execution_batch_size rows.
-        max_execution_batch_size: rows of the largest batch, when splitting; None means max_batch_size.
+        max_batch_size: the rows of the largest call; also of the largest batch, unless large calls are split.
+        batch_timeout_micros: how long an open batch waits for further calls, counted from its first call. With 0, calls
+            share a batch only while all threads are busy.
+        max_enqueued_batches: how many batches may wait in a queue, including the open one but not running ones.
+            0 counts as 1, unless large calls are split.
+        num_batch_threads: how many batches of all queues run concurrently; at most 4096.
+        thread_pool_name: the prefix of the threads' names.
+        allowed_batch_sizes: a batch is filled up, with copies of a row, to the first of these sizes that is large
+            enough. They must increase, which TensorFlow Serving does not check either; the last one must be
+            max_batch_size.
+        pad_variable_length_inputs: pad axes other than the first to the longest in the batch; otherwise calls whose
+            sizes differ fail.
+        enable_large_batch_splitting: split calls into batches of at most max_execution_batch_size rows.
+        max_execution_batch_size: the rows of the largest batch, when splitting; None means max_batch_size.
 
-    Raises ConfigError, with TensorFlow Serving's text, for what fails a load there. Two settings with which it starts
-    are refused too: negative sizes, which it takes for huge ones, and a max_execution_batch_size below 1 when
-    splitting, with which it would refuse every call. So are sizes of more than 2**31 - 1 rows.
+    Raises ConfigError, with TensorFlow Serving's text, for values with which a model fails to load there. Two settings
+    that it accepts are refused too: negative sizes, which it treats as huge ones, and a max_execution_batch_size below
+    1 when splitting, with which it would refuse every call. So are sizes of more than 2**31 - 1 rows.
     """
 
     max_batch_size: int = 1000
@@ -70,7 +67,7 @@ class BatchingParameters:
         self._check_types()
         if self.num_batch_threads < 1:
             raise ConfigError(f"num_batch_threads must be positive; was {shown(self.num_batch_threads)}")
-        self._check_upwards()
+        self._check_maxima()
         if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
             raise ConfigError(
                 "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
@@ -89,8 +86,8 @@ class BatchingParameters:
             _check(name, getattr(self, name), bool)
         _check("thread_pool_name", self.thread_pool_name, str)
 
-    def _check_upwards(self) -> None:
-        """Numbers with which the model server would crash, or run out of memory, later."""
+    def _check_maxima(self) -> None:
+        """Check for numbers with which the model server would later crash, or run out of memory."""
         if self.num_batch_threads > MAX_THREADS:
             raise ConfigError(f"num_batch_threads must be at most {MAX_THREADS}; was {shown(self.num_batch_threads)}")
         sizes = {"max_batch_size": self.max_batch_size, "max_execution_batch_size": self.max_execution_batch_size or 0}
@@ -107,7 +104,7 @@ class BatchingParameters:
             )
 
     def _check_queue(self) -> None:
-        """What the scheduler checks when a queue is made, in its order (AddQueueAfterRewritingOptions)."""
+        """Run the scheduler's checks for a new queue, in its order (AddQueueAfterRewritingOptions)."""
         if self.max_batch_size < 1:
             raise ConfigError(f"input_batch_size_limit must be positive; was {self.max_batch_size}")
         if self.batch_timeout_micros < 0:
@@ -136,29 +133,21 @@ class BatchingParameters:
 
     @property
     def timeout(self) -> float:
-        """How long an open batch waits for more, in seconds."""
+        """How long an open batch waits for further calls, in seconds."""
         return self.batch_timeout_micros / 1e6
 
     def executed_size(self, rows: int) -> int:
-        """With how many rows a batch of ``rows`` is run."""
+        """Return the number of rows that the model gets for a batch of ``rows``."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> BatchingParameters:
         """Read a batching parameters file, protobuf text of a BatchingParameters message.
 
-        Raises CallError with the code and text that the start of a server, or the load of a version, fails with:
-        NotFoundError and its like for a file that cannot be read, else InvalidArgumentError.
+        Raises CallError with the code and text with which the start of a server, or the load of a version, fails:
+        NotFoundError or another error of the file system for a file that cannot be read, else InvalidArgumentError.
         """
-        name = os.fspath(path)
-        try:
-            proto = _parsed(regular_files.read(path, LIMIT).decode())
-        except OSError as error:
-            raise file_error(error, name) from error
-        except (ConfigError, UnicodeDecodeError) as error:
-            # The model server too says the place in its log alone.
-            log.error("Error parsing text-format tensorflow.serving.BatchingParameters: %s", error)
-            raise InvalidArgumentError(f"Invalid protobuf file: '{name}'") from error
+        proto = proto_files.message(path, _schema())
         try:
             return cls.from_proto(proto)
         except ConfigError as error:
@@ -166,24 +155,26 @@ class BatchingParameters:
 
     @classmethod
     def from_text(cls, text: str) -> BatchingParameters:
-        """Read the content of such a file. Raises ConfigError, with the line where it is no such message."""
-        return cls.from_proto(_parsed(text))
+        """Read the content of such a file. Raises ConfigError, with the line of the error."""
+        proto = _schema()()
+        fill(proto, text, "BatchingParameters")
+        return cls.from_proto(proto)
 
     @classmethod
     def from_proto(cls, proto: Message) -> BatchingParameters:
         """Read a BatchingParameters message.
 
         Raises ConfigError also for splitting with neither max_batch_size nor max_execution_batch_size: TensorFlow
-        Serving takes the latter for 0 then.
+        Serving then sets the latter to 0.
         """
         message: Any = proto
-        said: dict[str, Any] = {"thread_pool_name": NAME_IN_FILES}
-        said |= {name: getattr(message, name).value for name in _WRAPPED if message.HasField(name)}
-        said["allowed_batch_sizes"] = tuple(message.allowed_batch_sizes)
-        said["pad_variable_length_inputs"] = message.pad_variable_length_inputs
-        if said.get("enable_large_batch_splitting"):
-            said.setdefault("max_execution_batch_size", said.get("max_batch_size", 0))
-        return cls(**said)
+        given: dict[str, Any] = {"thread_pool_name": NAME_IN_FILES}
+        given |= {name: getattr(message, name).value for name in _WRAPPED if message.HasField(name)}
+        given["allowed_batch_sizes"] = tuple(message.allowed_batch_sizes)
+        given["pad_variable_length_inputs"] = message.pad_variable_length_inputs
+        if given.get("enable_large_batch_splitting"):
+            given.setdefault("max_execution_batch_size", given.get("max_batch_size", 0))
+        return cls(**given)
 
 
 _WRAPPED = (
@@ -202,11 +193,7 @@ def _check(name: str, value: object, kind: type) -> None:
         raise ConfigError(f"expected {name} of type {kind.__name__}, got {shown(value)}")
 
 
-def _parsed(text: str) -> Message:
-    from tfs_client.protos.tensorflow_serving.servables.tensorflow.session_bundle_config_pb2 import (
-        BatchingParameters as Schema,
-    )
+def _schema() -> type[Message]:
+    from tfs_client.protos.tensorflow_serving.servables.tensorflow import session_bundle_config_pb2
 
-    proto = Schema()
-    fill(proto, text, "BatchingParameters")
-    return proto
+    return session_bundle_config_pb2.BatchingParameters

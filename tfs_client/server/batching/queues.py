@@ -1,7 +1,19 @@
-"""BatchQueue and Rotation: which task goes into which batch, when a batch is due, and whose turn it is.
+"""BatchQueue and RoundRobin: which task joins which batch, when a batch is due, and which queue runs next.
 
-Nothing here waits or knows a clock: time comes in, and ``due`` says when to come back. Source of the rules and texts:
-tensorflow/core/kernels/batching_util/shared_batch_scheduler.h.
+Nothing here waits or reads a clock: callers pass the time in, and ``due`` says when to ask again.
+
+What must hold:
+
+- A queue always has one open batch, at the back. Tasks join it until one does not fit; that task opens a new batch. No
+  task can join the batches before the last one any more, so they are due at once.
+- The open batch is due when it is full, or when the time-out since its first task has passed.
+- A queue is bounded by the number of its batches, running ones not counted. A full queue refuses tasks, but not because
+  of tasks whose callers have given up: these are removed first, at most every PURGE_SECONDS, because each search goes
+  through the whole queue.
+- Queues take turns: after a queue has run a batch, all others come first. A queue is in the round only while tasks wait
+  in it, so idle models cost nothing.
+
+Source of the rules and texts: tensorflow/core/kernels/batching_util/shared_batch_scheduler.h.
 """
 
 from __future__ import annotations
@@ -16,7 +28,7 @@ from tfs_client.server.batching.parameters import BatchingParameters
 from tfs_client.server.batching.tasks import Task, part_sizes, split
 
 AT_ONCE = -math.inf
-TIDY_SECONDS = 0.01  # between two searches of a full queue, which each refused call would cost otherwise
+PURGE_SECONDS = 0.01  # between two searches of a full queue; otherwise each refused call would cost one
 CLOSED = "The batch scheduling queue to which this task was submitted is closed"
 
 Run = Callable[[list[Task], float], None]
@@ -26,32 +38,32 @@ Run = Callable[[list[Task], float], None]
 class _Batch:
     tasks: list[Task] = field(default_factory=list)
     rows: int = 0
-    opened: float = 0.0  # when its first task came
+    opened: float = 0.0  # the time of its first task
 
 
 class BatchQueue:
-    """Batches that wait to be run. Those in front are closed; the one at the back, always there, is open.
+    """Batches that wait to run. The last one, which always exists, is open; the others are complete.
 
     Args:
-        run: what runs a batch of this queue, given its tasks and the time; for those who take one.
+        run: runs a batch of this queue, given its tasks and the time; the scheduler calls it.
 
     Attributes:
-        closed: no more tasks are taken, and those that wait are due at once.
+        closed: new tasks are refused, and waiting ones are due at once.
     """
 
     def __init__(self, parameters: BatchingParameters, run: Run) -> None:
         self.run = run
-        self.closed = False
+        self.closed: bool = False
         self._parameters = parameters
         self._most = parameters.execution_limit
         self._batches = deque([_Batch()])
         self._running = 0
-        self._tidied = -math.inf  # when tasks that nobody waits for were last looked for
+        self._purged = -math.inf  # the time of the last search for dropped tasks
 
     def add(self, task: Task, now: float) -> list[Task]:
-        """Take a task in. Returns the parts that bring its answer: the task itself, unless it is split.
+        """Add a task. Returns the parts whose answers make up its answer: the task itself, unless it is split.
 
-        Raises InvalidArgumentError when it is too large, UnavailableError when there is no room for it.
+        Raises InvalidArgumentError if it is too large, UnavailableError if the queue is full or closed.
         """
         if self.closed:
             raise UnavailableError(CLOSED)
@@ -62,18 +74,18 @@ class BatchQueue:
         try:
             parts = self._parts(task)
         except UnavailableError:
-            if not self._tidy(now):
+            if not self._purge(now):
                 raise
             parts = self._parts(task)
         for part in parts:
             self._append(part, now)
         return parts
 
-    def _tidy(self, now: float) -> bool:
-        """Make room: drop the tasks that nobody waits for. False when there are none, or it has just been done."""
-        if now < self._tidied + TIDY_SECONDS:
+    def _purge(self, now: float) -> bool:
+        """Remove tasks whose callers have given up. False if there are none, or if the last search was just now."""
+        if now < self._purged + PURGE_SECONDS:
             return False
-        self._tidied = now
+        self._purged = now
         tasks = [task for batch in self._batches for task in batch.tasks]
         wanted = [task for task in tasks if not task.dropped(now)]
         if len(wanted) == len(tasks):
@@ -118,7 +130,7 @@ class BatchQueue:
 
     @property
     def due(self) -> float | None:
-        """When a batch may be taken: AT_ONCE, a time, or None as long as nothing waits."""
+        """When a batch may be taken: AT_ONCE, a time, or None while no task waits."""
         batch = self._batches[0]
         if len(self._batches) > 1:
             return AT_ONCE
@@ -127,7 +139,7 @@ class BatchQueue:
         return AT_ONCE if self.closed or batch.rows >= self._most else batch.opened + self._parameters.timeout
 
     def take(self, now: float) -> list[Task] | None:
-        """The tasks of the batch that is to run now, or None. It counts as running until ``done``."""
+        """Take the tasks of the batch that is due; None if none is. The batch counts as running until ``done``."""
         due = self.due
         if due is None or now < due:
             return None
@@ -137,31 +149,31 @@ class BatchQueue:
         return self._batches.popleft().tasks
 
     def done(self) -> None:
-        """A batch that was taken has run."""
+        """Note that a batch that was taken has run."""
         self._running -= 1
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing runs."""
+        """Whether no task waits and no batch runs."""
         return not self._running and self.due is None
 
     def close(self) -> None:
-        """Take no more tasks, and let those that wait run."""
+        """Refuse new tasks. Those that wait still run."""
         self.closed = True
 
 
-class Rotation:
-    """Queues that share threads: each in turn may run one batch. Only those in which something waits are in it."""
+class RoundRobin:
+    """Queues that share threads: each in turn runs one batch. It holds only queues in which tasks wait."""
 
     def __init__(self) -> None:
         self._queues: deque[BatchQueue] = deque()
 
     def add(self, queue: BatchQueue) -> None:
-        """A queue that has just got its first waiting task; its turn comes last."""
+        """Add a queue that has just got its first task; its turn comes last."""
         self._queues.append(queue)
 
     def take(self, now: float) -> tuple[BatchQueue, list[Task]] | None:
-        """The batch that is to run now and its queue, whose next turn is after all others'; or None."""
+        """Take the next batch that is due, with its queue, whose turn then comes last; None if no batch is due."""
         for _ in range(len(self._queues)):
             queue = self._queues.popleft()
             tasks = queue.take(now)
@@ -173,7 +185,7 @@ class Rotation:
 
     @property
     def due(self) -> float | None:
-        """When the next batch may be taken: AT_ONCE, a time, or None as long as nothing waits."""
+        """When the next batch may be taken: AT_ONCE, a time, or None while no task waits."""
         return min((queue.due for queue in self._queues if queue.due is not None), default=None)
 
     def close(self) -> None:

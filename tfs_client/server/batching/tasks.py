@@ -1,4 +1,4 @@
-"""Task: what one call brings to a batch, or a part of it; and how a call is taken apart and put together again."""
+"""Task: the rows that one call adds to a batch, or a part of them; splitting and joining of calls."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from queue import SimpleQueue
 
+from tfs_client._codec.dtypes import Array
 from tfs_client.errors import CallError, CancelledError, InvalidArgumentError, ResourceExhaustedError
 from tfs_client.server.batching.merging import concatenated
-from tfs_client.server.servable import Array
-from tfs_client.server.served import GAVE_UP
+from tfs_client.server.call_record import GAVE_UP
 
 Tensors = Mapping[str, Array]  # by tensor name
 
 LATE = "Run() timeout exceeded while waiting in batching queue"  # tensorflow_serving/batching/batching_session.cc
 
 
-@dataclass(eq=False, slots=True)  # not frozen: every call makes one, and that is faster
+@dataclass(eq=False, slots=True)  # not frozen, which is faster to make: every call makes one
 class Task:
-    """Some rows that want to be run.
+    """Rows to run.
 
     Attributes:
         inputs: by tensor name, all with the same number of rows.
-        size: that number, 1 or more.
-        enqueued, deadline: when it came, and when its caller gives up; in seconds, by one clock.
-        waits: tells whether the caller's client still waits; None when nobody knows.
+        size: the number of rows, 1 or more.
+        enqueued, deadline: when the task arrived, and when its caller gives up; in seconds of the same clock.
+        waits: returns whether the caller's client still waits; None if that is unknown.
         answer: gets the outputs by tensor name, or the error, once the task's batch has run. One caller waits for it;
             a Future would cost as much as the rest of a call's way through a batch.
     """
@@ -38,7 +38,7 @@ class Task:
     answer: SimpleQueue[Tensors | CallError] = field(default_factory=SimpleQueue)
 
     def dropped(self, now: float) -> bool:
-        """Whether running it would be for nobody: it is too late, or its client has gone. Its answer says so then."""
+        """Answer a task that is too late, or whose client is gone, and return True; False for other tasks."""
         if self.deadline <= now:
             self.answer.put(ResourceExhaustedError(LATE))
         elif self.waits is not None and not self.waits():
@@ -49,7 +49,7 @@ class Task:
 
 
 def rows_of(inputs: Tensors) -> int:
-    """How many rows a call has. Raises InvalidArgumentError for inputs that cannot be batched (batching_util.h)."""
+    """Return the rows of a call. Raises InvalidArgumentError for inputs that cannot be batched (batching_util.h)."""
     if not inputs:
         raise InvalidArgumentError("Batching Run() must have at least one input tensor")
     sizes = set()
@@ -63,17 +63,14 @@ def rows_of(inputs: Tensors) -> int:
 
 
 def part_sizes(size: int, room: int, most: int) -> list[int]:
-    """Into which sizes a task that is too large is split: first what the open batch has room for, then whole batches.
-
-    The last part is what is left.
-    """
+    """Return the sizes of the parts of a large task: first to fill the open batch, then full batches, then the rest."""
     first = [room] if room else []
     whole, left = divmod(size - room, most)
     return first + [most] * whole + ([left] if left else [])
 
 
 def split(task: Task, sizes: Sequence[int]) -> list[Task]:
-    """The parts of a task, in order; their inputs are views of its own."""
+    """Split a task into parts, in order. Their inputs are views."""
     ends = list(accumulate(sizes))
     return [
         Task(
@@ -88,7 +85,7 @@ def split(task: Task, sizes: Sequence[int]) -> list[Task]:
 
 
 def joined(parts: Sequence[Task]) -> Tensors:
-    """Wait for all parts of a call, and give its outputs. Raises the error of the first part that failed."""
+    """Wait for all parts of a call, and return its outputs. Raises the error of the first part that failed."""
     answers: list[Tensors] = []
     for answer in [part.answer.get() for part in parts]:
         if isinstance(answer, CallError):

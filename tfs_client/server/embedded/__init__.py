@@ -1,12 +1,14 @@
-"""Models that come with the package, so that a server can be tried without downloading or training anything.
+"""Models that come with the package, for trying out a server without downloading or training anything.
 
-They are demo models: small, plain numpy, honest about what they can do, and no substitute for a trained network.
+They are demo models, small and written in plain numpy, and do not replace a trained network.
 
     half_plus_two   y = x / 2 + 2, the model of TensorFlow Serving's own examples; predict, classify and regress
     digits          a handwritten digit, 8 x 8 pixels -> which one; a small perceptron trained on scikit-learn's
                     digits by ``scripts/train_digits.py``; predict and classify
     segment         a picture -> foreground or background per pixel, by clustering colours; it has the inputs and
-                    the output of a DeepLab export, but no idea of what the things in the picture are
+                    the output of a DeepLab export, but does not recognize objects
+    shapes          a picture -> boxes, classes and masks of drawn shapes, found by their edges and compared with
+                    ideal shapes; it has the interface of the TensorFlow Object Detection API, but is not a network
     colors          a picture -> the shares of fourteen everyday colours
 """
 
@@ -30,6 +32,6 @@ def _signatures(name: str) -> Mapping[str, FunctionSignature]:
 
 
 MODELS: Mapping[str, Callable[[], Mapping[str, FunctionSignature]]] = MappingProxyType(
-    {name: partial(_signatures, name) for name in ("colors", "digits", "half_plus_two", "segment")}
+    {name: partial(_signatures, name) for name in ("colors", "digits", "half_plus_two", "segment", "shapes")}
 )
-"""By model name, what makes the model's signatures; code and weights are loaded by that call, not before."""
+"""By model name, the function that makes the model's signatures. It loads code and weights when it is called."""

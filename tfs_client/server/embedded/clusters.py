@@ -1,19 +1,19 @@
-"""Clustering the colours of a picture: k-means over a histogram, with seeds that owe nothing to chance."""
+"""Clustering of a picture's colours: k-means over a histogram, with deterministic seeds."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tfs_client.server.servable import Array
+from tfs_client._codec.dtypes import Array
 
 CLUSTERS = 10
 ROUNDS = 10
 BIN = 6.0  # edge of a cell of Lab space; the colours within a cell are clustered as one
-NEAR = 8.0  # a colour closer than this to a seed is a shade of it, and no seed
+NEAR = 8.0  # a colour closer than this to a seed is a shade of it, and does not become a seed
 
 
 def clustered(pixels: Array) -> Array:
-    """The number of each pixel's cluster (height, width), for Lab colours (height, width, 3)."""
+    """Return the number of each pixel's cluster (height, width), for Lab colours (height, width, 3)."""
     means, counts, cells = histogram(pixels.reshape(-1, 3))
     centres = seeds(means, counts)
     for _ in range(ROUNDS):
@@ -22,7 +22,7 @@ def clustered(pixels: Array) -> Array:
 
 
 def histogram(colors: Array) -> tuple[Array, Array, Array]:
-    """Mean colour and pixel count of each occupied cell of Lab space, and the cell of each pixel."""
+    """Return mean colour and pixel count of each occupied cell of Lab space, and the cell of each pixel."""
     steps = np.floor(colors / BIN).astype(np.int64) + 64
     codes = (steps[:, 0] * 128 + steps[:, 1]) * 128 + steps[:, 2]
     _, cells, counts = np.unique(codes, return_inverse=True, return_counts=True)
@@ -31,7 +31,7 @@ def histogram(colors: Array) -> tuple[Array, Array, Array]:
 
 
 def seeds(means: Array, counts: Array) -> Array:
-    """At most CLUSTERS colours, common and far apart: the commonest, then the best of the rest, one by one."""
+    """Choose at most CLUSTERS colours, common and far apart: the most common, then the best of the rest, one by one."""
     chosen = [int(counts.argmax())]
     gap = distances(means, means[chosen])[:, 0]
     while len(chosen) < CLUSTERS and gap.max() > NEAR**2:
@@ -42,7 +42,7 @@ def seeds(means: Array, counts: Array) -> Array:
 
 
 def moved(centres: Array, means: Array, counts: Array) -> Array:
-    """One round of k-means: each centre goes to the mean of the colours that are closest to it."""
+    """Do one round of k-means: move each centre to the mean of the colours that are closest to it."""
     member = distances(means, centres).argmin(axis=1)
     mass = np.bincount(member, counts, len(centres))[:, None]
     sums = np.stack([np.bincount(member, counts * axis, len(centres)) for axis in means.T], axis=1)
@@ -50,5 +50,5 @@ def moved(centres: Array, means: Array, counts: Array) -> Array:
 
 
 def distances(colors: Array, centres: Array) -> Array:
-    """Squared distances (colours, centres)."""
+    """Return squared distances (colours, centres)."""
     return np.asarray(((colors[:, None] - centres[None]) ** 2).sum(axis=2))

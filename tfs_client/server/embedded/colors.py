@@ -1,13 +1,13 @@
-"""Which everyday colours a picture is made of."""
+"""The shares of everyday colours in a picture."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tfs_client._codec.dtypes import Array
 from tfs_client.errors import InvalidArgumentError
 from tfs_client.server.backends.functions import FunctionSignature
 from tfs_client.server.embedded.lab import lab
-from tfs_client.server.servable import Array
 from tfs_client.signatures import DEFAULT_SIGNATURE, TensorSpec
 
 TABLE = {
@@ -29,15 +29,15 @@ TABLE = {
 NAMES = np.array([name.encode() for name in TABLE], object)
 POINTS = lab(np.array(list(TABLE.values()), np.uint8))
 
-# A regular sample of about this many pixels a side; shares change little beyond, time does.
+# A regular sample of about this many pixels along each side: more take longer, and hardly change the shares.
 SAMPLE_SIDE = 96
 
 
 def shares(picture: Array) -> Array:
-    """The share of each colour of TABLE in a uint8 picture (height, width, 3): float32, summing to 1."""
+    """Return the share of each colour of TABLE in a uint8 picture (height, width, 3): float32, summing to 1."""
     down, across = (max(1, size // SAMPLE_SIDE) for size in picture.shape[:2])
     pixels = lab(picture[::down, ::across].reshape(-1, 3))
-    # Squared distance up to a term that all colours share.
+    # Squared distance, without a term that is the same for all colours.
     distance = (POINTS**2).sum(axis=1) - 2 * pixels @ POINTS.T
     counts = np.bincount(distance.argmin(axis=1), minlength=len(POINTS))
     return np.asarray(counts / counts.sum(), np.float32)

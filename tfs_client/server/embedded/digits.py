@@ -1,4 +1,4 @@
-"""Which digit is it: a perceptron with two hidden layers over 8 x 8 pixels, trained by ``scripts/train_digits.py``."""
+"""Digit recognition: a perceptron with two hidden layers over 8 x 8 pixels, trained by ``scripts/train_digits.py``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from importlib.resources import files
 
 import numpy as np
 
+from tfs_client._codec.dtypes import Array
 from tfs_client.errors import InvalidArgumentError
 from tfs_client.server.backends.functions import FunctionSignature
-from tfs_client.server.embedded.examples import float_feature
-from tfs_client.server.servable import Array
+from tfs_client.server.embedded.example_features import float_feature
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, TensorSpec
 
 SIDE = 8
@@ -25,7 +25,7 @@ _loading = threading.Lock()
 
 
 def probabilities(images: Array) -> Array:
-    """How likely each image shows each digit: float32 (N, 10), rows summing to 1.
+    """Return how likely each image shows each digit: float32 (N, 10), rows summing to 1.
 
     Args:
         images: (N, ...) with 64 brightness values per image, row by row, on any scale; see :func:`as_ink`.
@@ -40,9 +40,9 @@ def probabilities(images: Array) -> Array:
 
 
 def as_ink(images: Array) -> Array:
-    """Each row stretched to 0 (paper) .. 1 (ink), whichever of the two is bright.
+    """Scale each row to 0 (paper) .. 1 (ink), for dark ink as well as for bright ink.
 
-    Strokes cover less than half of a picture, so the rarer brightness is the ink. A flat image becomes all paper.
+    Strokes cover less than half of a picture, so the rarer brightness is the ink. A uniform image becomes all paper.
     """
     low, high = images.min(axis=1, keepdims=True), images.max(axis=1, keepdims=True)
     ink = (images - low) / np.where(high > low, high - low, 1)
@@ -50,7 +50,7 @@ def as_ink(images: Array) -> Array:
 
 
 def weights() -> tuple[Layer, ...]:
-    """The trained layers, read once however many threads ask at the same time."""
+    """Return the trained layers, which are read once, even if several threads call this concurrently."""
     with _loading:
         return _weights()
 
@@ -58,13 +58,14 @@ def weights() -> tuple[Layer, ...]:
 @lru_cache(maxsize=1)
 def _weights() -> tuple[Layer, ...]:
     with (files(__package__) / WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return tuple((arrays[f"kernel{i}"], arrays[f"bias{i}"]) for i in range(len(arrays.files) // 2))
+        layers = range(len(arrays.files) // 2)
+        return tuple((arrays[f"kernel{i}"].astype(np.float32), arrays[f"bias{i}"]) for i in layers)
 
 
 def signatures() -> dict[str, FunctionSignature]:
     """``serving_default`` takes images, ``classify`` takes Examples with the float feature "image" of 64 values.
 
-    Loads the weights, so that a model which cannot work fails here and not in its first call.
+    Loads the weights, so that missing ones fail here and not in the first call.
     """
     weights()
     return {

@@ -1,17 +1,17 @@
-"""y = x / 2 + 2, the model that TensorFlow Serving's own documentation starts with."""
+"""y = x / 2 + 2, the first model in TensorFlow Serving's documentation."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tfs_client._codec.dtypes import Array
 from tfs_client.server.backends.functions import FunctionSignature
-from tfs_client.server.embedded.examples import float_feature
-from tfs_client.server.servable import Array
+from tfs_client.server.embedded.example_features import float_feature
 from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, REGRESS, TensorSpec
 
 
 def half_plus_two(x: Array) -> Array:
-    """x / 2 + 2 as float32, in the shape of x."""
+    """Return x / 2 + 2 as float32, in the shape of x."""
     return np.asarray(x * np.float32(0.5) + np.float32(2), np.float32)
 
 

@@ -1,61 +1,61 @@
-"""Foreground or background, pixel by pixel, by clustering colours: DeepLab's interface, none of its knowledge.
+"""Segmentation into foreground and background by clustering colours, with the interface of DeepLab.
 
-A shrunk copy of the picture is clustered by colour, and the clusters that are at home along the border count as
-background. Nothing is random: the same picture gives the same map.
+A reduced copy of the picture is clustered by colour. Clusters that take about as large a share of the border as of the
+picture are background. The result is deterministic: the same picture always gives the same map.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from tfs_client._codec.dtypes import Array
 from tfs_client.errors import InvalidArgumentError
 from tfs_client.server.backends.functions import FunctionSignature
+from tfs_client.server.embedded.blocks import block_means
 from tfs_client.server.embedded.clusters import clustered
+from tfs_client.server.embedded.components import labelled
 from tfs_client.server.embedded.lab import lab
-from tfs_client.server.servable import Array
 from tfs_client.signatures import DEFAULT_SIGNATURE, TensorSpec
 
 BACKGROUND, FOREGROUND = 0, 1
 
-GRID = 128  # about as many blocks as the shrunk copy has along the longer side
-AT_HOME = 0.5  # a background cluster fills at least this part of what its area would make it fill of the border
+GRID = 128  # blocks of the reduced copy along the longer side, approximately
+BORDER_SHARE = 0.5  # least share of the border that a background cluster takes, divided by its share of the picture
 SPECK = 0.04  # patches smaller than this part of the largest are noise
-MAX_MAP = 1 << 26  # pixels; a few bytes of request must not take all memory
+MAX_MAP = 1 << 26  # pixels: a request of a few bytes must not allocate all memory
 
 
 def foreground(picture: Array) -> Array:
-    """Which blocks of a uint8 picture (height, width, 3) are foreground: bool, a grid as :func:`shrunk` makes it."""
-    clusters = clustered(lab(shrunk(picture)))
-    mask = without_specks(smoothed(~at_home(clusters)))
+    """Return which blocks of a uint8 picture (height, width, 3) are foreground: bool, gridded as by :func:`reduced`."""
+    clusters = clustered(lab(reduced(picture)))
+    mask = without_specks(smoothed(~background(clusters)))
     return ~without_specks(~mask)
 
 
 def block(size: int, longer: int) -> int:
-    """The edge of a block of the grid along an axis of ``size`` pixels."""
+    """Return the size of a block of the grid along an axis of ``size`` pixels."""
     return max(1, min(size, longer // GRID))
 
 
-def shrunk(picture: Array) -> Array:
-    """The mean colours of the picture's blocks; what is left over at the right and the bottom is not seen."""
+def reduced(picture: Array) -> Array:
+    """Return the mean colours of the picture's blocks; incomplete blocks at the right and the bottom are ignored."""
     height, width = picture.shape[:2]
     down, across = (block(size, max(height, width)) for size in (height, width))
-    whole = picture[: height // down * down, : width // across * across]
-    blocks = whole.reshape(height // down, down, width // across, across, 3)
-    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32) + 0.5, np.uint8)
+    return block_means(picture, down, across)
 
 
-def at_home(clusters: Array) -> Array:
-    """Which pixels belong to clusters that take about as much of the border as they take of the picture."""
+def background(clusters: Array) -> Array:
+    """Return which pixels belong to clusters that take about as large a share of the border as of the picture."""
     border = np.ones(clusters.shape, bool)
     border[2:-2, 2:-2] = False
     kinds = int(clusters.max()) + 1
     of_all = np.bincount(clusters.reshape(-1), minlength=kinds) / clusters.size
     of_border = np.bincount(clusters[border], minlength=kinds) / border.sum()
-    return np.asarray((of_border >= AT_HOME * of_all)[clusters])
+    return np.asarray((of_border >= BORDER_SHARE * of_all)[clusters])
 
 
 def smoothed(mask: Array) -> Array:
-    """Each pixel as most of its 3 x 3 neighbourhood."""
+    """Return for each pixel the majority of its 3 x 3 neighbourhood."""
     height, width = mask.shape
     padded = np.pad(mask.astype(np.int8), 1, mode="edge")
     votes = sum(padded[i : i + height, j : j + width] for i in range(3) for j in range(3))
@@ -63,7 +63,7 @@ def smoothed(mask: Array) -> Array:
 
 
 def without_specks(mask: Array) -> Array:
-    """The mask without the patches that are small beside its largest one."""
+    """Return the mask without patches that are small compared with its largest one."""
     patches = labelled(mask)
     sizes = np.bincount(patches.reshape(-1))
     sizes[0] = 0  # what is outside the mask
@@ -71,21 +71,8 @@ def without_specks(mask: Array) -> Array:
     return np.asarray(large[patches])
 
 
-def labelled(mask: Array) -> Array:
-    """A number for each connected patch of the mask, 0 outside."""
-    labels = np.pad(np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), 1)
-    inner = labels[1:-1, 1:-1]
-    while True:
-        before: Array = inner.copy()
-        # The largest number spreads, in place: first through rows and columns, then on.
-        for spread in (labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:]):
-            np.maximum(inner, spread, out=inner, where=mask)
-        if np.array_equal(before, inner):
-            return before
-
-
 def resized(grid: Array, picture: tuple[int, int], size: tuple[int, int]) -> Array:
-    """The grid of a picture of one size spread over a map of another size, nearest block first."""
+    """Scale the grid of a picture to a map of another size, by the nearest block."""
     rows, columns = (
         np.minimum(
             np.floor((np.arange(wanted) + 0.5) * (old / wanted)).astype(np.int64) // block(old, max(picture)), cells - 1

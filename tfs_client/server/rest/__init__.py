@@ -1,1 +1,1 @@
-"""The REST face of the tiny server. Only ``host`` and ``app`` need starlette and uvicorn."""
+"""The REST API of the server. Only ``host``, ``app`` and ``rest_connection`` need starlette and uvicorn."""

@@ -1,68 +1,86 @@
-"""RestHost: uvicorn in a thread of its own, on a socket that we have bound."""
+"""RestHost: uvicorn in a separate thread, on sockets that we have bound."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import os
-import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 import uvicorn
 from uvicorn.server import ServerState
 
-from tfs_client.errors import ConfigError
 from tfs_client.server.access.accepting import Acceptor
-from tfs_client.server.access.connections import Connections
+from tfs_client.server.access.connection_limits import Connections
+from tfs_client.server.call_hooks import CallHooks
+from tfs_client.server.call_record import Observer, Peers
 from tfs_client.server.config import ServerConfig
+from tfs_client.server.grpc.listening import rest_sockets
 from tfs_client.server.methods import Methods
 from tfs_client.server.rest import replies
-from tfs_client.server.rest.app import JSON, RestApp
-from tfs_client.server.rest.connection import RestConnection, page_answer
-from tfs_client.server.rest.pages import Page
-from tfs_client.server.served import Observer
+from tfs_client.server.rest.app import RestApp
+from tfs_client.server.rest.pages import JSON, Page
+from tfs_client.server.rest.rest_connection import RestConnection, raw_response
 from tfs_client.server.thread_pool import ThreadPool
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
-FOR_EVER = 86400  # seconds after which uvicorn closes idle connections; see access/ for when that really happens
-TURNS = 5  # of the event loop, in which a connection that has been accepted is made, or one that has ended is noticed
-FIRST_LOOKS = 0.02  # seconds in which a connection whose client sends no more has looked for that client a few times
-LAST_BYTES = 0.5  # seconds for the rest of requests that have begun when the server stops
-LAST_WORDS = 0.5  # seconds for answers that are on their way when the grace is over
-TOO_MANY = page_answer(
+KEEP_ALIVE = 86400  # seconds; practically no limit for uvicorn, because access/ closes idle connections
+TURNS = 5  # of the event loop: enough to set up an accepted connection, and to notice that one has ended
+FIRST_CHECKS = 0.02  # seconds; within them a half-closed connection has checked several times for its client
+REST_OF_REQUEST = 0.5  # seconds for the rest of requests that have begun when the server stops
+LAST_WRITES = 0.5  # seconds for responses that are being sent when the grace period is over
+TOO_MANY = raw_response(
     b"503 Service Unavailable",
     replies.error("the server has too many connections"),
     {"content-type": JSON, "retry-after": "1", "connection": "close"},
 )
 
 
-class RestHost:
-    """The REST side of a server. It listens once it is made, and answers once ``start`` has returned.
+class App(Protocol):
+    """An ASGI application.
 
-    uvicorn's own Server class is not used: it looks for signals, sleeps in steps while it stops, and writes to logs
-    that belong to whoever runs this process. What it would do besides is a few lines.
+    Attributes:
+        closing: when it is set, responses announce that the connection closes.
+        reading: the tasks of requests whose bodies have not been received completely.
+    """
+
+    closing: bool
+    reading: set[asyncio.Task[object]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+
+class AsgiHost:
+    """An application on a REST port. It listens from its construction, and responds once ``start`` has returned.
+
+    uvicorn's Server class is not used: it handles signals, polls while it stops, and configures logging, all of which
+    belong to the surrounding program. The rest of its work takes a few lines.
+
+    Args:
+        app: the application.
+        pools: the threads that it uses, which end with it.
+        close: awaited on the event loop when all requests have ended.
     """
 
     def __init__(
         self,
-        methods: Methods,
+        app: App,
         config: ServerConfig,
         port: int,
-        observer: Observer | None,
-        pages: Mapping[str, Page] | None = None,
-        *,
-        began: Observer | None = None,
+        pools: Sequence[ThreadPool] = (),
+        close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._socket = listening(config.host, port)
-        self.port: int = self._socket.getsockname()[1]
-        self._executor = ThreadPool(config.threads, "tfs-serve-rest")
-        self._lookups = ThreadPool(1, "tfs-serve-rest-lookups")
-        self._app = RestApp(methods, config, self._executor, self._lookups, observer, pages, began=began)
+        self._sockets = rest_sockets(config.host, port)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self._pools = pools
+        self._app = app
+        self._close = close
         self._options = uvicorn.Config(
             self._app,
             http=RestConnection,
@@ -72,7 +90,7 @@ class RestHost:
             log_level=None,
             lifespan="off",
             ws="none",
-            timeout_keep_alive=FOR_EVER,
+            timeout_keep_alive=KEEP_ALIVE,
         )
         self._bounds = config.bounds
         self._state = ServerState()
@@ -83,7 +101,7 @@ class RestHost:
         self._ready = threading.Event()
 
     def start(self) -> None:
-        """Begin to answer; returns when it does."""
+        """Start the event loop; returns when it runs."""
         self._thread.start()
         self._ready.wait()
 
@@ -92,22 +110,23 @@ class RestHost:
         self._grace = grace
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
-        for executor in (self._executor, self._lookups):
-            executor.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def catch_up(self) -> None:
-        """Return when the loop has noticed which connections have ended by now; at once if it has stopped."""
+        """Wait until the loop has noticed which connections have ended; returns at once if it has stopped."""
 
         async def turns() -> None:
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-            connections: list[Any] = list(self._state.connections)
-            if any(connection.half_closed for connection in connections):  # until they know whether the client has gone
-                await asyncio.sleep(FIRST_LOOKS)
+            if any(connection.half_closed for connection in self._connections()):
+                await asyncio.sleep(FIRST_CHECKS)  # a client that has gone refuses the first byte
+                for connection in self._connections():
+                    connection.check_client()
 
         waiting = turns()
         try:
-            asyncio.run_coroutine_threadsafe(waiting, self._loop).result(LAST_WORDS)
+            asyncio.run_coroutine_threadsafe(waiting, self._loop).result(LAST_WRITES)
         except (RuntimeError, TimeoutError, concurrent.futures.TimeoutError):
             waiting.close()
 
@@ -124,68 +143,77 @@ class RestHost:
             return RestConnection(self._options, self._state, self._bounds)
 
         self._options.load()
-        opened: Any = self._state.connections
+        opened = cast("set[RestConnection]", self._state.connections)  # all are made by ``connection``
         connections = Connections(opened, self._bounds, self._loop)
-        acceptor = Acceptor(self._socket, connections, lambda: len(opened), connection, TOO_MANY, self._loop)
+        acceptor = Acceptor(self._sockets, connections, lambda: len(opened), connection, TOO_MANY, self._loop)
         connections.start()
         acceptor.start()
         self._ready.set()
         await self._stopping.wait()
         self._app.closing = True
         acceptor.stop()
-        for _ in range(TURNS):  # connections that have been accepted are made
+        for _ in range(TURNS):  # accepted connections are set up
             await asyncio.sleep(0)
         acceptor.close()
         connections.stop()
         await self._finish()
+        if self._close is not None:
+            await self._close()
 
     async def _finish(self) -> None:
-        """Close idle connections at once, and the others when their call has ended, or when it has taken too long."""
-        for open_connection in list(self._state.connections):
-            open_connection.shutdown()
+        """Close idle connections at once, and the others when their call has ended or has taken too long."""
+        for connection in self._connections():
+            connection.shutdown()
         if tasks := set(self._state.tasks):
-            late = await self._without_unread(tasks)
+            late = await self._unfinished(tasks)
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=LAST_WORDS)
+                await asyncio.wait(late, timeout=LAST_WRITES)
         await self._until_closed()
-        for open_connection in list(self._state.connections):  # whoever does not read what we have to say
-            open_connection.transport.abort()
+        for connection in self._connections():  # their clients do not read the responses
+            connection.transport.abort()
         await asyncio.gather(*self._state.tasks, return_exceptions=True)
         await self._until_closed()
 
-    async def _without_unread(self, tasks: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-        """Wait as long as the grace is; the tasks that are not done then. What has not all come by now is no call."""
+    def _connections(self) -> list[RestConnection]:
+        """Return the open connections."""
+        return [connection for connection in self._state.connections if isinstance(connection, RestConnection)]
+
+    async def _unfinished(self, tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+        """Wait for the grace period, and return the tasks that are not done.
+
+        A request that is not complete after REST_OF_REQUEST is not a call yet, and is cancelled.
+        """
         end = self._loop.time() + self._grace
-        _, late = await asyncio.wait(tasks, timeout=min(self._grace, LAST_BYTES))
+        _, late = await asyncio.wait(tasks, timeout=min(self._grace, REST_OF_REQUEST))
         for task in late & self._app.reading:
             task.cancel()
         return (await asyncio.wait(late, timeout=end - self._loop.time()))[1] if late else late
 
     async def _until_closed(self) -> None:
-        """Wait for the ends of all connections, but not long."""
-        connections: list[Any] = list(self._state.connections)
-        ends = [connection.ended.wait() for connection in connections]
+        """Wait until all connections are closed, for at most LAST_WRITES seconds."""
+        ends = [connection.ended.wait() for connection in self._connections()]
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*ends), LAST_WORDS)
+            await asyncio.wait_for(asyncio.gather(*ends), LAST_WRITES)
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises ConfigError when the address cannot be had."""
-    sock = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
-        if os.name == "posix":  # where it means: not to wait until old connections are forgotten
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(1024)
-        return sock
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        raise ConfigError(
-            f"cannot listen at {host}:{port} for REST ({error.strerror or error}): the port is taken or not ours to "
-            "use, or the host is no address of this machine"
-        ) from None
+class RestHost(AsgiHost):
+    """The REST port of a server."""
+
+    def __init__(
+        self,
+        methods: Methods,
+        config: ServerConfig,
+        port: int,
+        observer: Observer | None,
+        pages: Mapping[str, Page] | None = None,
+        *,
+        began: Observer | None = None,
+        hooks: CallHooks | None = None,
+        peers: Peers | None = None,
+    ) -> None:
+        executor = ThreadPool(config.rest_threads or config.threads, "tfs-serve-rest")
+        lookups = ThreadPool(1, "tfs-serve-rest-lookups")
+        app = RestApp(methods, config, executor, lookups, observer, pages, began=began, hooks=hooks, peers=peers)
+        super().__init__(app, config, port, (executor, lookups))

@@ -1,7 +1,7 @@
-"""Values printed as JSON inside error texts, and strings printed as JSON anywhere.
+"""Values as JSON in error texts, abbreviated, and strings as JSON in any text.
 
 Source: util/json_tensor.cc (JsonValueToDebugString) over RapidJSON's PrettyWriter: objects over several lines, arrays
-on one, and no more than a glimpse of what is long.
+on one, and only the beginning of a long value.
 """
 
 from __future__ import annotations
@@ -9,29 +9,28 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
-from typing import Any
 
-from tfs_client.server.rest.json_text import members
+from tfs_client.server.rest.json_types import JsonValue, members
 
-GLIMPSE = 256  # bytes after which nothing more is begun
+MAX_DEBUG = 256  # bytes after which no further value is started
 INDENT = "    "
 
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of a surrogate pair, and no byte of a text that is no UTF-8
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that do not stand for a byte of invalid UTF-8
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def quoted(text: str) -> str:
-    """A JSON string. Slashes, DEL and whatever is no ASCII stay as they are."""
+    """Return the JSON string for a text. Slashes, DEL and non-ASCII characters are not escaped."""
     return f'"{_ESCAPED.sub(_escape, text)}"'
 
 
 def utf8(text: str) -> bytes:
-    """Text as bytes. Bytes that are no UTF-8 go out as they came; what no bytes stand for is U+FFFD."""
+    """Encode a text. Bytes of invalid UTF-8 are sent as they were received; other lone surrogates become U+FFFD."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a model's own text: no request brings any
-        return _HALF.sub("\ufffd", text).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a model's own text: requests have no such surrogates
+        return _LONE.sub("\ufffd", text).encode("utf-8", "surrogateescape")
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -39,8 +38,8 @@ def _escape(found: re.Match[str]) -> str:
     return _SHORT.get(character) or f"\\u{ord(character):04X}"
 
 
-def type_name(value: Any) -> str:
-    """What RapidJSON calls the value's type."""
+def type_name(value: JsonValue) -> str:
+    """Return RapidJSON's name for the type of a value."""
     if value is None or isinstance(value, bool):
         return "Null" if value is None else str(value)
     if isinstance(value, (dict, list)):
@@ -48,35 +47,35 @@ def type_name(value: Any) -> str:
     return "String" if isinstance(value, str) else "Number"
 
 
-def debug_text(value: Any) -> str:
-    """The value as error texts show it; it ends early when it grows long, and before the first NaN or infinity."""
-    glimpse = _Glimpse()
-    with suppress(_Enough):
-        glimpse.value("", value, 0)
-    return "".join(glimpse.parts)
+def debug_text(value: JsonValue) -> str:
+    """Return a value as error texts show it; a long one is cut off, and any before its first NaN or infinity."""
+    writer = _DebugWriter()
+    with suppress(_CutOff):
+        writer.value("", value, 0)
+    return "".join(writer.parts)
 
 
-class _Enough(Exception):
-    """Nothing more is to be written."""
+class _CutOff(Exception):
+    """The text ends here."""
 
 
-class _Glimpse:
-    """Writes value by value, until there is enough."""
+class _DebugWriter:
+    """Writes value by value, until the text is long enough."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.size = 0
 
     def item(self, before: str, text: str | None) -> None:
-        """What begins or ends, with what goes before it; None for a number that cannot be written."""
-        if self.size >= GLIMPSE:
-            raise _Enough
+        """Write a token with the separator before it; None for a number that cannot be written."""
+        if self.size >= MAX_DEBUG:
+            raise _CutOff
         self.parts += [before, text or ""]
         self.size += len((before + (text or "")).encode("utf-8", "surrogateescape"))
         if text is None:
-            raise _Enough
+            raise _CutOff
 
-    def value(self, before: str, value: Any, level: int) -> None:
+    def value(self, before: str, value: JsonValue, level: int) -> None:
         if isinstance(value, dict):
             self.item(before, "{")
             for index, (name, inner) in enumerate(members(value)):
@@ -92,7 +91,7 @@ class _Glimpse:
             self.item(before, _scalar(value))
 
 
-def _scalar(value: Any) -> str | None:
+def _scalar(value: bool | int | float | str | None) -> str | None:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, str):
@@ -103,7 +102,7 @@ def _scalar(value: Any) -> str | None:
 
 
 def shortest(value: float) -> str:
-    """A double as RapidJSON prints it: the fewest digits, an exponent only outside of 1e-6 … 1e21."""
+    """Print a double as RapidJSON does: with the fewest digits, and an exponent only outside of 1e-6 … 1e21."""
     sign, digits, exponent = _parts(value)
     point = len(digits) + exponent  # where the point stands among the digits
     if exponent >= 0 and point <= 21:
@@ -117,7 +116,7 @@ def shortest(value: float) -> str:
 
 
 def _parts(value: float) -> tuple[str, str, int]:
-    """Sign, digits and exponent: value = sign digits * 10**exponent, without zeros at either end."""
+    """Return sign, digits and exponent: value = sign digits * 10**exponent, without zeros at either end."""
     mantissa, _, power = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")

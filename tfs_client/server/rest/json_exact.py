@@ -1,19 +1,29 @@
-"""The exact reader: every rule of the model server's JSON, every reason, every offset. Slow, and never recursive.
+"""The exact reader: every rule of the model server's JSON, every reason, every offset. It is slow and never recurses.
 
-Source: the contract's section on JSON text; RapidJSON's iterative parser (reader.h, error/en.h) as util/json_tensor.cc
-sets it up: NaN and infinities allowed, done when the root value is.
+Source: RapidJSON's iterative parser (reader.h, error/en.h) as util/json_tensor.cc configures it: NaN and infinities are
+allowed, and parsing stops after the root value.
 
-It ends with the call: every few thousand steps it checks the deadline and whether the client still waits. No single
-step holds the interpreter for long, so other calls go on; ``json_leaps`` makes it fast.
+What must hold: the time is linear in the length of the text, any depth is possible, and a long text does not hold up
+other calls.
+
+- The open containers are on a list, ``opened``, not on Python's stack, so that text may be nested as deeply as the
+  model server accepts. A value that opens a container is ``OPENED``; its elements come next. A complete value is added
+  to the innermost container, which may complete that one, and so on outwards.
+- Every regular expression matches a bounded number of bytes. So each step is short, other threads run in between, and
+  every few thousand steps the reader checks the call's deadline and whether its client still waits.
+- ``ListReader`` reads most elements of long lists with a fast reader. Each attempt leaves the state as if this reader
+  had read the elements, or unchanged.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from enum import Enum
+from typing import Final
 
-from tfs_client.server.deadlines import check_call
-from tfs_client.server.rest.json_leaps import Leaps, ReadPiece
+from tfs_client.server.call_deadlines import check_call
+from tfs_client.server.rest.json_lists import ListReader, ReadPiece
+from tfs_client.server.rest.json_types import JsonValue, object_of
 
 EMPTY = "The document is empty."
 INVALID = "Invalid value."
@@ -29,11 +39,11 @@ TOO_BIG = "Number too big to be stored in double."
 NO_FRACTION = "Miss fraction part in number."
 NO_EXPONENT = "Miss exponent in number."
 
-MAX_DEPTH = 500_000  # as deep as the model server, which has no limit of its own, is known to go
+MAX_DEPTH = 500_000  # the model server has no limit, and is known to reach this depth
 TOO_DEEP = f"More than {MAX_DEPTH} levels of nesting."
 
-STEPS = 4096  # between two looks at the call
-RUN = 1 << 18  # bytes of white space, or of a string, that one step passes over
+STEPS = 4096  # between two checks of the call
+RUN = 1 << 18  # bytes of white space, or of a string, that one step reads
 
 _BLANK = re.compile(rb"[ \t\r\n]{0,%d}" % RUN)
 _PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]{0,%d}' % RUN)
@@ -63,7 +73,7 @@ _ESCAPES = {
 
 
 class Malformed(ValueError):
-    """Text that is no JSON: why, and at which byte; no offset for no text at all."""
+    """Invalid JSON: the reason and the offset in bytes. An empty text has no offset."""
 
     def __init__(self, reason: str, offset: int | None = None) -> None:
         super().__init__(reason if offset is None else f"{reason} at offset: {offset}")
@@ -71,32 +81,32 @@ class Malformed(ValueError):
         self.offset = offset
 
 
-class Repeated(dict[str, Any]):
-    """An object that names a member twice. As a dict it holds the first of each name; ``pairs`` has them all."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(reversed(pairs))
-        self.pairs = pairs
-
-
-class _Members(list[tuple[str, Any]]):
-    """An object that is still open: its members so far, and the name whose value comes next."""
+class _Members(list[tuple[str, JsonValue]]):
+    """An object that is still open: its members so far, and the name of the next member."""
 
     name = ""
 
-    def closed(self) -> dict[str, Any]:
-        value = dict(self)
-        return value if len(value) == len(self) else Repeated(list(self))
+    def closed(self) -> dict[str, JsonValue]:
+        return object_of(list(self))
 
 
-def read_exactly(data: bytes, read_piece: ReadPiece | None = None) -> Any:
-    """The root value of the text; a byte-order mark before it and anything behind it are passed over.
+class _Signal(Enum):
+    OPENED = "a container was opened, and its first value comes next"
+
+
+OPENED: Final = _Signal.OPENED
+
+_Container = list[JsonValue] | _Members
+
+
+def read_exactly(data: bytes, read_piece: ReadPiece | None = None) -> JsonValue:
+    """Read the root value of a text, past a byte-order mark. Whatever follows the value is ignored.
 
     Args:
         data: the text.
-        read_piece: reads the elements of lists piece by piece, which is faster; None for reading every value here.
+        read_piece: a faster reader for pieces of lists; None to read every value here.
 
-    Raises Malformed, and DeadlineExceededError or CancelledError once nobody waits for the call any more.
+    Raises Malformed for invalid JSON, DeadlineExceededError or CancelledError when the call has ended.
     """
     if not data:
         raise Malformed("The document is empty")
@@ -108,17 +118,17 @@ class _Reader:
         self.data = data
         self.at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
         self.steps = STEPS
-        self.leaps = None if read_piece is None else Leaps(data, read_piece)
+        self.lists = None if read_piece is None else ListReader(data, read_piece)
 
     def step(self) -> None:
-        """One step more; from time to time a look at the call."""
+        """Count a step; every STEPS steps check the call."""
         self.steps -= 1
         if self.steps <= 0:
             self.steps = STEPS
             check_call()
 
     def blank(self) -> bytes:
-        """Pass over white space; the byte after it, b"" at the end."""
+        """Skip white space, and return the byte after it; b"" at the end."""
         byte = self.data[self.at : self.at + 1]
         if byte > b" ":
             return byte
@@ -131,68 +141,76 @@ class _Reader:
     def fail(self, reason: str, at: int | None = None) -> Malformed:
         return Malformed(reason, self.at if at is None else at)
 
-    def root(self) -> Any:
+    def root(self) -> JsonValue:
         if self.blank() in (b"", b"\0", b"}", b"]", b",", b":"):
             raise self.fail(EMPTY)
-        opened: list[list[Any]] = []
+        opened: list[_Container] = []
         while True:
             self.step()
-            if self.leaps is not None and opened and type(opened[-1]) is list:
-                self.leap(self.leaps, opened[-1])
+            if self.lists is not None and opened and not isinstance(container := opened[-1], _Members):
+                self.read_elements(self.lists, container)
             value = self.value(opened)
-            while value is not _OPENED:
+            while value is not OPENED:
                 if not opened:
                     return value
                 value = self.add(opened, value)
 
-    def value(self, opened: list[list[Any]]) -> Any:
-        """The value that starts here; _OPENED for a container that has something in it."""
+    def value(self, opened: list[_Container]) -> JsonValue | _Signal:
+        """Read the value that starts here; OPENED for a container that is not empty."""
         first = self.blank()
         if first == b"[":
             self.at += 1
             if self.blank() != b"]":
                 self.open(opened, [])
-                return _OPENED
+                return OPENED
         elif first == b"{":
             self.at += 1
             if self.blank() != b"}":
-                self.open(opened, _Members())
-                self.name(opened[-1])
-                return _OPENED
+                container = _Members()
+                self.open(opened, container)
+                self.name(container)
+                return OPENED
         else:
             return self.string() if first == b'"' else self.scalar()
         self.at += 1
         return [] if first == b"[" else {}
 
-    def leap(self, leaps: Leaps, container: list[Any]) -> None:
-        """Read elements of a list piece by piece, as far as that goes."""
-        while (end := leaps.leap(self.at, container)) != self.at:
+    def read_elements(self, lists: ListReader, container: list[JsonValue]) -> None:
+        """Read elements of a list piece by piece, as long as that succeeds."""
+        while (end := lists.read_elements(self.at, container)) != self.at:
             self.at = end
             check_call()
 
-    def open(self, opened: list[list[Any]], container: list[Any]) -> None:
+    def open(self, opened: list[_Container], container: _Container) -> None:
         if len(opened) >= MAX_DEPTH:
             raise self.fail(TOO_DEEP)
         opened.append(container)
 
-    def add(self, opened: list[list[Any]], value: Any) -> Any:
-        """Put a value into the innermost open container; that one if it ends here, else _OPENED: a value is due."""
+    def add(self, opened: list[_Container], value: JsonValue) -> JsonValue | _Signal:
+        """Add a value to the innermost open container. Returns that container if it ends here, else OPENED."""
         container = opened[-1]
-        named = type(container) is _Members
-        container.append((container.name, value) if named else value)  # type: ignore[attr-defined]
-        following = self.blank()
-        if following == b",":
-            self.at += 1
-            if named:
-                self.name(container)
-            return _OPENED
-        if following != (b"}" if named else b"]"):
-            raise self.fail(NO_COMMA_IN_OBJECT if named else NO_COMMA_IN_ARRAY)
-        self.at += 1
-        opened.pop()
-        return container.closed() if isinstance(container, _Members) else container
+        if isinstance(container, _Members):
+            container.append((container.name, value))
+            if self.ends(b"}", NO_COMMA_IN_OBJECT):
+                opened.pop()
+                return container.closed()
+            self.name(container)
+            return OPENED
+        container.append(value)
+        if self.ends(b"]", NO_COMMA_IN_ARRAY):
+            opened.pop()
+            return container
+        return OPENED
 
-    def name(self, container: Any) -> None:
+    def ends(self, bracket: bytes, reason: str) -> bool:
+        """Read what follows a value in a container: its closing bracket, or a comma."""
+        following = self.blank()
+        if following not in (b",", bracket):
+            raise self.fail(reason)
+        self.at += 1
+        return following == bracket
+
+    def name(self, container: _Members) -> None:
         if self.blank() != b'"':
             raise self.fail(NO_NAME)
         container.name = self.string()
@@ -202,21 +220,21 @@ class _Reader:
 
     # --- scalars -----------------------------------------------------------------------------------------------------
 
-    def scalar(self) -> Any:
+    def scalar(self) -> bool | int | float | None:
         found = _NUMBER.match(self.data, self.at)
         if found:
             return self.number(found)
         for word, value in _WORDS:
             if self.data.startswith(word, self.at):
                 rest = self.data[self.at + len(word) :][:5]
-                if word.endswith(b"Inf") and rest.startswith(b"i"):  # "Infi" must go on
+                if word.endswith(b"Inf") and rest.startswith(b"i"):  # "Infi" can only be "Infinity"
                     break
                 self.at += len(word)
                 return value
         raise self.fail(INVALID, self.at + max(self.common(word) for word, _ in _WORDS))
 
     def common(self, word: bytes) -> int:
-        """How many bytes the text here has in common with a word."""
+        """Count the bytes that the text here has in common with a word."""
         size = 0
         while size < len(word) and self.data[self.at + size : self.at + size + 1] == word[size : size + 1]:
             size += 1
@@ -265,7 +283,7 @@ class _Reader:
         if letter != b"u":
             raise self.fail(BAD_ESCAPE, start)
         code = self.hex(start)
-        if 0xD800 <= code < 0xDC00:  # the first half of a pair; the second must follow
+        if 0xD800 <= code < 0xDC00:  # the first half of a surrogate pair; the second must follow
             if not self.data.startswith(b"\\u", self.at):
                 raise self.fail(BAD_SURROGATE, start)
             self.at += 2
@@ -283,15 +301,12 @@ class _Reader:
         return int(found.group(), 16)
 
 
-_OPENED: Any = object()
-
-
 def _too_big(whole: bytes, fraction: bytes, power: bytes) -> bool:
-    """Whether RapidJSON gives the number up before it has a value.
+    """Return whether RapidJSON refuses a number before it has computed its value.
 
-    It looks at the digits before the point, and then at the exponent less the digits after the point, of which it
-    counts about as many as a double can hold. An overflow that this does not find ends as infinity. Here zero is never
-    too big, whatever its exponent: no other reader minds, and the results must not depend on the reader.
+    It checks the digits before the point, and then the exponent less the digits after the point, of which it counts
+    about as many as a double can hold. An overflow that these checks miss becomes infinity. Here zero is never too big,
+    whatever its exponent: the other readers accept it, and the result must not depend on the reader.
     """
     if len(whole) > 310 or (len(whole) > 308 and float(whole[:-1]) >= 1.7976931348623157e307):
         return True

@@ -1,15 +1,15 @@
-"""Answers that are none of the API's: small HTML pages from below it, after which the connection closes, and pages at
-a path of their own.
+"""Responses outside the API: HTML error pages of the HTTP layer, after which the connection closes, and pages by path.
 
-Source: the contract's section on answers produced below the application; libevent's http.c; http_server.cc.
+Source: libevent's http.c; model_servers/http_server.cc.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from tfs_client._codec import tfs_serve_calls
 from tfs_client.server.rest import routes
 
 if TYPE_CHECKING:
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 Headers = Mapping[str, str]
-"""By their names in lower case."""
+"""Headers by their names in lower case."""
 
-Page = Callable[[str], "tuple[int, str]"]
-"""Gets the path with the query, and gives a status and plain text."""
+Page = Callable[[str], "tuple[int, str | bytes, str]"]
+"""Takes the path with the query, and returns a status, a text and its media type."""
+
+TEXT, JSON = "text/plain", "application/json"
 
 HEADERS = {"content-type": "text/html", "connection": "close"}
 
 
-def page_below(scope: Scope, headers: Headers, target: str, paths: Container[str] = ()) -> Response | None:
-    """The page, for a request that reaches neither the API nor one of these paths; None for one that does."""
+def error_page(scope: Scope, headers: Headers, target: str, paths: Container[str] = ()) -> Response | None:
+    """Return the page for a request that reaches neither the API nor one of these paths; None for other requests."""
     if scope["http_version"] not in ("1.0", "1.1"):
         return _page(400)
     if scope["method"] not in KNOWN_METHODS:
@@ -40,17 +42,24 @@ def page_below(scope: Scope, headers: Headers, target: str, paths: Container[str
 
 
 def path_of(target: str) -> str:
-    """The path without the query: what paths of their own are compared with."""
+    """Return the path without the query, by which pages are found."""
     return target.partition("?")[0]
 
 
 def metrics_page(path: str, text: Callable[[], str]) -> Page:
-    """The page of metrics. A path of its own does not mind a query, but this page does, as in the model server."""
+    """Return the page of metrics. Unlike other pages it refuses a query, as the model server does."""
 
-    def page(target: str) -> tuple[int, str]:
-        return (200, text()) if target == path else (400, f"Unexpected path: {target}. Should be {path}")
+    def page(target: str) -> tuple[int, str, str]:
+        if target != path:
+            return 400, f"Unexpected path: {target}. Should be {path}", TEXT
+        return 200, text(), TEXT
 
     return page
+
+
+def models_page(names: Callable[[], Iterable[str]]) -> Page:
+    """Return the page of the models' names, which TensorFlow Serving does not have."""
+    return lambda target: (200, tfs_serve_calls.write(names()), JSON)
 
 
 def _page(code: int) -> Response:
@@ -60,7 +69,7 @@ def _page(code: int) -> Response:
 
 
 def page_text(code: int) -> bytes:
-    """The page for a status."""
+    """Return the HTML page for a status."""
     phrase = HTTPStatus(code).phrase
     return (
         f"<HTML><HEAD>\n<TITLE>{code} {phrase}</TITLE>\n</HEAD><BODY>\n<H1>{phrase}</H1>\n</BODY></HTML>\n"

@@ -1,7 +1,8 @@
-"""Replies as JSON text: tensors in row and in columnar form, classes, values, errors; with the layout that they have.
+"""Replies as JSON text: tensors in row and in columnar form, classes, values and errors, laid out as the model server
+does.
 
 Source: util/json_tensor.cc (MakeJsonFromTensors, MakeJsonFromClassificationResult, MakeJsonFromRegressionResult,
-MakeJsonFromStatus), over RapidJSON's PrettyWriter. Strings that are no UTF-8 are printed as they are.
+MakeJsonFromStatus), over RapidJSON's PrettyWriter. Strings that are not UTF-8 are printed unchanged.
 """
 
 from __future__ import annotations
@@ -9,51 +10,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from tfs_client.codec.dtypes import STRING, row_of
+from tfs_client._codec.dtypes import STRING, Array, row_of
+from tfs_client._printable import LONGEST_TEXT, bounded
 from tfs_client.errors import InvalidArgumentError
-from tfs_client.server.rest import numbers
+from tfs_client.server.rest import json_tokens
 from tfs_client.server.rest.json_debug import INDENT, quoted, utf8
-from tfs_client.server.rest.requests import ROW
-from tfs_client.server.servable import Array
-from tfs_client.shown import LONGEST_TEXT, bounded
+from tfs_client.server.rest.predict_requests import ROW
 
-BYTES = "_bytes"  # ends the names of outputs whose strings are printed in base64
+BYTES = "_bytes"  # outputs whose names end with it have their strings printed in base64
 
 
 def predictions(outputs: Mapping[str, Array], form: str) -> bytes:
-    """The reply to a Predict request in the form that it had. Raises InvalidArgumentError."""
+    """Return the reply to a Predict request, in the form of the request. Raises InvalidArgumentError."""
     if not outputs:
         raise InvalidArgumentError("Cannot convert empty tensor map to JSON")
     return _rows(outputs) if form == ROW else _columns(outputs)
 
 
 def error(details: str) -> bytes:
-    """The reply to a call that failed. A text of more than 4,000 characters loses its middle."""
+    """Return the reply to a call that failed. The middle of a text of more than 4,000 characters is omitted."""
     text = details if len(details) <= LONGEST_TEXT else bounded(details)
     return utf8(f'{{\n{INDENT}"error": {quoted(text)}\n}}')
 
 
 def classes(rows: Sequence[Sequence[tuple[str, float]]]) -> bytes:
-    """The reply to a Classify request: for each example its labels and scores."""
+    """Return the reply to a Classify request: the labels and scores of each example."""
     if not rows:
         raise InvalidArgumentError("Cannot convert empty ClassificationResults to JSON")
-    scores = iter(numbers.floats(score for _, score in chain.from_iterable(rows)))
+    scores = iter(json_tokens.floats(score for _, score in chain.from_iterable(rows)))
     shown = ["[" + ", ".join(f"[{quoted(label)}, {next(scores)}]" for label, _ in row) + "]" for row in rows]
     return _whole("results", f"[{', '.join(shown)}\n{INDENT}]")
 
 
 def values(found: Sequence[float]) -> bytes:
-    """The reply to a Regress request: for each example its value."""
+    """Return the reply to a Regress request: the value of each example."""
     if not found:
         raise InvalidArgumentError("Cannot convert empty RegressionResults to JSON")
-    return _whole("results", f"[{', '.join(numbers.floats(found))}]")
+    return _whole("results", f"[{', '.join(json_tokens.floats(found))}]")
 
 
 def _rows(outputs: Mapping[str, Array]) -> bytes:
     size = _batch_size(outputs)
     if not size:
         return _whole("predictions", "[]")
-    # An object stands at level 2, its values at level 3; a value alone stands at level 2.
+    # An object is at level 2 and its values at level 3; values without names are at level 2.
     level = 2 if len(outputs) == 1 else 3
     columns = {name: _instances(name, array, level) for name, array in outputs.items()}
     if len(columns) == 1:
@@ -82,7 +82,7 @@ def _batch_size(outputs: Mapping[str, Array]) -> int:
 
 
 def _instances(name: str, array: Array, level: int) -> list[str]:
-    """The text of every instance of an output: its arrays on one line. ``level`` is how deep the instances stand."""
+    """Return the text of every instance of an output, on one line; ``level`` is that of the instances."""
     shown = _leaves(name, array, level + array.ndim - 1)
     if not shown:
         return [_empty(array.shape[1:])] * len(array)
@@ -92,7 +92,7 @@ def _instances(name: str, array: Array, level: int) -> list[str]:
 
 
 def _grouped(items: list[str], size: int, before: str, between: str, after: str) -> list[str]:
-    """Every ``size`` items as the text of one array."""
+    """Join every ``size`` items to the text of one array."""
     return [before + between.join(items[at : at + size]) + after for at in range(0, len(items), size)]
 
 
@@ -105,7 +105,7 @@ def _columns(outputs: Mapping[str, Array]) -> bytes:
 
 
 def _expanded(name: str, array: Array, level: int) -> str:
-    """A tensor with everything on a line of its own; its outermost bracket stands at ``level``."""
+    """Return a tensor with one element or bracket on each line; its outermost bracket is at ``level``."""
     if not array.size:
         return _empty(array.shape, level)
     shown = _leaves(name, array, level + array.ndim)
@@ -116,7 +116,7 @@ def _expanded(name: str, array: Array, level: int) -> str:
 
 
 def _empty(shape: Sequence[int], level: int | None = None) -> str:
-    """An array without elements: the brackets down to the first size of 0; on one line without a level."""
+    """Return an array without elements: the brackets down to the first size of 0, on one line if ``level`` is None."""
     if not shape[0]:
         return "[]"
     if level is None:
@@ -126,11 +126,11 @@ def _empty(shape: Sequence[int], level: int | None = None) -> str:
 
 
 def _leaves(name: str, array: Array, level: int) -> list[str]:
-    """Every element; ``level`` is where the members of its array stand."""
+    """Return the text of every element; ``level`` is that of the elements."""
     if row_of(array.dtype) is STRING and name.endswith(BYTES):
         before, after = f'{{\n{INDENT * (level + 1)}"b64": "', f'"\n{INDENT * level}}}'
-        return [f"{before}{text}{after}" for text in numbers.encoded(array)]
-    return numbers.tokens(array)
+        return [f"{before}{text}{after}" for text in json_tokens.encoded(array)]
+    return json_tokens.tokens(array)
 
 
 def _whole(key: str, value: str) -> bytes:

@@ -1,7 +1,7 @@
-"""Which method of the API a request line is for.
+"""Routing of request lines to the methods of the API.
 
-Source: model_servers/http_rest_api_util.cc and http_rest_api_handler.cc. The patterns see the raw path with the query;
-names are decoded once they have matched. Case does not count for the patterns, but for the method it does.
+Source: model_servers/http_rest_api_util.cc and http_rest_api_handler.cc. The patterns match the raw path with the
+query; names are decoded after the match. The patterns ignore case, but the name of the method must be in lower case.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from tfs_client.codec.model_spec import ModelSpec
+from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.errors import InvalidArgumentError
 
 _OF_VERSION = r"(?:(?:/versions/(?P<version>[0-9]+))|(?:/labels/(?P<label>[^/:]+)))?"
@@ -18,23 +18,23 @@ POST = re.compile(rf"/v1/models/(?P<model>[^/:]+){_OF_VERSION}:(?P<verb>classify
 GET = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_OF_VERSION}(?:/(?P<verb>metadata))?", re.I)
 PREFIX = re.compile(r"/v1/.*", re.I)
 
-# Of the characters that may not stand in a URI; "#" may, once it has been sent.
+# Characters that a URI must not contain; "#" is accepted, as clients do send fragments.
 _UNCLEAN = re.compile(r"[^!#$%&'()*+,\-./0-9:;=?@A-Z_a-z~]|%(?![0-9A-Fa-f]{2})")
 
 METHODS = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
 
 
 class NoVersion(InvalidArgumentError):
-    """A version number that no model can have; the answer to it has no body."""
+    """A version number that no model can have. The response has an empty body."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """What a request line asks for.
+    """The API method and the model of a request line.
 
     Attributes:
         method: the API method, e.g. "Predict".
-        spec: which model and version it is for.
+        spec: the model and its version.
     """
 
     method: str
@@ -42,23 +42,23 @@ class Route:
 
 
 def target_of(raw_path: bytes, query: bytes) -> str:
-    """The path with the query, as the client wrote it; of a whole URL only what follows the authority."""
+    """Return the path with the query as the client wrote it; of an absolute URL only the part after the authority."""
     text = raw_path.decode("latin-1") + (f"?{query.decode('latin-1')}" if query else "")
     return re.sub(r"^https?://[^/?#]*", "", text, count=1, flags=re.I) or "/"
 
 
 def is_clean(target: str) -> bool:
-    """Whether a path could stand in a URI (RFC 3986)."""
+    """Return whether a path is valid in a URI (RFC 3986)."""
     return not _UNCLEAN.search(target)
 
 
 def is_api(target: str) -> bool:
-    """Whether the API answers for a path at all."""
+    """Return whether a path belongs to the API."""
     return PREFIX.fullmatch(target) is not None
 
 
 def route(http_method: str, target: str) -> Route:
-    """What is asked for. Raises InvalidArgumentError with the model server's text."""
+    """Route a request line. Raises InvalidArgumentError with the model server's text."""
     found = {"POST": POST, "GET": GET}[http_method].fullmatch(target) if http_method in ("POST", "GET") else None
     method = _method(http_method, found["verb"]) if found else None
     if found is None or method is None:

@@ -1,4 +1,4 @@
-"""Signatures as JSON, field by field as protobuf prints SignatureDefs (tensorflow/core/protobuf/meta_graph.proto)."""
+"""Signatures as JSON, with the fields that protobuf prints for SignatureDefs (core/protobuf/meta_graph.proto)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from tfs_client.protos.tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tfs_client.server.metadata import signature_def_map
 from tfs_client.server.servable import Servable
+from tfs_client.server.signature_messages import signature_def_map
 
-# Fields at their defaults are printed too; the option has another name since protobuf 5.26.
+# Fields with default values are printed too; the option was renamed in protobuf 5.26.
 _ALL = {"always_print_fields_with_no_presence", "including_default_value_fields"}
 OPTIONS: dict[str, Any] = {
     "preserving_proto_field_name": True,
@@ -21,13 +21,13 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def signatures(servable: Servable) -> dict[str, Any]:
-    """Every signature of a servable; names and aliases are sorted."""
+def signatures(servable: Servable) -> dict[str, object]:
+    """Return every signature of a servable, with names and aliases in order."""
     found = signature_def_map(servable).signature_def
     return {name: _signature(found[name]) for name in sorted(found)}
 
 
-def _signature(proto: SignatureDef) -> dict[str, Any]:
+def _signature(proto: SignatureDef) -> dict[str, object]:
     return {
         "inputs": _messages(proto.inputs),
         "outputs": _messages(proto.outputs),
@@ -36,5 +36,5 @@ def _signature(proto: SignatureDef) -> dict[str, Any]:
     }
 
 
-def _messages(protos: Mapping[str, Message]) -> dict[str, Any]:
+def _messages(protos: Mapping[str, Message]) -> dict[str, object]:
     return {alias: json_format.MessageToDict(protos[alias], **OPTIONS) for alias in sorted(protos)}

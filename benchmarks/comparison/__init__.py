@@ -1,0 +1,1 @@
+"""Measure tfs_client beside the other clients of TensorFlow Serving, on the same work."""

@@ -1,0 +1,1 @@
+"""A web service in front of a model server: it recognises handwritten digits."""

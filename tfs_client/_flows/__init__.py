@@ -1,0 +1,1 @@
+"""How a call is made: its options, its steps, its attempts, and what performs them."""

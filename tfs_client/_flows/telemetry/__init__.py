@@ -1,0 +1,1 @@
+"""What flows report: records for hooks, the log, and texts without secrets."""

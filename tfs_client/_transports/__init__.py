@@ -1,0 +1,1 @@
+"""How bytes are sent and received. Transports know targets, deadlines and status codes, but no tensors."""

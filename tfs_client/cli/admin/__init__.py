@@ -1,0 +1,1 @@
+"""tfs-admin: the status, signatures, health and configuration of a server."""

@@ -1,0 +1,1 @@
+"""tfs-admin cassette: recordings, listed, compared and scrubbed."""

@@ -1,0 +1,1 @@
+"""tfs-admin health: what gRPC's health service reports."""

@@ -1,0 +1,1 @@
+"""tfs-admin reload: a new configuration for a running server."""

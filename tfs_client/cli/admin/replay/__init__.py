@@ -1,0 +1,1 @@
+"""tfs-admin replay: recorded calls, sent to a server and compared."""

@@ -1,0 +1,1 @@
+"""tfs-admin signatures: the inputs and outputs of a model."""

@@ -1,0 +1,1 @@
+"""tfs-admin status: the versions of models and their states."""

@@ -1,0 +1,1 @@
+"""tfs-admin typed-client: a module with a typed client, made from the signatures of a model."""

@@ -1,0 +1,1 @@
+"""tfs-admin wait: until models are ready."""

@@ -1,0 +1,1 @@
+"""tfs-bench: a load generator for TensorFlow Serving."""

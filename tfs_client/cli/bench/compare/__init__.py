@@ -1,0 +1,1 @@
+"""Compare: two targets under the same load, and whether one is worse."""

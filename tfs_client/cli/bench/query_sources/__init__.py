@@ -1,0 +1,1 @@
+"""Where queries come from: the signature, pictures, files and recordings."""

@@ -1,0 +1,1 @@
+"""Search: which stages to run, and what they say about a latency bound."""

@@ -1,0 +1,1 @@
+"""What a server's own metrics page reports for a stage."""

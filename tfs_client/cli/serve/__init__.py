@@ -1,0 +1,1 @@
+"""tfs-serve: the tiny server as a program."""

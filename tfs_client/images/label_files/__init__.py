@@ -1,0 +1,1 @@
+"""Files of class names: text, CSV, JSON and TensorFlow's label maps."""

@@ -1,0 +1,1 @@
+"""Files the server reads: names, sizes, contents, errors."""

@@ -1,0 +1,1 @@
+"""The gRPC server: converts bytes to calls, and errors to status codes."""

@@ -1,0 +1,1 @@
+"""Recordings that answer the calls of a fake server."""
