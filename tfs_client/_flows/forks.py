@@ -34,6 +34,9 @@ DONE_STATES = ("FINISHED", "CANCELLED_AND_NOTIFIED")  # states of futures that n
 _watched: WeakSet[Forkable] = WeakSet()
 _futures: WeakSet[Future[Any]] = WeakSet()
 
+under_way: set[Future[Any]] = set()
+"""Futures that add themselves, and remove themselves when they are over: as ``watch_future``, in less time."""
+
 
 def watch(thing: Forkable) -> None:
     """Reset an object in processes that are forked from now on."""
@@ -42,7 +45,7 @@ def watch(thing: Forkable) -> None:
 
 def watch_future(future: Future[Any]) -> None:
     """Fail a future with ClosedError in processes that are forked while it is pending."""
-    _futures.add(future)  # weakly; removing it when it is done would cost more than everything else here
+    _futures.add(future)  # weakly, because nobody says when it is done
 
 
 def started_before_fork(what: str) -> ClosedError:
@@ -72,8 +75,9 @@ class Origin:
 
 def _forked() -> None:
     left = [thing._abandon() for thing in list(_watched)]
-    left += [_failed(future) for future in list(_futures) if future._state not in DONE_STATES]
+    left += [_failed(future) for future in (*_futures, *under_way) if future._state not in DONE_STATES]
     _futures.clear()
+    under_way.clear()
     if left:
         _keep_alive(left)
 

@@ -9,7 +9,7 @@ from concurrent.futures import InvalidStateError
 from functools import partial
 from typing import Any, TypeVar
 
-from tfs_client._flows import timers
+from tfs_client._flows import forks, timers
 from tfs_client._flows.tracebacks import ResultFuture
 from tfs_client._transports.reply import Reply
 from tfs_client._transports.steps import Ask, Done, Flow, Sleep, Step
@@ -134,7 +134,12 @@ class FlowFuture(ResultFuture[Result]):
         self._cancel_call: Cancel = _nothing
         self._begun = 0  # the number of calls and pauses so far
         self._cancelling = threading.RLock()  # callbacks run while it is held, and may cancel, too
-        self._perform(next(flow))
+        forks.under_way.add(self)
+        try:
+            self._perform(next(flow))
+        except BaseException:
+            forks.under_way.discard(self)
+            raise
 
     def cancel(self) -> bool:
         """Cancel the call, here and on the server. False if it is over."""
@@ -144,6 +149,7 @@ class FlowFuture(ResultFuture[Result]):
             if not super().cancel():
                 return False
             self.set_running_or_notify_cancel()  # notifies as_completed and wait
+        forks.under_way.discard(self)
         self._cancel_call()
         return True
 
@@ -157,15 +163,12 @@ class FlowFuture(ResultFuture[Result]):
     def _perform(self, step: Step) -> None:
         while True:
             try:
-                if isinstance(step, Ask):
+                if type(step) is Ask:
                     answer = step.function()
                 else:
                     self._begun += 1
                     number = self._begun
-                    if isinstance(step, Sleep):
-                        cancel: Cancel = partial(self._cancel_pause, self._pauses.begin(step.seconds, self._answered))
-                    else:
-                        cancel = self._start(step, self._answered)
+                    cancel = self._paused(step) if type(step) is Sleep else self._start(step, self._answered)  # type: ignore[arg-type]
                     break
             except Exception as error:
                 step = self._flow.throw(error)
@@ -175,6 +178,9 @@ class FlowFuture(ResultFuture[Result]):
             self._cancel_call = cancel
         if self._state in CANCELLED:  # in the meantime
             self._cancel_call()
+
+    def _paused(self, step: Sleep) -> Cancel:
+        return partial(self._cancel_pause, self._pauses.begin(step.seconds, self._answered))
 
     def _cancel_pause(self, pause: _Pause) -> None:
         if pause.cancel():  # otherwise the answer closes the flow
@@ -206,3 +212,4 @@ class FlowFuture(ResultFuture[Result]):
                 self.set_exception(error)
         except InvalidStateError:
             pass
+        forks.under_way.discard(self)  # not before it is done: in between, a fork would leave it pending

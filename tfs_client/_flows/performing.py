@@ -143,12 +143,10 @@ class Performer(Member[Transport]):
         try:
             if self.transport is None:
                 self.connect_for(flow)
-            future = self._begun(flow)
+            return self._begun(flow)
         except TFServingError as error:
             shorten(error)
             raise
-        forks.watch_future(future)
-        return future
 
     def _begun(self, flow: Flow[Result]) -> Future[Result]:
         session = self._session
@@ -161,6 +159,7 @@ class Performer(Member[Transport]):
             flow.throw(error)  # raises it
             raise
         future.add_done_callback(partial(_close_cancelled, flow))
+        forks.watch_future(future)
         return future
 
     def close(self) -> None:

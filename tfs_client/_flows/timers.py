@@ -94,6 +94,10 @@ class _Timers:
         return True
 
     def step_aside(self) -> None:
+        """Let another thread run the timers while the calling function is busy.
+
+        For timer functions, before they run code that may take long. No-op in other threads.
+        """
         if self._thread is not None and self._thread is threading.current_thread():
             with self._changed:
                 if self._queue:
@@ -150,9 +154,4 @@ def after(seconds: float, function: Callable[[], object]) -> Timer | None:
     return _timers.after(seconds, function)
 
 
-def step_aside() -> None:
-    """Let another thread run the timers while the calling function is busy.
-
-    For timer functions, before they run code that may take long. No-op in other threads.
-    """
-    _timers.step_aside()
+step_aside = _timers.step_aside

@@ -132,7 +132,13 @@ class GrpcTransport:
                 self._buffers.give_back(body)
             self._answering = threading.get_ident()
             try:
-                done(*self._result(ended, send, down))
+                # The usual answer is read in place: this thread receives all replies, one after the other.
+                answered = answer_of(ended) if self._plain and not self._connection_log.down else None
+                if answered is not None and answered[0][:1] not in COMPRESSED:
+                    reply, initial, trailing = answered
+                    done(Reply(reply, self._peer, initial, trailing), None)
+                else:
+                    done(*self._result(ended, send, down))
             finally:
                 self._answering = None
 
@@ -152,18 +158,13 @@ class GrpcTransport:
 
     def _received(self, ended: Any, send: Send, down: bool) -> tuple[Reply | None, TFServingError | None]:
         try:
-            answered = answer_of(ended) if self._plain else None
-            if answered is not None:
-                reply, initial, trailing = answered
-            else:
-                reply = ended.result() if hasattr(ended, "result") else ended
-                initial, trailing = metadata_of(ended)
+            reply = ended.result() if hasattr(ended, "result") else ended
             if isinstance(reply, bytes) and reply[:1] in COMPRESSED:
                 reply = self._replies.plain(reply, send)
             if self._connection_log.down:
                 self._connection_log.up()
             if isinstance(reply, bytes):
-                return Reply(reply, self._peer, initial, trailing), None
+                return Reply(reply, self._peer, *metadata_of(ended)), None
             return None, self._errors.no_message(reply, send.address)
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             error.__traceback__ = None  # it often is the call itself, which would keep this frame and the future alive

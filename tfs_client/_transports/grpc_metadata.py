@@ -14,7 +14,7 @@ import grpc
 
 from tfs_client._transports.reply import RawPairs
 
-_CALL = getattr(getattr(grpc, "_channel", None), "_MultiThreadedRendezvous", None)  # gRPC's own class of futures
+_FUTURE = "_MultiThreadedRendezvous"  # gRPC's own class of futures, which it imports with the first channel
 
 
 def metadata_of(call: Any) -> tuple[RawPairs, RawPairs]:
@@ -26,11 +26,11 @@ def metadata_of(call: Any) -> tuple[RawPairs, RawPairs]:
         return result_of(call, "initial_metadata"), result_of(call, "trailing_metadata")
 
 
-def answer_of(call: Any) -> tuple[Any, RawPairs, RawPairs] | None:
-    """Reply, initial and trailing metadata of a future that has succeeded; None for any other object."""
+def answer_of(call: Any) -> tuple[bytes, RawPairs, RawPairs] | None:
+    """Reply, initial and trailing metadata of a future that has succeeded with bytes; None for any other object."""
     try:
-        state = call._state if type(call) is _CALL else None
-        if state is not None and state.code is grpc.StatusCode.OK:
+        state = call._state if type(call).__name__ == _FUTURE else None
+        if state is not None and state.code is grpc.StatusCode.OK and type(state.response) is bytes:
             return state.response, state.initial_metadata, state.trailing_metadata
     except Exception:  # another version of gRPC
         pass
