@@ -9,7 +9,7 @@ from .engine import Tally, feed, judged, run
 from .planted import PATCHES, ROOT
 from .readers import all_readers
 
-INPUTS = int(os.environ.get("HOSTILE_INPUTS", "1500"))
+INPUTS = int(os.environ.get("HOSTILE_INPUTS", "1000"))
 READERS = {reader.name: reader for reader in all_readers()}
 
 

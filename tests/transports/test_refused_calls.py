@@ -170,10 +170,10 @@ def test_every_attempt_sends_the_same_call(style):
         client_of(style, server, RetryPolicy(initial_backoff=0.005, max_backoff=0.02, budget=1000)) as client,
         ThreadPoolExecutor(8) as pool,
     ):
-        assert list(pool.map(call, range(48))) == [[2]] * 48
+        assert list(pool.map(call, range(24))) == [[2]] * 24
     assert {len(bodies) for bodies in seen.values()} == {3}
-    assert [len(set(bodies)) for bodies in seen.values()] == [1] * 48
-    assert len({bodies[0] for bodies in seen.values()}) == 48
+    assert [len(set(bodies)) for bodies in seen.values()] == [1] * 24
+    assert len({bodies[0] for bodies in seen.values()}) == 24
 
 
 def batched(client):

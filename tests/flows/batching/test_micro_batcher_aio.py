@@ -242,7 +242,7 @@ def test_every_caller_gets_an_outcome_whatever_fails(run):
     chance = random.Random(0)
 
     async def caller(batcher, index, counts):
-        for number in range(50):
+        for number in range(30):
             draw = chance.random()
             sent = BAD if draw > 0.95 else float(1000 * index + number)
             timeout = 0.002 if 0.1 < draw < 0.2 else None
@@ -263,8 +263,8 @@ def test_every_caller_gets_an_outcome_whatever_fails(run):
     async def main(batcher):
         counts = dict.fromkeys(("good", "cancelled", "late", "bad"), 0)
         await asyncio.wait_for(asyncio.gather(*(caller(batcher, index, counts) for index in range(16))), 60)
-        assert sum(counts.values()) == 800
-        assert counts["good"] > 400
+        assert sum(counts.values()) == 480
+        assert counts["good"] > 240
         assert counts["bad"]
         assert counts["cancelled"]
 

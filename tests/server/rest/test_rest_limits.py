@@ -32,7 +32,7 @@ def serving(**options):
     """A server with a page of metrics and a model "m", and an HTTP client of it."""
     with Server(ServerConfig(rest_port=0, metrics_path="/metrics", **options)) as server:
         server.add_model("m", model(lambda x: x))
-        with httpx.Client(base_url=server.rest_url, timeout=20) as http:
+        with httpx.Client(base_url=server.rest_url, timeout=20, verify=False) as http:
             yield server, http
 
 
