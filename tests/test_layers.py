@@ -77,18 +77,16 @@ def tree_of(name):
     return ast.parse(SOURCES[name].read_text(encoding="utf-8"))
 
 
+BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody")  # where statements may be
+
+
 def nodes(tree, checking):
-    """The tree's nodes; without what stands under ``if TYPE_CHECKING`` unless ``checking``."""
-    if checking:  # faster than the recursion below
-        yield from ast.walk(tree)
-        return
-    if isinstance(tree, ast.If) and getattr(tree.test, "id", "") == "TYPE_CHECKING":
-        for child in tree.orelse:
-            yield from nodes(child, checking)
-        return
+    """The tree's statements; without what stands under ``if TYPE_CHECKING`` unless ``checking``."""
     yield tree
-    if not isinstance(tree, ast.expr):  # no imports in there
-        for child in ast.iter_child_nodes(tree):
+    for block in BLOCKS:
+        if block == "body" and not checking and getattr(getattr(tree, "test", None), "id", "") == "TYPE_CHECKING":
+            continue
+        for child in getattr(tree, block, ()):
             yield from nodes(child, checking)
 
 

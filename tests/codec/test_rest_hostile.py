@@ -195,8 +195,8 @@ def test_garbage_is_refused_in_a_moment(beginning: bytes) -> None:
     data = beginning + garbage(4 << 20, 0)
     times = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.thread_time()
         with pytest.raises(DecodeError, match="expected JSON, got"):
             json_text.loads(data)
-        times.append(time.perf_counter() - began)
+        times.append(time.thread_time() - began)
     assert min(times) < 0.25  # a search for pairs at each character takes 0.5 seconds
