@@ -206,6 +206,33 @@ def test_failed_requests_have_their_own_exit_code(served: FakeServer, run: Calla
     assert re.search(r"\d+ x INVALID_ARGUMENT, such as: .*out of coffee", ran.out)
 
 
+def test_samples_of_failed_requests_name_the_commands_options(served: FakeServer, run: Callable[..., Ran]) -> None:
+    count = iter(range(10**9))
+
+    def hang(x: Any) -> Any:
+        if next(count) >= 1:
+            time.sleep(0.5)
+        return x
+
+    served.add_model("stuck", hang, inputs={"x": TABLE}, outputs={"y": TABLE})
+    ran = run(served.target, "--model", "stuck", "--distinct", 1, "--timeout", 0.2, "--duration", "50ms", "--warmup", 0)
+    assert ran.code == 8
+    assert "1 x DEADLINE_EXCEEDED, such as: " in ran.out
+    assert "--timeout S sets another limit" in ran.out
+    assert "timeout= sets" not in ran.out
+
+
+def test_a_stage_that_is_too_short_for_a_request_is_no_success(served: FakeServer, run: Callable[..., Ran]) -> None:
+    def slow(x: Any) -> Any:
+        time.sleep(0.3)
+        return x
+
+    served.add_model("slow", slow, inputs={"x": TABLE}, outputs={"y": TABLE})
+    ran = run(served.target, "--model", "slow", "--distinct", 1, "--warmup", "50ms", "--duration", "50ms")
+    assert ran.code == 8
+    assert "note: no request of the stage 1 in flight was meant to start within the measured 50.0 ms" in ran.out
+
+
 @pytest.mark.parametrize(("held", "code"), [(None, 9), (100.0, 0)])
 def test_a_bound_that_no_load_keeps_has_its_own_exit_code(held: float | None, code: int) -> None:
     about = Run("tfs:8500", "grpc", "m", 1, "", "1 request", {}, datetime.now(timezone.utc))

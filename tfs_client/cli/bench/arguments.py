@@ -112,7 +112,7 @@ EXAMPLES = """examples:
 FAILED = "a reply cannot be read, the output cannot be written, or a client process was killed"
 USAGE = "wrong arguments, an unreadable file, inputs that do not fit the model"
 EXIT_CODES = f"""{exits.table(usage=USAGE, failed=FAILED)}\
-  8    some requests failed, could not be sent, or got wrong answers
+  8    some requests failed, could not be sent, or got wrong answers; or a stage was too short for any request
   9    --compare: TARGET is worse than BASE; --find-knee: no load keeps the bound
   130  interrupted; results so far were printed
 """

@@ -69,6 +69,11 @@ class Measured:
         return sum(self.errors.values())
 
     @property
+    def empty(self) -> bool:
+        """Whether no request was meant to start within the measured time, so that nothing is known."""
+        return not self.sent and not self.unsent
+
+    @property
     def throughput(self) -> float:
         """Answers per second that arrived within the measured time."""
         return self.arrived / self.seconds if self.seconds else 0.0

@@ -9,9 +9,11 @@ import numpy as np
 
 from tfs_client._codec.dtypes import Array
 from tfs_client._printable import bounded
+from tfs_client.cli import exits
 from tfs_client.cli.bench.histogram import Histogram
 from tfs_client.cli.bench.measured import Measured
-from tfs_client.cli.exits import in_one_line
+from tfs_client.cli.predict.option_words import WORDS
+from tfs_client.errors import TFServingError
 from tfs_client.results import Timing
 
 FIGURES = 6  # of an answer, in seconds: start, latency, service, encode, wait, decode
@@ -66,11 +68,12 @@ class Measuring:
         measured.samples.setdefault(WRONG, bounded(difference))
 
     def failed(self, code: str, reason: object) -> None:
-        """Count a request without an answer; the first reason of each code is kept as text."""
+        """Count a request without an answer; the first reason of each code is kept, in the command's words."""
         measured = self._measured
         measured.errors[code] += 1
         if code not in measured.samples:
-            measured.samples[code] = bounded(in_one_line(str(reason)))
+            text = exits.text_of(reason, WORDS) if isinstance(reason, TFServingError) else str(reason)
+            measured.samples[code] = bounded(exits.in_one_line(text))
 
     def snapshot(self, seconds: float, cpu: float, unsent: int = 0) -> Measured:
         """What was counted so far, as a copy."""

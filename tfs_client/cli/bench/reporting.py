@@ -127,5 +127,6 @@ def code_of(results: Results) -> int:
         return exits.DIFFERENT
     if results.knee is not None:
         return exits.DIFFERENT if results.knee.held is None else exits.OK
-    bad = any(each.measured.failed or each.measured.wrong or each.measured.unsent for each in results.stages)
+    found = [each.measured for each in results.stages]
+    bad = any(each.failed or each.wrong or each.unsent or each.empty for each in found)
     return exits.INCOMPLETE if bad else exits.OK

@@ -68,9 +68,17 @@ def test_the_tables_line_up():
 
 
 def test_an_empty_stage_has_no_figures():
-    _, line = text(Results(run(), [StageResult(CLOSED, Measured())])).splitlines()
+    stages = [StageResult(stage, Measured(seconds=10.0)) for stage in (CLOSED, Stage(OpenLoop(0.01), 10.0))]
+    _, line, _, _, *found = text(Results(run(), stages)).splitlines()
 
     assert line.split()[-8:] == ["-", "-", "-", "-", "-", "0", "0", "0"]
+    assert found == [
+        "note: no request of the stage 4 in flight was meant to start within the measured 10.0 s: requests of the "
+        "warm-up were under way until its end; use a longer --duration",
+        "note: no request of the stage 0.01/s was meant to start within the measured 10.0 s: none was due; use a "
+        "longer --duration",
+    ]
+    assert "no request of the stage" not in text(Results(run(), stages, interrupted=True))
 
 
 def test_errors_and_notes_follow_with_their_first_text():

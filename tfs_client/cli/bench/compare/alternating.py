@@ -192,9 +192,12 @@ class _Target:
 
 
 def _unanswered(label: str, measured: Measured) -> Exception:
-    text = f"{label}: none of {measured.sent} requests was answered in time, so the targets cannot be compared"
     if not measured.errors:
-        return UnknownError(f"{text}; use longer blocks or a higher load")
+        return ConfigError(
+            f"{label}: no request was answered within its block of {measured.seconds:g} s, so the targets cannot be "
+            "compared: use a longer --duration, or a higher load"
+        )
+    text = f"{label}: none of {measured.sent} requests was answered in time, so the targets cannot be compared"
     code = measured.errors.most_common(1)[0][0]
     text = f"{text}: {measured.samples.get(code, code)}"
     return call_error(StatusCode[code], text) if code in StatusCode.__members__ else UnknownError(f"{text} ({code})")

@@ -106,6 +106,8 @@ def notes(results: Results) -> list[str]:
             found += _other_clients(result)
         if wording.is_backlogged(result.measured):
             found.append(wording.backlog(result))
+        if result.measured.empty and not results.interrupted:
+            found.append(wording.empty(result))
     for load, unsent in _unsent(results.stages).items():
         what = f"{wording.counted(unsent, 'requests')} of the stage {load}"
         found.append(f"{what} could not be sent, and the percentiles do not contain them: {UNSENT}")

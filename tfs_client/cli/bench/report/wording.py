@@ -121,6 +121,19 @@ def backlog(result: StageResult) -> str:
     )
 
 
+def empty(result: StageResult) -> str:
+    """Return why a stage has no figures."""
+    why = (
+        "requests of the warm-up were under way until its end"
+        if isinstance(result.stage.load, ClosedLoop)
+        else "none was due"
+    )
+    return (
+        f"no request of the stage {load(result.stage)} was meant to start within the measured "
+        f"{duration(result.measured.seconds)}: {why}; use a longer --duration"
+    )
+
+
 def value(change: Change, of: float) -> str:
     """Return a figure of a comparison with its unit."""
     return duration(of) if change.unit == "seconds" else f"{number(of)}/s"
