@@ -192,6 +192,19 @@ def test_a_recording_is_sent_at_its_pace(served: FakeServer, run: Callable[..., 
     assert ran.json["notes"] == ["--duration ends before the recording: the last 2 of its 3 calls are not sent"]
 
 
+def test_a_recording_that_is_damaged_or_empty_ends_the_command(run: Callable[..., Ran], tmp_path: Path) -> None:
+    damaged, empty = tmp_path / "damaged", tmp_path / "empty"
+    damaged.write_bytes(b"no record" * 9)
+    empty.touch()
+    ran = run("127.0.0.1:9", "--recording", damaged)
+    assert ran.code == 1
+    assert "is damaged at offset 0" in ran.err
+    assert "in Python, RecordingFile.write" in ran.err
+    ran = run("127.0.0.1:9", "--recording", empty)
+    assert ran.code == 2
+    assert "expected calls to send, got no calls at all" in ran.err
+
+
 def test_failed_requests_have_their_own_exit_code(served: FakeServer, run: Callable[..., Ran]) -> None:
     count = iter(range(10**9))
 

@@ -109,7 +109,7 @@ EXAMPLES = """examples:
 
 """
 
-FAILED = "a reply cannot be read, the output cannot be written, or a client process was killed"
+FAILED = "a reply or a recording cannot be read, the output cannot be written, or a client process was killed"
 USAGE = "wrong arguments, an unreadable file, inputs that do not fit the model"
 EXIT_CODES = f"""{exits.table(usage=USAGE, failed=FAILED)}\
   8    some requests failed, could not be sent, or got wrong answers; or a stage was too short for any request

@@ -95,7 +95,7 @@ def test_the_order_within_pairs_is_random_and_their_requests_are_the_same():
 def test_a_target_without_an_answer_cannot_be_compared():
     with pytest.raises(UnavailableError, match=r"target, warm-up: none of .* answered.*: the server is down"):
         compared(SimulatedGenerator(fixed(0.01)), Failing(1))
-    with pytest.raises(ConfigError, match="no request was answered within its block of 0.5 s.*a longer --duration"):
+    with pytest.raises(ConfigError, match=r"no request was answered within its block of 0\.5 s.*a longer --duration"):
         Comparison(Stage(OpenLoop(0.001), 0.5)).run(SimulatedGenerator(fixed(0.1)), SimulatedGenerator(fixed(0.1)))
 
 

@@ -41,7 +41,7 @@ def replay(options: ReplayOptions) -> int:
         hint = ""
         if "requests without a recorded reply" in left:
             hint = "; --baseline TARGET takes the expected replies from a server"
-        reasons = ", ".join(counted(count, reason) for reason, count in left.items()) or "it has no calls"
+        reasons = ", ".join(counted(count, reason) for reason, count in left.items()) or "no calls at all"
         raise ConfigError(f"{options.file}: expected calls to compare, got {reasons}{hint}")
     began = time.monotonic()
     counts: Counter[str] = Counter()

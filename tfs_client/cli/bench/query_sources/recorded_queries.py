@@ -195,7 +195,7 @@ def read_recording(path: str, model: str | None, version: int | None) -> tuple[R
         else:
             found.append(episode)
     if not found:
-        reasons = ", ".join(counted(count, reason) for reason, count in left.items()) or "it has no calls"
+        reasons = ", ".join(counted(count, reason) for reason, count in left.items()) or "no calls at all"
         raise ConfigError(f"{path}: expected calls to send, got {reasons}")
     timed = all(episode.recorded > 0 for episode in found)
     if timed:
