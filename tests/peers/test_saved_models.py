@@ -9,7 +9,7 @@ import resource
 import shutil
 import threading
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -362,25 +362,67 @@ def test_variables_that_are_cut_off(copy):
     assert "Traceback" not in details
 
 
-def test_an_unknown_op(copy, tf):
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+@pytest.fixture
+def edit(copy, tf):
+    """Change the MetaGraphDef of the copy within a block."""
 
-    file = copy / "saved_model.pb"
-    proto = SavedModel.FromString(file.read_bytes())
-    proto.meta_graphs[0].graph_def.node.add(name="odd", op="NobodyKnowsThisOp")
-    file.write_bytes(proto.SerializeToString())
+    @contextmanager
+    def edited():
+        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+        file = copy / "saved_model.pb"
+        proto = SavedModel.FromString(file.read_bytes())
+        yield proto.meta_graphs[0]
+        file.write_bytes(proto.SerializeToString())
+
+    return edited
+
+
+def test_an_unknown_op(copy, edit):
+    with edit() as meta_graph:
+        meta_graph.graph_def.node.add(name="odd", op="NobodyKnowsThisOp")
     code, details = load_error(copy)
     assert code is StatusCode.NOT_FOUND
     assert "Op type not registered 'NobodyKnowsThisOp'" in details
 
 
-def test_two_init_ops(copy, tf):
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+@pytest.mark.parametrize(
+    ("node", "text"),
+    [
+        ({"name": "odd", "op": "Identity", "input": ["gone"]}, "Node 'odd': Unknown input node 'gone'"),
+        ({"name": "x", "op": "NoOp"}, "Node 'x' is not unique"),
+    ],
+)
+def test_an_invalid_graph(copy, edit, node, text):
+    with edit() as meta_graph:
+        meta_graph.graph_def.node.add(**node)
+    assert load_error(copy) == (StatusCode.INVALID_ARGUMENT, text)
 
-    file = copy / "saved_model.pb"
-    proto = SavedModel.FromString(file.read_bytes())
-    proto.meta_graphs[0].collection_def["saved_model_main_op"].node_list.value.append("a")
-    file.write_bytes(proto.SerializeToString())
+
+def test_a_graph_for_later_releases(copy, edit):
+    with edit() as meta_graph:
+        meta_graph.graph_def.versions.min_consumer = 1_000_000
+    code, details = load_error(copy)
+    assert code is StatusCode.INVALID_ARGUMENT
+    assert details.startswith("GraphDef min consumer version 1000000 above current version")
+
+
+def test_negative_sizes_in_a_signature_are_open(copy, edit):
+    with edit() as meta_graph:
+        for signature in meta_graph.signature_def.values():
+            for info in signature.inputs.values():
+                info.tensor_shape.Clear()
+                info.tensor_shape.dim.add(size=-7)
+    servable = saved_model.load(str(copy))
+    sizes = [spec.shape for signature in servable.signatures.values() for spec in signature.inputs.values()]
+    servable.close()
+    assert sizes
+    assert set(sizes) == {(None,)}
+
+
+def test_two_init_ops(copy, edit):
+    with edit() as meta_graph:
+        meta_graph.collection_def["saved_model_main_op"].node_list.value.append("a")
     assert load_error(copy) == (StatusCode.FAILED_PRECONDITION, f"Expected exactly one main op in : {copy}")
 
 

@@ -143,11 +143,8 @@ class Session:
         self._tf = tf
         self._options = import_module("tensorflow.core.protobuf.config_pb2").CallableOptions
         self._c_api = import_module("tensorflow.python.client.pywrap_tf_session")
-        stripped = meta_graph.meta_info_def.stripped_op_list
         with self._errors(), (graph := tf.Graph()).as_default():
-            tf.graph_util.import_graph_def(
-                meta_graph.graph_def, name="", producer_op_list=stripped if stripped.op else None
-            )
+            _import(tf, meta_graph)
             self._session: Any = tf.compat.v1.Session(graph=graph, config=config)
             self._session._extend_graph()  # places the ops on devices now, not with the first run
         graph.finalize()
@@ -222,6 +219,15 @@ class Session:
             gc.collect()  # graphs are in reference cycles, and hold the model's constants
 
 
+def _import(tf: ModuleType, meta_graph: Any) -> None:
+    """Import the graph of a model into the current graph. Raises OpError, and InvalidArgumentError."""
+    ops = meta_graph.meta_info_def.stripped_op_list
+    try:
+        tf.graph_util.import_graph_def(meta_graph.graph_def, name="", producer_op_list=ops if ops.op else None)
+    except ValueError as error:  # TensorFlow's Python code makes it of INVALID_ARGUMENT
+        raise InvalidArgumentError(str(error)) from error
+
+
 def _milliseconds_left() -> int:
     """Return the time until the call's deadline, at least 1; 0 for a call without a deadline."""
     limit = deadline()
@@ -264,7 +270,7 @@ def _specs(infos: Mapping[str, TensorInfo]) -> dict[str, TensorSpec]:
 def _spec(info: TensorInfo) -> TensorSpec:
     row = BY_NUMBER.get(info.dtype % 100, BY_NUMBER[0])  # 100 and more are references, which are fetched as values
     shape = info.tensor_shape
-    sizes = None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
+    sizes = None if shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
     return TensorSpec(row, sizes, tensor_name=info.name)
 
 
