@@ -267,6 +267,19 @@ def test_a_refused_configuration_is_logged_with_the_one_in_force(serve, raw, cap
     assert last == f"ReloadConfig failed: {text}"
 
 
+@pytest.mark.parametrize("path", ["relative", "s3://bucket/n", "{outside}"])
+def test_a_list_refused_because_of_a_path_is_logged_with_the_one_in_force(serve, raw, caplog, tmp_path_factory, path):
+    served = serve(serve.model("m", 1), model_roots=[tmp_path_factory.mktemp("roots")])
+    outside = tmp_path_factory.mktemp("outside")
+    refused = served.config.add(ModelConfig("n", "/n")).to_text().replace("/n", path.format(outside=outside))
+    _, details = raw(served, refused)
+    first = caplog.messages.index(details)
+    old, new, last = caplog.messages[first + 1 : first + 4]
+    assert parse(old.removeprefix("Old config: ")) == served.config.to_proto()
+    assert parse(new.removeprefix("New config: ")) == parse(refused)
+    assert last == f"ReloadConfig failed: {details}"
+
+
 @pytest.mark.parametrize("text", ["", 'custom_model_config { type_url: "a/b" }'])
 def test_after_a_list_only_another_list_is_accepted(serve, tmp_path, caplog, text):
     file = tmp_path / "models.config"
@@ -392,6 +405,14 @@ def test_code_comes_only_from_base_paths_of_the_servers_own_configuration(serve)
     served.reload(ModelServerConfig())
     served.reload(served.config)
     assert served.platform.loads.keys() == {str(served.base / "m" / "1")}
+
+
+@pytest.mark.parametrize("form", ["{}/", "file://{}", "{}/."])
+def test_a_reload_may_write_a_base_path_that_contains_code_differently(serve, form):
+    served = serve(serve.model("m", 1, platform="python"))
+    same_path = ModelConfig("same", form.format(served.base / "m"), platform="python")
+    served.reload(served.config.add(same_path))
+    assert served.said("same") == "1"
 
 
 def test_code_may_come_from_any_path_if_allowed(serve):

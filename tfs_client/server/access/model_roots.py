@@ -72,7 +72,7 @@ class ModelRoots:
         if roots is None:
             return
         for model in models:
-            if not _is_own(local_path(model.base_path), own):
+            if not is_own(local_path(model.base_path), own):
                 for path in (local_path(model.base_path), *versions_of(model)):
                     self._resolved(path, roots, f"Model {shown(model.name)}: ")
 
@@ -82,7 +82,7 @@ class ModelRoots:
         Raises ForbiddenPathError if it is neither below one of ``own`` nor inside the roots.
         """
         roots = self.roots(own)
-        if roots is None or _is_own(os.path.dirname(path), own):
+        if roots is None or is_own(os.path.dirname(path), own):
             return path
         return self._resolved(path, roots)
 
@@ -104,7 +104,8 @@ class ModelRoots:
         )
 
 
-def _is_own(directory: str, own: Collection[str]) -> bool:
+def is_own(directory: str, own: Collection[str]) -> bool:
+    """Whether a directory is one of these base paths, which may be ``file`` URIs."""
     # Without removing "..", because behind a symbolic link it leads elsewhere.
     return PurePosixPath(directory) in (PurePosixPath(local_path(base_path)) for base_path in own)
 

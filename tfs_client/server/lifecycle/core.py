@@ -109,7 +109,11 @@ class ServerCore:
         if another configuration has replaced this one and does not contain a model that is waited for.
         """
         proto = config.to_proto() if isinstance(config, ModelServerConfig) else config
-        self._check_roots(proto)
+        try:
+            self._check_roots(proto)
+        except CallError as error:
+            _log_refusal(error, self._in_force, proto)
+            raise
         self._apply(proto, self._config.reload_wait, gone)
 
     def in_force(self) -> schema.ModelServerConfig:
@@ -194,8 +198,7 @@ class ServerCore:
                 return self._replace(config, own)
             except CallError as error:
                 refusal = error
-        if before is not None:
-            _log_refusal(refusal, before, config)
+        _log_refusal(refusal, before, config)
         raise refusal
 
     def _replace(self, config: schema.ModelServerConfig, own: bool) -> tuple[Models | None, bool]:
@@ -334,11 +337,13 @@ def _version_directories(model: ListedModel) -> list[str]:
     return [path for _, path in versions_now(MonitoredModel(model.name, model.base_path, model.versions))]
 
 
-def _log_refusal(refusal: CallError, old: schema.ModelServerConfig, new: schema.ModelServerConfig) -> None:
-    """Log why a configuration is refused, the configuration in force, and the refused one.
+def _log_refusal(refusal: CallError, old: schema.ModelServerConfig | None, new: schema.ModelServerConfig) -> None:
+    """Log why a configuration is refused, the configuration in force, and the refused one. Not at the start.
 
     The model server does the same if the refused one is not a list.
     """
+    if old is None:
+        return
     from tfs_client.protos import text_format
 
     log.error("%s", refusal.details)

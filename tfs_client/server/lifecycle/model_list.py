@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tfs_client.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
 from tfs_client.model_config import AllVersions, Latest
+from tfs_client.server.access.model_roots import is_own
 from tfs_client.server.files import proto_files
 from tfs_client.server.files.file_uris import local_path
 from tfs_client.server.lifecycle.serving_map import LabelTable
@@ -180,7 +181,7 @@ def code_paths(models: Iterable[ListedModel]) -> frozenset[str]:
 def check_code(models: Iterable[ListedModel], known: Collection[str]) -> None:
     """Refuse models with code whose base paths are not among the known ones."""
     for model in models:
-        if platform_of(model) == _PYTHON and model.base_path not in known:
+        if platform_of(model) == _PYTHON and not is_own(local_path(model.base_path), known):
             raise PermissionDeniedError(
                 f"Model {model.name} has platform python, so the server would run the code in {model.base_path}. A "
                 "reload may load Python models only from base paths in the server's own configuration. To allow "
