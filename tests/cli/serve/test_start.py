@@ -637,6 +637,14 @@ def test_the_path_of_the_metrics(tmp_path, text, path):
     assert made(*arguments).config.metrics_path is None
 
 
+def test_a_path_of_the_metrics_that_no_request_can_have_is_refused(tmp_path, failure):
+    (tmp_path / "monitoring").write_text('prometheus_config { enable: true path: "metrics" }')
+    text = failure("--embedded", "--rest_api_port=1", f"--monitoring_config_file={tmp_path}/monitoring")
+    assert text == (
+        "INVALID_ARGUMENT: {}/monitoring: expected the path in prometheus_config to start with /, got 'metrics'"
+    )
+
+
 def test_without_rest_the_monitoring_file_is_not_read(caplog):
     assert made("--embedded", "--monitoring_config_file=/none").config.metrics_path is None
     assert caplog.messages == ["--monitoring_config_file has no effect: the metrics page needs --rest_api_port"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from tfs_client._printable import shown
 from tfs_client.errors import ConfigError, InvalidArgumentError
 from tfs_client.server.access.security import ServerTLS, checked_secret
 from tfs_client.server.files import file_uris
@@ -22,7 +23,10 @@ def metrics_path(path: str) -> str | None:
     from tfs_client.protos.tensorflow_serving.config.monitoring_config_pb2 import MonitoringConfig
 
     prometheus = message(path, MonitoringConfig).prometheus_config
-    return (prometheus.path or METRICS_PATH) if prometheus.enable else None
+    page = prometheus.path or METRICS_PATH
+    if prometheus.enable and not page.startswith("/"):
+        raise InvalidArgumentError(f"{path}: expected the path in prometheus_config to start with /, got {shown(page)}")
+    return page if prometheus.enable else None
 
 
 def tls(path: str) -> ServerTLS:
