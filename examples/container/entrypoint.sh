@@ -8,7 +8,7 @@ base_path="--model_base_path=$MODEL_BASE_PATH/$MODEL_NAME"
 for argument; do
     case $argument in
         # These flags name the models; with a base path as well, the server could wait for it forever.
-        --model_config_file=* | --embedded | --embedded=* | --fake=*) base_path= ;;
+        --model_config_file=?* | --embedded | --embedded=[1tT]* | --fake=*) base_path= ;;
     esac
 done
 

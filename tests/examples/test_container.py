@@ -65,6 +65,11 @@ def test_arguments_that_name_models_replace_the_base_path(tmp_path: Path, argume
     assert started(tmp_path, argument).values.model_base_path == ""
 
 
+@pytest.mark.parametrize("argument", ["--model_config_file=", "--embedded=false"])
+def test_arguments_that_name_no_models_leave_the_base_path(tmp_path: Path, argument: str) -> None:
+    assert started(tmp_path, argument).values.model_base_path == "/models/model"
+
+
 def test_an_entrypoint_without_its_environment_fails_with_an_error(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as failed:
         entrypoint_arguments(tmp_path)
