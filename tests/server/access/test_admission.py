@@ -49,18 +49,23 @@ def test_a_running_call_counts_as_traffic_even_if_it_fails():
 
 
 def test_settling_lasts_while_calls_arrive_but_is_limited():
-    admission, done = Admission(), threading.Event()
+    admission, busy, done = Admission(), threading.Event(), threading.Event()
 
     def call():
+        calls = 0
         while not done.wait(0.001):
             with admission:
-                pass
+                calls += 1
+            if calls == 10:
+                busy.set()
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(call)
-        time.sleep(0.05)
-        assert 0.2 <= settled(admission, quiet=0.1, limit=0.2) < 2
-        done.set()
+        try:
+            assert busy.wait(20)
+            assert 0.2 <= settled(admission, quiet=0.1, limit=0.2) < 2
+        finally:
+            done.set()
 
 
 def test_a_stopping_server_refuses_calls(gate):
