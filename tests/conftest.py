@@ -63,6 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in CONFIGURATION:
         os.environ.pop(name, None)
     os.environ["XDG_CONFIG_HOME"] = os.environ["APPDATA"] = NO_FOLDER
+    # Programs that tests start multiply no matrices; numpy's import would still start a thread for each processor.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Programs started by `nohup` or in the background of a script inherit signals that are ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
@@ -93,7 +95,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """The same for what is left of a file that ends. What nobody closed is then the fault of its own file."""
+    """The same at the end of each file. Warnings about what it left open then appear there, not in a later file."""
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
         gc.freeze()

@@ -80,21 +80,21 @@ def tree_of(name):
 BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody")  # where statements may be
 
 
-def nodes(tree, checking):
+def statements(tree, checking):
     """The tree's statements; without what stands under ``if TYPE_CHECKING`` unless ``checking``."""
     yield tree
     for block in BLOCKS:
         if block == "body" and not checking and getattr(getattr(tree, "test", None), "id", "") == "TYPE_CHECKING":
             continue
         for child in getattr(tree, block, ()):
-            yield from nodes(child, checking)
+            yield from statements(child, checking)
 
 
 @cache
 def imports(name, *, checking=True):
     """Everything that a module imports, as full names; ``from a import b`` gives ``a.b`` where that is a module."""
     found = set()
-    for node in nodes(tree_of(name), checking):
+    for node in statements(tree_of(name), checking):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

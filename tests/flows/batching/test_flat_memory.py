@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("memory_program.py")
     ids=["100,000 examples", "large requests"],
 )
 def test_memory_stays_flat(models, count, values, batch_size, slack):
-    pytest.importorskip("resource", reason="tells the peak memory; not on Windows")
+    pytest.importorskip("resource", reason="measures the peak memory; missing on Windows")
     arguments = map(str, (count, values, batch_size))
     run = subprocess.run(
         [sys.executable, PROGRAM, models.target, *arguments], capture_output=True, text=True, timeout=60, check=False
