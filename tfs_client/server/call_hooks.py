@@ -58,8 +58,11 @@ class CallHooks(Protocol):
     signature since ``arrived``.
     """
 
-    def arrived(self, call: ServedCall, spec: ModelSpec) -> None:
-        """Note a call, before the model is looked up. May wait, or raise CallError to refuse the call."""
+    def arrived(self, call: ServedCall, spec: ModelSpec, note_inputs: Callable[[], None]) -> None:
+        """Note a call, before the model is looked up. May wait, or raise CallError to refuse the call.
+
+        ``note_inputs`` records the inputs of Predict in ``call``, which otherwise happens after this.
+        """
 
     def stand_in(self, call: ServedCall, spec: ModelSpec) -> StandIn | None:
         """Return what answers the call in place of the versions that are served; None for those versions."""

@@ -37,7 +37,8 @@ class ServedCall:
         model: the requested model.
         version: the version that answered; None if no version was found.
         signature: the requested signature; "" for the default one.
-        inputs, outputs: the tensors of a Predict call, by alias, as far as the call got.
+        inputs, outputs: the tensors of a Predict call, by alias, as far as the call got. In a fake server, failed calls
+            have the inputs that were sent, if they can be read.
         metadata: the client's metadata, by key, the last of several values; over REST the HTTP headers.
         code, details: the status of the call; CANCELLED if the client gave up first.
         transport: "grpc" or "rest".

@@ -6,20 +6,22 @@ gRPC and REST differ only in reading and writing. The choice of the version, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from types import MappingProxyType
 
 from tfs_client._codec.dtypes import Array
 from tfs_client._codec.model_spec import ModelSpec
+from tfs_client.errors import CallError, DecodeError, NotFoundError
 from tfs_client.results import VersionStatus
 from tfs_client.server import inference_checks
 from tfs_client.server.call_hooks import CallHooks, Classes, StandIn, Values
 from tfs_client.server.call_record import ServedCall
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.lifecycle.manager import Manager, ServableHandle
-from tfs_client.server.predict_checks import PredictRequest, predict
+from tfs_client.server.predict_checks import PredictRequest, predict, sent_inputs
 from tfs_client.server.servable import Servable
-from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE
+from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, Signature
 
 
 class Methods:
@@ -47,13 +49,29 @@ class Methods:
             call.version = handle.version
             yield handle if self._hooks is None else self._hooked(handle, call)
 
-    def _arrived(self, spec: ModelSpec, call: ServedCall) -> StandIn | None:
+    def _arrived(
+        self, spec: ModelSpec, call: ServedCall, read: Callable[[Servable], PredictRequest] | None = None
+    ) -> StandIn | None:
         """Record what is asked for. Returns what answers in place of the versions that are served, if anything."""
         call.model, call.signature = spec.name, spec.signature
         if self._hooks is None:
             return None
-        self._hooks.arrived(call, spec)
+        self._hooks.arrived(call, spec, lambda: self._note_inputs(spec, call, read))
         return self._hooks.stand_in(call, spec)
+
+    def _note_inputs(
+        self, spec: ModelSpec, call: ServedCall, read: Callable[[Servable], PredictRequest] | None
+    ) -> None:
+        """Record the inputs that a call sends, whether or not the model takes them; none if they cannot be read."""
+        if read is None or call.inputs:
+            return
+        with suppress(CallError, DecodeError):
+            try:
+                with self._manager.handle(spec) as handle:
+                    request = read(handle.servable)
+            except CallError:  # there is no such version; only JSON needs its signatures
+                request = read(_NoModel())
+            call.inputs = sent_inputs(request)
 
     def _hooked(self, handle: ServableHandle, call: ServedCall) -> ServableHandle:
         assert self._hooks is not None
@@ -63,8 +81,20 @@ class Methods:
         self, spec: ModelSpec, read: Callable[[Servable], PredictRequest], call: ServedCall
     ) -> tuple[Mapping[str, Array], ModelSpec]:
         """Return the outputs and the version that answered. ``read`` makes the request, with access to the servable."""
-        if (stand_in := self._arrived(spec, call)) is not None:
-            return stand_in.predict(read)
+        if self._hooks is None:
+            call.model, call.signature = spec.name, spec.signature
+            return self._predicted(spec, read, call)
+        try:
+            if (stand_in := self._arrived(spec, call, read)) is not None:
+                return stand_in.predict(read)
+            return self._predicted(spec, read, call)
+        except CallError:
+            self._note_inputs(spec, call, read)
+            raise
+
+    def _predicted(
+        self, spec: ModelSpec, read: Callable[[Servable], PredictRequest], call: ServedCall
+    ) -> tuple[Mapping[str, Array], ModelSpec]:
         with self._manager.handle(spec) as handle:  # as ``_held``, without its generator
             call.version = handle.version
             if self._hooks is not None:
@@ -140,3 +170,17 @@ class Methods:
 def answered(spec: ModelSpec, handle: ServableHandle) -> ModelSpec:
     """Return the model spec of the reply: the requested name and the version that answered, never the label."""
     return ModelSpec(spec.name, handle.version, None, spec.signature or DEFAULT_SIGNATURE)
+
+
+class _NoModel:
+    """A servable without signatures: requests that do not need any can be read."""
+
+    signatures: Mapping[str, Signature] = MappingProxyType({})
+
+    def defaults(self, signature: str) -> Mapping[str, Array]:
+        """Return none."""
+        return {}
+
+    def run(self, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Mapping[str, Array]:
+        """Raise NotFoundError."""
+        raise NotFoundError("there is no model")

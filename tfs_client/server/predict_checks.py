@@ -114,6 +114,11 @@ def read_inputs(signature: Signature, defaults: Mapping[str, Array], request: Pr
     return inputs
 
 
+def sent_inputs(request: PredictRequest) -> dict[str, Array]:
+    """Return the inputs of a request, whatever the signature says. Raises InvalidArgumentError."""
+    return {alias: _decoded(request, alias) for alias in request.inputs}
+
+
 def _decoded(request: PredictRequest, alias: str) -> Array:
     try:
         array = request.tensor(alias)

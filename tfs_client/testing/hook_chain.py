@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from tfs_client._codec.model_spec import ModelSpec
@@ -13,7 +14,7 @@ from tfs_client.server.servable import Servable
 class FakeHooks(Protocol):
     """The hooks of one part of a fake server; see CallHooks."""
 
-    def arrived(self, call: ServedCall, spec: ModelSpec) -> None:
+    def arrived(self, call: ServedCall, spec: ModelSpec, note_inputs: Callable[[], None]) -> None:
         """See CallHooks."""
 
     def servable(self, call: ServedCall, servable: Servable) -> Servable:
@@ -63,10 +64,10 @@ class HookChain:
         found = (source.stand_in(call, spec) for source in self._stand_ins)
         return next((each for each in found if each is not None), None)
 
-    def arrived(self, call: ServedCall, spec: ModelSpec) -> None:
+    def arrived(self, call: ServedCall, spec: ModelSpec, note_inputs: Callable[[], None]) -> None:
         """See CallHooks."""
         for hooks in self._hooks:
-            hooks.arrived(call, spec)
+            hooks.arrived(call, spec, note_inputs)
 
     def servable(self, call: ServedCall, servable: Servable) -> Servable:
         """See CallHooks."""

@@ -124,7 +124,7 @@ class ScriptedAnswers:
 
     # --- the server's calls ------------------------------------------------------------------------------------------
 
-    def arrived(self, call: ServedCall, spec: ModelSpec) -> None:
+    def arrived(self, call: ServedCall, spec: ModelSpec, note_inputs: Callable[[], None]) -> None:
         """See CallHooks."""
 
     def servable(self, call: ServedCall, servable: Servable) -> Servable:

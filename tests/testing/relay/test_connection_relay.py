@@ -354,7 +354,7 @@ class Ordering:
         self.peers.append(call.peer)
         assert self.order(self.server._ports.relay, call.peer) in (True, None)
 
-    def arrived(self, call, spec):
+    def arrived(self, call, spec, note_inputs):
         if call.method == "Predict" and not self.before_reply:
             self._do(call)
 

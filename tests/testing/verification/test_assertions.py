@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import httpx
 import numpy as np
 import pytest
 from calling import STYLES, calling
 
-from tfs_client import CallError, ConfigError, EncodeError, InvalidArgumentError, PredictClient, TensorSpec
+from tfs_client import CallError, ConfigError, EncodeError, InvalidArgumentError, PredictClient, RetryPolicy, TensorSpec
+from tfs_client.testing import faults
 
 
 @pytest.fixture
@@ -124,6 +126,55 @@ def test_inputs_whose_names_collide_are_given_as_a_mapping(fake_server):
     fake_server.assert_called_once_with("m", inputs={"model": ["ä"], "a b": [b"\0"]})
     assert "expected b'x', got b'\\xc3\\xa4'" in failure(fake_server.assert_called, inputs={"model": ["x"]})
     assert "input 'z' was not sent; got a b, model" in failure(fake_server.assert_called, "m", z=[1])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.Status("UNAVAILABLE", "restarting"),
+        faults.QueueFull(),
+        faults.DeadlineOverrun(),
+        faults.Latency(30),
+        faults.ConnectionReset(),
+        faults.HtmlErrorPage(502),
+        faults.VersionVanishes(),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_calls_that_a_fault_ends_have_their_inputs(double, fault, transport):
+    double.faults.add(fault, times=1)
+    target = double.target if transport == "grpc" else double.rest_url
+    with PredictClient(target, model="double") as client, pytest.raises(CallError):
+        client.predict({"x": np.float32([1, 2])}, timeout=0.2)
+    double.assert_called_once_with("double", x=[1.0, 2.0])
+    assert "expected no call" in failure(double.assert_not_called, x=[1.0, 2.0])
+    assert "[1]: expected 3.0, got 2.0" in failure(double.assert_called, x=[1.0, 3.0])
+
+
+def test_every_attempt_has_the_inputs(double):
+    double.faults.add(faults.Status("UNAVAILABLE", "restarting"), times=2)
+    for target in (double.target, double.rest_url):
+        with PredictClient(target, model="double", retry=RetryPolicy(attempts=3, initial_backoff=0.005)) as client:
+            client.predict({"x": np.float32([1, 2])})
+    double.assert_called("double", times=4, x=[1.0, 2.0])
+
+
+def test_refused_calls_have_the_inputs_that_were_sent(double):
+    with PredictClient(double.target) as client:
+        for model, inputs in (("double", {"q": np.float32([1])}), ("nowhere", {"x": np.float32([1])})):
+            with pytest.raises(CallError):
+                client.predict(inputs, model=model)
+    double.assert_called("double", q=[1.0])
+    double.assert_called("nowhere", x=[1.0])
+    assert "input 'x' was not sent; got q" in failure(double.assert_called_once_with, "double", x=[1.0])
+
+
+def test_inputs_that_could_not_be_read_are_not_called_unsent(double):
+    request = httpx.post(f"{double.rest_url}/v1/models/nowhere:predict", json={"instances": [1.0]})
+    assert request.status_code == 404
+    shown = failure(double.assert_called_once_with, "nowhere", x=[1.0])
+    assert "its inputs are not known: it failed before they could be read" in shown
 
 
 def test_failed_calls_count_and_show_their_error(double, predict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 from tfs_client._codec.model_spec import ModelSpec
@@ -69,11 +69,12 @@ class FaultHooks:
         """End all pauses. Their calls end with UNAVAILABLE."""
         self._stopping.set()
 
-    def arrived(self, call: ServedCall, spec: ModelSpec) -> None:
+    def arrived(self, call: ServedCall, spec: ModelSpec, note_inputs: Callable[[], None]) -> None:
         """See CallHooks."""
         found = self._rules.of(call, spec)
         if not found:
             return
+        note_inputs()  # now: the call may end during a pause
         waiting = [each for each in found if each.reserved or isinstance(each.fault, faults.HtmlErrorPage)]
         if waiting:
             with self._lock:

@@ -97,6 +97,8 @@ class CallPattern:
                 reasons.append(f"metadata {key!r} has another value")  # neither value: it may be a secret
         if inputs is None and self.inputs and call.method != "Predict":
             return [*reasons, f"its inputs are not recorded: expected Predict, got {call.method}"]
+        if inputs is None and self.inputs and not call.inputs and call.code is not StatusCode.OK:
+            return [*reasons, "its inputs are not known: it failed before they could be read"]
         inputs = call.inputs if inputs is None else inputs
         for alias, expected in self.inputs.items():
             if alias not in inputs:

@@ -36,7 +36,7 @@ class UnservedCalls:
         self._lock = threading.Lock()
         self._calls: list[tuple[ServedCall, str]] = []
 
-    def arrived(self, call: ServedCall, spec: ModelSpec) -> None:
+    def arrived(self, call: ServedCall, spec: ModelSpec, note_inputs: Callable[[], None]) -> None:
         """Note a call of a model or version that was never there."""
         if call.method in _MAY_BE_MISSING or self._replayed(spec.name):
             return
