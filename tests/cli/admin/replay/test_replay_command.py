@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from tfs_client._codec import metadata_messages, predict_messages, tfrecord
 from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.cli.admin import command
 from tfs_client.recordings import Episode, RecordingFile
-from tfs_client.testing import FakeServer
+from tfs_client.testing import FakeServer, faults
 
 TABLE = TensorSpec("float32", (None, None))
 STRINGS = TensorSpec("string", (None,))
@@ -200,6 +201,27 @@ def test_a_warmup_file_is_compared_between_servers_only(run: Any, served: FakeSe
     assert ran.code == 2
     assert "1 request without a recorded reply; --baseline TARGET" in ran.err
     assert run(tmp_path / "warmup", "--against", served.target, "--baseline", served.target).code == 0
+
+
+def test_a_reply_that_cannot_be_read_is_a_difference_of_its_call(run: Any, served: FakeServer, tmp_path: Path) -> None:
+    path, inputs = tmp_path / "calls", {"x": np.ones((1, 2), np.float32)}
+    with PredictClient(served.target, model="m", record=path) as client:
+        for _ in range(3):
+            client.predict(inputs, version=1)
+    first, *others = RecordingFile.read(path).episodes
+    for target in addresses(served):
+        with served.faults.add(faults.GarbageReply(), times=1):
+            ran = run(path, "--against", target, "--concurrency", 1)
+        assert ran.code == 9
+        assert "the reply of Predict for model 'm' cannot be read" in ran.lines[1]
+        assert ran.lines[2].startswith("3 calls: 2 same, 1 different")
+    RecordingFile.write(path, [replace(first, reply=b"\xff"), *others])
+    for target in addresses(served):
+        ran = run(path, "--against", target)
+        assert (ran.code, ran.err) == (9, "")
+        assert ran.lines[1].split(maxsplit=4)[:4] == ["0", "Predict", "m:1", "reply"]
+        assert "the recorded reply cannot be read: " in ran.lines[1]
+        assert ran.lines[2].startswith("3 calls: 2 same, 1 different")
 
 
 def test_errors_have_their_own_exit_codes(run: Any, served: FakeServer, calls: Path, tmp_path: Path) -> None:

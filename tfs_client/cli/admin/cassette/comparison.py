@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tfs_client.cli.admin.replay.replayed_calls import Outcome, ReplayedCall, compared, recorded
-from tfs_client.errors import TFServingError
 from tfs_client.recordings.differences import Difference
 from tfs_client.recordings.episodes import Episode
 from tfs_client.recordings.matching import MATCH, Matcher, Rules
@@ -28,17 +27,10 @@ def comparisons(a: Numbered, b: Numbered, *, rtol: float, atol: float, any_versi
             yield _alone(number, episode, ONLY_IN_B)
         else:
             used.add(id(expected))
-            yield _compared(number, expected, episode, rtol, atol)
+            yield compared(number, episode, episode.spec, recorded(expected), recorded(episode), rtol=rtol, atol=atol)
     for number, episode in a:
         if id(episode) not in used:
             yield _alone(number, episode, ONLY_IN_A)
-
-
-def _compared(number: int, expected: Episode, got: Episode, rtol: float, atol: float) -> ReplayedCall:
-    try:
-        return compared(number, got, got.spec, recorded(expected), recorded(got), rtol=rtol, atol=atol)
-    except TFServingError as error:  # a reply that cannot be read
-        return ReplayedCall(number, got.method, got.spec, Outcome({}), Outcome({}), [Difference("reply", str(error))])
 
 
 def _alone(number: int, episode: Episode, why: str) -> ReplayedCall:

@@ -19,7 +19,7 @@ from tfs_client._codec.model_spec import ModelSpec
 from tfs_client._printable import bounded
 from tfs_client._transports import daemon_threads
 from tfs_client.client import PredictClient
-from tfs_client.errors import CallError, ConfigError, DecodeError, StatusCode
+from tfs_client.errors import CallError, ConfigError, DecodeError, EncodeError, SignatureError, StatusCode
 from tfs_client.recordings.contents import choices_of, examples_of, outputs_of
 from tfs_client.recordings.differences import Difference, differences
 from tfs_client.recordings.episodes import LOGGED, Episode
@@ -30,6 +30,8 @@ from tfs_client.signatures import CLASSIFY, DEFAULT_SIGNATURE, Signatures
 
 COMPARED = (*LOGGED, "GetModelMetadata")
 """The methods whose replies can be compared. The states of versions depend on the moment."""
+
+_OF_ONE_CALL = (DecodeError, EncodeError, SignatureError)  # the errors that say nothing about other calls
 
 LONGEST_TEXT = 300  # characters of an error's text in a difference
 
@@ -43,6 +45,7 @@ class Outcome:
         code, details: its status.
         seconds: how long it took.
         rest: whether it was a call over REST.
+        problem: why there is nothing to compare, although the call did not fail; "" if there is.
     """
 
     values: Mapping[str, Array]
@@ -50,6 +53,7 @@ class Outcome:
     details: str = ""
     seconds: float = 0.0
     rest: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Replayer:
         self._version = version
 
     def outcome(self, episode: Episode) -> Outcome:
-        """Send the request of an episode. Raises DecodeError if it is not a request, ``unreached`` CallErrors."""
+        """Send the request of an episode. Raises ``unreached`` CallErrors, and ConfigError."""
         spec = self.spec_of(episode)
         began = time.monotonic()
         try:
@@ -105,6 +109,8 @@ class Replayer:
             if error.unreached:
                 raise
             return Outcome({}, error.code, error.details, time.monotonic() - began, self._rest)
+        except _OF_ONE_CALL as error:
+            return Outcome({}, seconds=time.monotonic() - began, rest=self._rest, problem=str(error))
         return Outcome(values, seconds=time.monotonic() - began, rest=self._rest)
 
     def spec_of(self, episode: Episode) -> ModelSpec:
@@ -133,12 +139,15 @@ class Replayer:
 
 
 def recorded(episode: Episode) -> Outcome:
-    """Return the recorded outcome. Raises DecodeError for a reply that cannot be read."""
+    """Return the recorded outcome."""
     rest = episode.transport == "rest"
     if episode.code is not StatusCode.OK:
         return Outcome({}, episode.code, episode.details, episode.seconds, rest)
     assert episode.reply is not None
-    return Outcome(_recorded_values(episode, episode.reply), seconds=episode.seconds, rest=rest)
+    try:
+        return Outcome(_recorded_values(episode, episode.reply), seconds=episode.seconds, rest=rest)
+    except _OF_ONE_CALL as error:
+        return Outcome({}, seconds=episode.seconds, rest=rest, problem=f"the recorded reply cannot be read: {error}")
 
 
 def _recorded_values(episode: Episode, reply: bytes) -> Mapping[str, Array]:
@@ -152,7 +161,9 @@ def compared(
 ) -> ReplayedCall:
     """Compare two outcomes of a call: the status of failed ones, the values of others."""
     found: Sequence[Difference] = ()
-    if not _same_status(expected, got):
+    if problems := [each.problem for each in (expected, got) if each.problem]:
+        found = [Difference("reply", "; ".join(problems))]
+    elif not _same_status(expected, got):
         found = [Difference("error", f"expected {_status(expected)}, got {_status(got)}")]
     elif expected.code is StatusCode.OK:
         try:
