@@ -263,6 +263,7 @@ def test_strict_servers_fail_the_tests_that_leave_something(tmp_path):
         "found unused expectations (1)\nunused expectations:\n"
         "  1. call of model 'm' signature 'serving_default', used 0 of 1 time\n"
     ) in done.stdout
+    assert "During handling of the above exception" not in done.stdout
     assert "the reason" in done.stdout
     assert "@pytest.mark.fake_server: FakeServer.__init__() got an unexpected keyword argument 'threads'" in done.stdout
     assert "@pytest.mark.fake_server: session_fake_server takes strict, got stict, port; use fake_server" in done.stdout

@@ -28,7 +28,7 @@ WORDS = (
     ("client.models() lists", "tfs-admin status without --model lists"),
     (", and proxy= overrides them", ""),
     (", or pass proxy=None", ""),
-    ("RecordingFile.write(path, error.episodes) keeps", "in Python, RecordingFile.write(path, error.episodes) keeps"),
+    ("RecordingFile.write(path, error.episodes) keeps", "In Python, RecordingFile.write(path, error.episodes) keeps"),
     (TRY_AGAIN, "try again"),
     (f" {WAITS}", ""),
 )

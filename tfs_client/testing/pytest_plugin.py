@@ -137,10 +137,13 @@ def pytest_runtest_call(item: pytest.Item) -> None:
     if shared is not None and (shared.strict or _options(item).get("strict")):
         found.append(shared)
     for server in found:
+        left = ""
         try:
             server.check()
         except AssertionError as error:
-            pytest.fail(str(error), pytrace=False)
+            left = str(error)
+        if left:  # not in the block above: pytest would show the text twice
+            pytest.fail(left, pytrace=False)
 
 
 # An old-style wrapper, because every version of pluggy has it. What follows ``yield`` runs even if a teardown raises.

@@ -199,7 +199,7 @@ def test_a_recording_that_is_damaged_or_empty_ends_the_command(run: Callable[...
     ran = run("127.0.0.1:9", "--recording", damaged)
     assert ran.code == 1
     assert "is damaged at offset 0" in ran.err
-    assert "in Python, RecordingFile.write" in ran.err
+    assert ". In Python, RecordingFile.write" in ran.err
     ran = run("127.0.0.1:9", "--recording", empty)
     assert ran.code == 2
     assert "expected calls to send, got no calls at all" in ran.err

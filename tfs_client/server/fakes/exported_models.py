@@ -10,6 +10,7 @@ JSON                      the reply of /metadata, or the output of ``tfs-admin s
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -186,7 +187,10 @@ def _of_onnx(path: Path) -> ExportedModel:
 
 
 def _of_json_file(path: Path) -> ExportedModel:
-    return _of_json(regular_files.read(path, MAX_JSON))
+    data = regular_files.read(path, MAX_JSON)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell writes it for ``> FILE``
+        data = data.decode("utf-16", "surrogatepass").encode("utf-8", "surrogatepass")
+    return _of_json(data.removeprefix(codecs.BOM_UTF8))
 
 
 _READERS: Mapping[str, Callable[[Path], ExportedModel]] = {
@@ -195,13 +199,17 @@ _READERS: Mapping[str, Callable[[Path], ExportedModel]] = {
 }
 
 
+_EXPECTED = "expected signatures as JSON"
+
+
 def _of_json(data: bytes) -> ExportedModel:
     from tfs_client._codec import json_text
 
     try:
         return _of_reply(json_text.loads(data))
     except TFServingError as error:
-        raise ConfigError(f"expected signatures as JSON: {error}") from error
+        why = str(error)
+        raise ConfigError(why if why.startswith(_EXPECTED) else f"{_EXPECTED}: {why}") from error
 
 
 def _of_reply(reply: object) -> ExportedModel:

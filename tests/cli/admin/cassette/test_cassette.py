@@ -94,6 +94,7 @@ def test_calls_before_the_damage_are_listed(run: Any, recording: Path) -> None:
     assert ran.code == 1
     assert ran.out.count("Predict") == 2
     assert "is damaged at offset" in ran.line
+    assert ". In Python, RecordingFile.write(path, error.episodes) keeps the calls that can be read; or " in ran.line
 
 
 def test_long_names_are_shortened(run: Any, tmp_path: Path) -> None:
