@@ -176,6 +176,23 @@ def test_invalid_models_are_refused():
         FunctionServable({})
     with pytest.raises(ConfigError, match="serving_default 'x' needs a TensorSpec"):
         FunctionServable({"serving_default": FunctionSignature(fn, {"x": "float32"}, {"y": VECTOR})})
+    for specs in ([VECTOR], None, "x", {0: VECTOR}):
+        with pytest.raises(
+            ConfigError, match="'serving_default' needs inputs as a mapping from alias to TensorSpec, got"
+        ):
+            FunctionServable({"serving_default": FunctionSignature(fn, specs, {"y": VECTOR})})
+        with pytest.raises(ConfigError, match="'serving_default' needs outputs as a mapping from alias to TensorSpec"):
+            FunctionServable({"serving_default": FunctionSignature(fn, {"x": VECTOR}, specs)})
+    for options, text in (
+        ({"method_name": 5}, "a signature needs a text as its method name, got 5"),
+        ({"defaults": [1]}, "signature 's' needs defaults by alias, got"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            FunctionServable({"s": FunctionSignature(fn, {"x": VECTOR}, {"y": VECTOR}, **options)})
+    with pytest.raises(ConfigError, match="a signature needs a text as its name, got 5"):
+        FunctionServable({5: FunctionSignature(fn, {"x": VECTOR}, {"y": VECTOR})})
+    with pytest.raises(ConfigError, match="'serving_default' needs a FunctionSignature, got "):
+        FunctionServable({"serving_default": fn})
     with pytest.raises(ConfigError, match="defaults for inputs it does not have: z"):
         FunctionServable({"serving_default": FunctionSignature(fn, {"x": VECTOR}, {"y": VECTOR}, defaults={"z": 1})})
 

@@ -69,6 +69,7 @@ class FunctionServable:
         if not signatures:
             raise ConfigError("a model needs at least one signature")
         for name, signature in signatures.items():
+            _check_specs(name, signature)
             _check_function(name, signature)
         self._functions = {name: signature.fn for name, signature in signatures.items()}
         self._defaults = {name: _defaults(name, signature) for name, signature in signatures.items()}
@@ -141,12 +142,27 @@ def _signature(name: str, signature: FunctionSignature) -> Signature:
             for alias, spec in specs.items()
         }
 
-    for specs in (signature.inputs, signature.outputs):
+    inputs, outputs = named(signature.inputs, name), named(signature.outputs, f"{name}_out")
+    return Signature(inputs, outputs, signature.method_name, optional=frozenset(signature.defaults))
+
+
+def _check_specs(name: str, signature: FunctionSignature) -> None:
+    """Raise ConfigError unless this is a signature, with inputs and outputs as specs by alias."""
+    if not isinstance(signature, FunctionSignature):
+        raise ConfigError(f"signature {name!r} needs a FunctionSignature, got {shown(signature)}")
+    for what, text in (("name", name), ("method name", signature.method_name)):
+        if not isinstance(text, str):
+            raise ConfigError(f"a signature needs a text as its {what}, got {shown(text)}")
+    if not isinstance(signature.defaults, Mapping):
+        raise ConfigError(f"signature {name!r} needs defaults by alias, got {shown(signature.defaults)}")
+    for what, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        if not isinstance(specs, Mapping) or not all(isinstance(alias, str) for alias in specs):
+            raise ConfigError(
+                f"signature {name!r} needs {what} as a mapping from alias to TensorSpec, got {shown(specs)}"
+            )
         for alias, spec in specs.items():
             if not isinstance(spec, TensorSpec):
                 raise ConfigError(f"{name} {alias!r} needs a TensorSpec(dtype, shape), got {shown(spec)}")
-    inputs, outputs = named(signature.inputs, name), named(signature.outputs, f"{name}_out")
-    return Signature(inputs, outputs, signature.method_name, optional=frozenset(signature.defaults))
 
 
 def _check_function(name: str, signature: FunctionSignature) -> None:
