@@ -69,6 +69,12 @@ def test_sixteen_bit_grey_is_scaled_to_eight() -> None:
     assert np.asarray(load_image(encoded(deep, "PNG"))).tolist() == [[127, 127], [127, 127]]
 
 
+def test_white_is_the_largest_value_of_float_grey_and_at_least_1() -> None:
+    for values, expected in (([[0.0, 0.5]], [[0, 127]]), ([[0.0, 128.0]], [[0, 255]])):
+        grey = Image.fromarray(np.array(values, np.float32))
+        assert np.asarray(load_image(encoded(grey, "TIFF"))).tolist() == expected
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "1", "LA"])
 def test_other_modes_are_read(mode: str) -> None:
     data = encoded(Image.new(mode, (3, 2)), "TIFF" if mode != "LA" else "PNG")

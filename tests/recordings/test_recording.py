@@ -803,3 +803,14 @@ def test_a_recording_that_cannot_be_written_is_named_for_unnamed_inputs_too(doub
         pytest.raises(RecordingError, match="got a named pipe"),
     ):
         client.predict(value)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_only_regular_files_are_written(fake_server):
+    fake_server.add_model(
+        "m", lambda x: x, inputs={"x": TensorSpec("float32", (None,))}, outputs={"y": TensorSpec("float32", (None,))}
+    )
+    text = r"'/dev/full' cannot be written: expected a regular file, got a character device$"
+    client = PredictClient(fake_server.target, model="m", record="/dev/full")
+    with client, pytest.raises(RecordingError, match=text):
+        client.predict([1.0])

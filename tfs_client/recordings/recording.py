@@ -193,7 +193,7 @@ class Recording:
                     return
             self._file.append(ended)
         except OSError as error:
-            raise RecordingError(f"the recording {self.path!r} cannot be written: {error}") from error
+            raise RecordingError(f"the recording {self.path!r} cannot be written: {error.strerror or error}") from error
 
     @property
     def episodes(self) -> tuple[Episode, ...]:
