@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,9 @@ from gated_models import CountedModel, GatedModel
 from served_models import until
 
 from tfs_client import AsyncPredictClient, ModelServerConfig, PredictClient, RetryPolicy, TensorSpec
-from tfs_client.errors import ConfigError, NotFoundError, ResourceExhaustedError
+from tfs_client.errors import ConfigError, DeadlineExceededError, NotFoundError, ResourceExhaustedError, StatusCode
 from tfs_client.server import FunctionSignature, Server, ServerConfig
+from tfs_client.server.server_metrics import ServerMetrics
 from tfs_client.testing import FakeServer
 
 VECTOR = TensorSpec("float32", (None,))
@@ -236,6 +238,37 @@ def test_a_fake_server_records_refused_calls(model):
             model.open.set()
             first.result(10)
         assert [call.code.name for call in server.calls] == ["RESOURCE_EXHAUSTED", "OK"]
+
+
+def test_the_latency_of_a_call_includes_its_wait_for_a_thread(model):
+    metrics = ServerMetrics()
+    with Server(ServerConfig(threads=1), metrics=metrics) as server:
+        server.add_model("m", {"serving_default": FunctionSignature(model, {"x": VECTOR}, {"y": VECTOR})})
+        with PredictClient(server.target, model="m", timeout=20) as client:
+            calls = [client.predict_future(ONE) for _ in range(2)]
+            assert model.entered.wait(10)
+            time.sleep(0.3)
+            model.open.set()
+            for each in calls:
+                each.result(10)
+    sums = re.findall(r"request_latency_sum\{.*\} (\S+)", metrics.page())
+    assert [float(each) >= 0.55e6 for each in sums] == [True]
+
+
+def test_a_fake_server_records_calls_that_end_while_they_wait_for_a_thread(model):
+    with FakeServer(ServerConfig(threads=1)) as server:
+        server.add_model("m", model, inputs={"x": VECTOR}, outputs={"y": VECTOR})
+        with PredictClient(server.target, model="m", timeout=20, retry=None) as client:
+            first = client.predict_future(ONE)
+            assert model.entered.wait(10)
+            with pytest.raises(DeadlineExceededError):
+                client.predict(ONE, timeout=0.2)
+            model.open.set()
+            first.result(10)
+            until(lambda: len(server.calls) == 2)
+        (late,) = (call for call in server.calls if call.code is not StatusCode.OK)
+        assert (late.code, late.method) == (StatusCode.DEADLINE_EXCEEDED, "Predict")
+        assert late.timeout == pytest.approx(0.2, abs=0.1)
 
 
 def test_values_other_than_queue_and_refuse_are_refused():

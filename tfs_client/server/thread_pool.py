@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from tfs_client.errors import ConfigError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Job = tuple[Future[Any], Callable[..., object], tuple[object, ...], dict[str, object]]
+Job = tuple[float, Future[Any], Callable[..., object], tuple[object, ...], dict[str, object]]
 Turn = tuple[()]
 
 _TURN: Turn = ()  # a job that means: a function waits for its turn
@@ -63,7 +64,7 @@ class ThreadPool(ThreadPoolExecutor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            self._jobs.put((future, fn, args, kwargs))
+            self._jobs.put((time.monotonic(), future, fn, args, kwargs))
             if not self._idle.acquire(blocking=False) and self._may_grow():
                 try:
                     self._start()
@@ -119,7 +120,7 @@ class ThreadPool(ThreadPoolExecutor):
                 while not self._jobs.empty():
                     job = self._jobs.get()
                     if job:
-                        job[0].cancel()
+                        job[1].cancel()
                 while self._turns:
                     self._turns.popleft().set()
             self._jobs.put(None)
@@ -156,7 +157,7 @@ class ThreadPool(ThreadPoolExecutor):
                 self._jobs.put(None)  # for the next thread
                 return
             if job:
-                future, function, args, kwargs = job
+                thread.submitted, future, function, args, kwargs = job
                 if future.set_running_or_notify_cancel():
                     try:
                         future.set_result(function(*args, **kwargs))
@@ -174,12 +175,14 @@ class PoolThread(threading.Thread):
 
     Attributes:
         pool: the pool it belongs to.
+        submitted: when the function that it runs was submitted, by ``time.monotonic()``.
         surplus: set if it ends with the function that it runs.
     """
 
     def __init__(self, pool: ThreadPool, work: Callable[[], None], name: str) -> None:
         super().__init__(target=work, name=name, daemon=True)
         self.pool = pool
+        self.submitted = 0.0
         self.surplus = False
 
 
@@ -187,6 +190,12 @@ def pool_of_this_thread() -> ThreadPool | None:
     """Return the pool of the current thread; None if it does not belong to one."""
     thread = threading.current_thread()
     return thread.pool if isinstance(thread, PoolThread) else None
+
+
+def submitted() -> float:
+    """Return when the function that this thread runs was submitted to its pool; now, if it does not belong to one."""
+    thread = threading.current_thread()
+    return thread.submitted if isinstance(thread, PoolThread) else time.monotonic()
 
 
 def checked_threads(name: str, value: object, least: int, note: str = "") -> None:

@@ -223,6 +223,34 @@ def test_calls_refused_as_busy_are_logged_although_their_requests_are_not_read(p
         assert line["peer"].startswith("127.0.0.1:")
 
 
+def test_calls_that_wait_for_a_thread_are_logged_with_that_time_however_they_end(path):
+    gate = GatedModel()
+    with (
+        serving(path, threads=1, shutdown_grace=0) as logged,
+        PredictClient(logged.server.target, model="gated", timeout=20) as client,
+    ):
+        logged.server.add_model("gated", {"serving_default": FunctionSignature(gate, {"x": VECTOR}, {"y": VECTOR})})
+        running = client.predict_future({"x": np.float32([1])})
+        assert gate.entered.wait(20)
+        cancelled = client.predict_future({"x": np.float32([1])})
+        with pytest.raises(CallError):
+            client.predict({"x": np.float32([1])}, timeout=0.3)
+        cancelled.cancel()
+        waiting = client.predict_future({"x": np.float32([1])})
+        time.sleep(0.3)
+        gate.open.set()
+        assert running.exception(20) is waiting.exception(20) is None
+        lines = logged.lines(4)
+    found = {line["code"]: line for line in lines}
+    assert sorted(line["code"] for line in lines) == ["CANCELLED", "DEADLINE_EXCEEDED", "OK", "OK"]
+    for code in ("CANCELLED", "DEADLINE_EXCEEDED"):
+        assert (found[code]["method"], found[code]["model"], found[code]["bytes_in"]) == ("Predict", "", 0)
+    assert all(line["seconds"] >= 0.29 for line in lines)
+    assert [line["time"] for line in lines if line["code"] == "OK"] == sorted(
+        line["time"] for line in lines if line["code"] == "OK"
+    )
+
+
 def test_health_checks_and_pages_are_not_logged(path):
     with serving(path, enable_grpc_healthcheck_service=True, metrics_path="/metrics") as logged:
         with PredictClient(logged.server.target, model="double") as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -30,12 +31,12 @@ from tfs_client.server.call_record import (
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.grpc import reload
 from tfs_client.server.grpc.arrivals import Arrivals
-from tfs_client.server.grpc.behaviors import Behavior, in_threads
+from tfs_client.server.grpc.behaviors import Behavior, StreamBehavior, in_threads
 from tfs_client.server.grpc.messages import inflated_limit, parse, plain
 from tfs_client.server.grpc.overload import EXHAUSTED, BoundedHandlers, GenericRpcHandler, Handler, Queue, Quota
 from tfs_client.server.lifecycle.core import ServerCore
 from tfs_client.server.methods import Methods
-from tfs_client.server.thread_pool import ThreadPool
+from tfs_client.server.thread_pool import ThreadPool, submitted
 
 if TYPE_CHECKING:
     from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResult
@@ -113,13 +114,13 @@ class GrpcService:
         }
         overload = self._overload(threads)
         handlers = {
-            path: grpc.stream_unary_rpc_method_handler(in_threads(pool, arrivals.first(path, behavior)))
+            path: grpc.stream_unary_rpc_method_handler(in_threads(pool, self._first(arrivals, path, behavior)))
             for path, (pool, behavior) in others.items()
         }
         refusing = {}
         for name, behavior in predictions.items():
             path = f"/{PREDICTION_SERVICE}/{name}"
-            first = arrivals.first(path, behavior)
+            first = self._first(arrivals, path, behavior)
             handlers[path] = grpc.stream_unary_rpc_method_handler(overload.counted(first))
             refusing[path] = self._refusing(name, refusals)
         return (BoundedHandlers(handlers, refusing, overload.admits),)
@@ -133,20 +134,37 @@ class GrpcService:
         """Return a handler that refuses calls of a method. It does not read the request, which only streams allow."""
 
         def refuse(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            metadata = dict(context.invocation_metadata())
-            call = ServedCall(name, metadata=metadata, code=StatusCode.RESOURCE_EXHAUSTED, details=EXHAUSTED)
-            call.peer = self._peer(context)
-            if self._began is not None:
-                self._began(call)
-            notify_observer(self._observer, call)
+            call = _arrived(name, context, context.time_remaining())
+            call.code, call.details = StatusCode.RESOURCE_EXHAUSTED, EXHAUSTED
+            self._report_unread(call, context)
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, EXHAUSTED)
 
         return grpc.stream_unary_rpc_method_handler(in_threads(threads, refuse))
 
+    def _first(self, arrivals: Arrivals, path: str, behavior: Behavior) -> StreamBehavior:
+        """Return a behavior that reads the request. It reports calls that have ended while they waited for a thread."""
+        first, name = arrivals.first(path, behavior), path.rpartition("/")[2]
+
+        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            if not context.is_active():
+                call = _arrived(name, context, context.time_remaining())
+                call.left()
+                self._report_unread(call, context)
+            return first(requests, context)
+
+        return handle
+
+    def _report_unread(self, call: ServedCall, context: grpc.ServicerContext) -> None:
+        """Pass a call that has ended to the observers, although its request was not read."""
+        call.peer = self._peer(context)
+        if self._began is not None:
+            self._began(call)
+        notify_observer(self._observer, call)
+
     def _served(self, name: str, method: Callable[[bytes, ServedCall], bytes]) -> Behavior:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             timeout = context.time_remaining()
-            call = ServedCall(name, metadata=dict(context.invocation_metadata()), timeout=finite_timeout(timeout))
+            call = _arrived(name, context, timeout)
             recording = self._recording(call, request, context) if self._observer else None
             with self.admission, time_limit(timeout, context.is_active):
                 reply = run_recorded(call, lambda: self._admitted(method, request, call))
@@ -177,7 +195,7 @@ class GrpcService:
 
     def _admitted(self, method: Callable[[bytes, ServedCall], bytes], request: bytes, call: ServedCall) -> bytes:
         self.admission.check()
-        if call.timeout is not None and call.timeout <= 0:  # its deadline passed while it waited for a thread
+        if call.remaining() <= 0:  # its deadline passed while it waited for a thread
             raise DeadlineExceededError(TOO_LATE)
         check_caller(self._config.token, call.metadata)
         reply = method(plain(request, self._inflated_limit), call)
@@ -316,6 +334,14 @@ class UnknownMethods(GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Return the handler of a call."""
         return self._handler
+
+
+def _arrived(name: str, context: grpc.ServicerContext, left: float | None) -> ServedCall:
+    """Return the record of a call that has this many seconds left, and that may have waited for its thread."""
+    began, timeout = submitted(), finite_timeout(left)
+    if timeout is not None:
+        timeout += time.monotonic() - began
+    return ServedCall(name, metadata=dict(context.invocation_metadata()), timeout=timeout, began=began)
 
 
 _GRPC_CODES = {StatusCode(code.value[0]): code for code in grpc.StatusCode}
