@@ -96,6 +96,17 @@ def test_variables_set_the_time_limit_and_the_profile(
     assert admin(["wait", "--model", "unknown"]) == 5
 
 
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "soon"])
+def test_a_time_limit_of_a_command_is_above_zero(capsys: Any, limit: str) -> None:
+    error = f"argument --timeout: expected seconds above 0, or inf for no limit, got '{limit}'"
+    assert admin(["health", f"--timeout={limit}"]) == 2
+    assert error in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        predict([*INPUT, f"--timeout={limit}"])
+    assert caught.value.code == 2
+    assert error in capsys.readouterr().err
+
+
 def test_bulk_runs_use_the_profile(profile: Path, server: FakeServer, tmp_path: Path, capsys: Any) -> None:
     from PIL import Image
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NoReturn
 
-from tfs_client._printable import bounded
+from tfs_client._printable import bounded, shown
 from tfs_client.cli import exits
 
 # A fixed width: to find the terminal's, argparse would import shutil and its dependencies.
@@ -44,6 +44,17 @@ class ArgumentParser(argparse.ArgumentParser):
             if near := get_close_matches(flag[:80], known, n=1, cutoff=0.7):
                 return f": did you mean {near[0]}?"
         return ""
+
+
+def time_limit(text: str) -> float:
+    """Return a time limit in seconds, as a type for argparse; infinity means no limit."""
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not limit > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, or inf for no limit, got {shown(text)}")
+    return limit
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:

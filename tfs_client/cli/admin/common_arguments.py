@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 
 from tfs_client.cli import credentials, exits
-from tfs_client.cli.argument_parser import ArgumentParser
+from tfs_client.cli.argument_parser import ArgumentParser, time_limit
 from tfs_client.cli.configuration import DEFAULT_SERVER
 from tfs_client.cli.credentials import CredentialOptions
 from tfs_client.options import DEFAULT_TIMEOUT
@@ -72,7 +72,7 @@ def add_server(parser: ArgumentParser, *, server: str = SERVER, timeout: str = T
     """
     group = parser.add_argument_group("server", argument_default=argparse.SUPPRESS)
     group.add_argument("--server", metavar="TARGET", help=server)
-    group.add_argument("--timeout", type=float, metavar="S", help=timeout)
+    group.add_argument("--timeout", type=time_limit, metavar="S", help=timeout)
     credentials.add_arguments(group)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from tfs_client import __version__
 from tfs_client.cli import credentials, exits
-from tfs_client.cli.argument_parser import FORMATTER, ArgumentParser
+from tfs_client.cli.argument_parser import FORMATTER, ArgumentParser, time_limit
 from tfs_client.cli.bench.argument_types import (
     counts,
     duration,
@@ -165,7 +165,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--version", type=int, metavar="N", help="model version (default: the server chooses)")
     group.add_argument("--label", metavar="NAME", help="version label, instead of --version")
     group.add_argument("--signature", metavar="NAME", help="signature to run (default: serving_default)")
-    group.add_argument("--timeout", type=float, metavar="S", help="seconds for each request (TFS_TIMEOUT; default: 30)")
+    group.add_argument(
+        "--timeout", type=time_limit, metavar="S", help="seconds for each request (TFS_TIMEOUT; default: 30)"
+    )
 
 
 def _add_requests(group: argparse._ActionsContainer) -> None:

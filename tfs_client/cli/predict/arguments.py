@@ -11,7 +11,7 @@ from typing import Literal
 
 from tfs_client import __version__
 from tfs_client.cli import credentials, exits
-from tfs_client.cli.argument_parser import FORMATTER, ArgumentParser
+from tfs_client.cli.argument_parser import FORMATTER, ArgumentParser, time_limit
 from tfs_client.cli.configuration import DEFAULT_SERVER
 from tfs_client.cli.credentials import CredentialOptions
 from tfs_client.cli.predict.argument_types import (
@@ -189,7 +189,7 @@ def _add_model(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument(
         "--timeout",
-        type=float,
+        type=time_limit,
         metavar="S",
         help="seconds for the whole command; with several pictures, for each request (TFS_TIMEOUT; default: 30)",
     )
