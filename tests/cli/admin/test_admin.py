@@ -367,7 +367,7 @@ def test_common_options_precede_or_follow_the_command(run: Any, double: FakeServ
     assert run("--server", double.target, "status", "--model", "double").code == 0
     assert run("status", "--server", double.target, "--model", "double").code == 0
     ran = run("--timeout", 0, "status", "--server", double.target, "--model", "double")
-    assert "expected a timeout in seconds" in ran.line
+    assert "--timeout: expected seconds above 0, or inf for no limit, got '0'" in ran.line
 
 
 def test_the_environment_supplies_missing_options(run: Any, double: FakeServer, monkeypatch: Any) -> None:
@@ -426,7 +426,7 @@ def test_usage_errors_end_with_2_and_one_line(run: Any, double: FakeServer, tmp_
         ((*base, "--ca", "missing.pem"), "cannot read the PEM file 'missing.pem' (ca)"),
         ((*base, "--ca", tmp_path / "no.pem"), "expected ca in PEM form"),
         ((*base, "--cert", "client.pem"), "expected both --cert FILE and --key FILE, got only one of them"),
-        ((*base, "--timeout", -1), "expected a timeout in seconds"),
+        ((*base, "--timeout", -1), "--timeout: expected seconds above 0, or inf for no limit"),
         (("status", "--model", "m", "--server", "localhost"), "expected host:port"),
         (("status", "--model", "m", "--server", "http://h:1", "--tls"), "write https://"),
         (("signatures", *base[1:], "--version", 1, "--label", "x"), "expected a version or a label"),
