@@ -279,7 +279,7 @@ def test_usage_errors_end_with_2(run: Any, echo: FakeServer, tmp_path: Path) -> 
         ((*base, "--image", PUPPER, "--image-input", "nope"), "unknown input 'nope'"),
         ((*base, "--image", PUPPER, "--version", 1, "--label", "x"), "expected a version or a label"),
         ((*base, "--image", PUPPER, "--labels", "missing.txt"), "cannot read 'missing.txt': No such file"),
-        ((*base, "--image", PUPPER, "--timeout", -1), "expected a timeout in seconds"),
+        ((*base, "--image", PUPPER, "--timeout", -1), "--timeout: expected seconds above 0, or inf for no limit"),
         ((*base, "--image", PUPPER, "--save-mask", tmp_path / "m.png"), "--draw draws detections and label maps"),
         (("--image", PUPPER, "--embedded", "--version", "9"), "the demo models have version 1 only, got --version 9"),
         (("--image", PUPPER, "--embedded", "--label", "imagenet"), "no version labels (class names: --labels)"),
