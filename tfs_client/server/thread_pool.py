@@ -182,7 +182,7 @@ class PoolThread(threading.Thread):
     def __init__(self, pool: ThreadPool, work: Callable[[], None], name: str) -> None:
         super().__init__(target=work, name=name, daemon=True)
         self.pool = pool
-        self.submitted = 0.0
+        self.submitted: float = 0.0
         self.surplus = False
 
 
