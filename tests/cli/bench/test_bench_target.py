@@ -66,6 +66,27 @@ def test_the_base_of_a_comparison_may_be_another_version() -> None:
     ]
 
 
+def test_the_base_of_a_comparison_has_the_model_of_a_profile_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "tfs_client").mkdir()
+    path = tmp_path / "tfs_client/profiles.toml"
+    path.write_text(
+        '[default]\nserver = "new:8500"\nmodel = "m"\nsignature = "s"\nversion = 4\ntimeout = 5\ntoken = "abc"\n'
+    )
+    path.chmod(0o600)
+    first, base = targets(parse(("--compare", "old:8500")))
+    assert base is not None
+    assert [(each.name, each.model, each.signature, each.timeout) for each in (first, base)] == [
+        ("new:8500 version 4", "m", "s", 5),
+        ("old:8500 version 4", "m", "s", 5),
+    ]
+    makers = [each.make_client() for each in (first, base)]
+    assert [each.options["version"] for each in makers if isinstance(each, ClientMaker)] == [4, 4]
+    assert [each.options.get("token") for each in makers if isinstance(each, ClientMaker)] == ["abc", None]
+    _, base = targets(parse(("--compare", "old:8500", "--compare-version", "3")))
+    assert base is not None
+    assert base.name == "old:8500 version 3"
+
+
 def test_the_model_of_the_environment_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFS_MODEL", "m")
     options = parse(["tfs:8500"])

@@ -36,7 +36,7 @@ class BenchTarget:
 
     Args:
         options: the command's options.
-        server, version: those of this target, in place of the options' own.
+        server, version: those of this target; the options' own do not count.
 
     Attributes:
         server: the server, as ``--server`` takes it.
@@ -56,20 +56,22 @@ class BenchTarget:
         found.check()
         self.configuration: Configuration = found
         self.server: str = text_of(found.target)
-        self.name: str = without_password(self.server) + ("" if version is None else f" version {version}")
+        served = self.value("version")
+        self.name: str = without_password(self.server) + ("" if served is None else f" version {served}")
         self.rest: bool = checked_target(found.target).rest
         self.timeout: float | None = timeout_of(found)
         self.model: str = ""
         self.signature: str = ""
         self._signatures: Signatures | None = None
         if not recorded:
-            self.model = self._value("model") or ""
-            self.signature = self._value("signature") or ""
+            self.model = self.value("model") or ""
+            self.signature = self.value("signature") or ""
             if not self.model:
                 raise ConfigError(NO_MODEL)
         client_of(found).close()  # errors of the configuration name its sources
 
-    def _value(self, key: str) -> Any:
+    def value(self, key: str) -> Any:
+        """Return a value of the configuration, wherever it comes from; None without one."""
         found = self.configuration.found
         return found[key].value if key in found else None
 
@@ -97,8 +99,11 @@ def targets(options: BenchOptions) -> tuple[BenchTarget, BenchTarget | None]:
     first = BenchTarget(options, options.target or options.server, options.version)
     if options.compare is None:
         return first, None
-    version = options.version if options.compare_version is None else options.compare_version
-    return first, BenchTarget(options, options.compare, version)
+    # For BASE, the profile may leave out what it says for another server.
+    asked, version = replace(completed(options, first), timeout=first.value("timeout")), options.compare_version
+    if version is None and options.recording is None:
+        asked, version = replace(asked, label=first.value("label")), first.value("version")
+    return first, BenchTarget(asked, options.compare, version)
 
 
 def completed(options: BenchOptions, target: BenchTarget) -> BenchOptions:
