@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -14,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tcp import free_port
 
 START = 20  # seconds; the limit for every wait
 
@@ -54,15 +53,6 @@ def write_config(file: Path, *bases: Path) -> None:
     hidden = file.with_name(f".{file.name}")
     hidden.write_text(f"model_config_list {{\n{models}}}\n")
     hidden.rename(file)
-
-
-def free_port() -> int:
-    """Return a port that is currently free, outside the range of ephemeral ports."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
 
 
 class Program:

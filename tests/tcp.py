@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -66,6 +67,15 @@ def full() -> Iterator[int]:
             with contextlib.suppress(BlockingIOError):
                 queued.connect(server.getsockname())
         yield server.getsockname()[1]
+
+
+def free_port() -> int:
+    """A free port for a server that stops and starts; not an ephemeral one, which others could get meanwhile."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def silence(connection: socket.socket, over: threading.Event) -> None:

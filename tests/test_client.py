@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from calling import all_calls, target_of
+from tcp import free_port
 
 from tfs_client import (
     ClosedError,
@@ -725,9 +726,9 @@ def test_a_client_prints_its_target_and_model():
 
 
 def test_a_client_reconnects_to_a_restarted_server():
-    with FakeServer() as first:
+    port = free_port()
+    with FakeServer(port=port) as first:
         echoing(first, ANY_FLOAT)
-        port = int(first.target.rpartition(":")[2])
         client = PredictClient(first.target, model="echo", timeout=10)
         client.predict([1.0])
     with client:
@@ -844,9 +845,7 @@ def test_is_ready_raises_permanent_errors(raw_server):
 
 
 def test_waiting_ends_when_the_server_comes_up():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with PredictClient(f"127.0.0.1:{port}", model="echo") as client, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.wait_until_ready, 20)
         time.sleep(0.3)

@@ -24,7 +24,8 @@ from deployment_files import (
     instruction,
     instructions,
 )
-from served_program import free_port, put_scale, until
+from served_program import put_scale, until
+from tcp import free_port
 
 from tfs_client import PredictClient
 from tfs_client.cli.admin import arguments

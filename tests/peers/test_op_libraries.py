@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from peers.saved import error_of, rename_op, run, save
-from served_program import free_port
+from tcp import free_port
 
 from tfs_client import StatusCode
 from tfs_client.cli.serve import command

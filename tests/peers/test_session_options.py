@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from peers.exported import quiet
 from peers.saved import error_of, run, save
-from served_program import free_port
+from tcp import free_port
 
 from tfs_client import StatusCode
 from tfs_client.cli.serve import command

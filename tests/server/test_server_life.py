@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tcp import free_port
 
 from tfs_client import ClosedError, ConfigError, PredictClient, TensorSpec, UnavailableError
 from tfs_client.server import FunctionSignature, Server, ServerConfig
@@ -144,8 +145,9 @@ def test_stopping_again_is_harmless_even_from_several_threads():
 
 
 def test_a_stopped_server_frees_its_port_and_may_start_again():
-    with Server() as first:
-        port = first.port
+    port = free_port()
+    with Server(ServerConfig(port=port)) as first:
+        assert first.port == port
     with Server(ServerConfig(port=port)) as second:
         assert second.port == port
     first.add_model("double", DOUBLE)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from calling import GRPC, REST, STYLES, calling
 from scripted import MODEL, Refusal, answer_all, serving, target_of
+from tcp import free_port
 
 from tfs_client import (
     AsyncPredictClient,
@@ -41,6 +42,7 @@ from tfs_client._transports.steps import Send, Sleep
 from tfs_client._transports.targets import checked_target
 from tfs_client.telemetry import log_output
 from tfs_client.telemetry.logs import VARIABLE
+from tfs_client.testing import FakeServer
 
 X = {"x": np.ones((2, 3), np.float32)}
 Y = {"x": np.ones(3, np.float32)}
@@ -212,19 +214,21 @@ def test_batches_log_the_refusals_of_a_busy_server_once_per_period(style, record
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_losing_a_connection_and_reconnecting_is_logged(style, double, records):
+def test_losing_a_connection_and_reconnecting_is_logged(style, records):
     log_all()
-    with calling(style, double, model="double") as client:
+    server = FakeServer(port=free_port(), rest_port=free_port())
+    server.add_model("double", lambda x: 2 * x, inputs={"x": VECTOR}, outputs={"y": VECTOR})
+    with server, calling(style, server, model="double") as client:
         client.predict(Y)
         client.predict(Y)
-        double.stop()
+        server.stop()
         for _ in range(2):
             with pytest.raises(CallError):
                 client.predict(Y)
-        double.start()
+        server.start()
         client.wait_until_ready()
         client.predict(Y)
-    where = target(style, double)
+        where = target(style, server)
     lines = records.of("connections")
     texts = [line.getMessage() for line in lines]
     assert texts[:2] == [f"connected to {where}", f"lost the connection to {where}"]

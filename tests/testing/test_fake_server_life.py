@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calling import STYLES, calling
+from tcp import free_port
 
 import tfs_client
 from tfs_client import ClosedError, ConfigError, PredictClient, TensorSpec
@@ -30,21 +31,13 @@ def doubling(server):
     return server.add_model("m", lambda x: 2 * x, inputs={"x": VECTOR}, outputs={"y": VECTOR})
 
 
-def free_ports():
-    """Two ports that are free now."""
-    with socket.socket() as one, socket.socket() as two:
-        for sock in (one, two):
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in (one, two)]
-
-
 # --- ports -----------------------------------------------------------------------------------------------------------
 
 
 @RELAYED
 @pytest.mark.parametrize("in_config", [True, False])
 def test_ports_can_be_fixed(relayed, in_config):
-    port, rest_port = free_ports()
+    port, rest_port = free_port(), free_port()
     ports = {"port": port, "rest_port": rest_port}
     given = {"config": ServerConfig(**ports)} if in_config else ports
     with FakeServer(connection_faults=relayed, **given) as server:
@@ -88,7 +81,7 @@ def taken_port(server, name):
 
 @pytest.mark.parametrize(("relayed", "style"), [*((True, style) for style in STYLES), (False, "grpc"), (False, "rest")])
 def test_a_client_reconnects_after_a_restart(relayed, style):
-    with doubling(FakeServer(connection_faults=relayed)) as server:
+    with doubling(FakeServer(port=free_port(), rest_port=free_port(), connection_faults=relayed)) as server:
         before = server.target, server.rest_url
         with calling(style, server, model="m", timeout=PATIENCE) as client:
             assert client.predict([1.0]).array.tolist() == [2]
@@ -100,7 +93,10 @@ def test_a_client_reconnects_after_a_restart(relayed, style):
 
 
 def test_rest_that_was_open_is_open_after_a_restart():
-    with doubling(FakeServer()) as server, PredictClient(server.rest_url, model="m", timeout=PATIENCE) as client:
+    with (
+        doubling(FakeServer(rest_port=free_port())) as server,
+        PredictClient(server.rest_url, model="m", timeout=PATIENCE) as client,
+    ):
         for step in range(3):
             client.wait_until_ready(PATIENCE)  # without a look at rest_url
             assert client.predict([1.0 * step]).array.tolist() == [2 * step]
@@ -108,7 +104,7 @@ def test_rest_that_was_open_is_open_after_a_restart():
 
 
 def test_a_stopped_server_refuses_connections_and_can_be_started_again():
-    server = doubling(FakeServer()).start()
+    server = doubling(FakeServer(port=free_port())).start()
     port = int(server.target.rpartition(":")[2])
     for _ in range(2):
         server.stop()

@@ -1,6 +1,6 @@
 """A server in its own process, which may be killed: ``-m transports.replica VERSION GRPC_PORT REST_PORT``.
 
-Port 0 picks a free one. It prints both ports when it answers, and ends with its standard input.
+It prints a line when both ports answer, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripted import serving
+from tcp import free_port
 
 
 class Replica:
     """A running process, from the side of the tests; its version is the one that its gRPC replies name."""
 
-    def __init__(self, version: int, grpc_port: int = 0, rest_port: int = 0) -> None:
+    def __init__(self, version: int, grpc_port: int, rest_port: int) -> None:
         self.version = version
         self._process = subprocess.Popen(
             [sys.executable, "-m", "transports.replica", *map(str, (version, grpc_port, rest_port))],
@@ -26,19 +27,12 @@ class Replica:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._ports = (grpc_port, rest_port)
-
-    @property
-    def ports(self) -> tuple[int, int]:
-        """The gRPC port and the REST port, as soon as both answer."""
-        if not all(self._ports):
-            self.wait_until_ready()
-        return self._ports
+        self.ports = (grpc_port, rest_port)
 
     def wait_until_ready(self) -> None:
+        """Wait until both ports answer."""
         assert self._process.stdout is not None
-        grpc_port, rest_port = self._process.stdout.readline().split()
-        self._ports = int(grpc_port), int(rest_port)
+        assert self._process.stdout.readline() == "ready\n"
 
     def kill(self) -> None:
         """End it at once, without a chance to say good-bye."""
@@ -50,13 +44,13 @@ class Replica:
 
     def again(self) -> Replica:
         """Another one at the same ports."""
-        return Replica(self.version, *self._ports)
+        return Replica(self.version, *self.ports)
 
 
 @contextlib.contextmanager
 def replicas(count: int) -> Iterator[list[Replica]]:
     """Servers that are running; those that the test has put in their places are ended."""
-    running = [Replica(version) for version in range(1, count + 1)]
+    running = [Replica(version, free_port(), free_port()) for version in range(1, count + 1)]
     try:
         for replica in running:
             replica.wait_until_ready()
@@ -68,11 +62,8 @@ def replicas(count: int) -> Iterator[list[Replica]]:
 
 def main() -> None:
     version, grpc_port, rest_port = map(int, sys.argv[1:])
-    with (
-        serving("grpc", port=grpc_port, version=version) as grpc_side,
-        serving("rest", port=rest_port) as rest_side,
-    ):
-        print(grpc_side.port, rest_side.port, flush=True)
+    with serving("grpc", port=grpc_port, version=version), serving("rest", port=rest_port):
+        print("ready", flush=True)
         sys.stdin.read()
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from bulk_runs import PATIENCE, add_look, draw, expected, greys, start, until, with_files_of
 from PIL import Image
+from tcp import free_port
 
 from tfs_client import TensorSpec
 from tfs_client.cli.exits import Interrupts
 from tfs_client.cli.predict import command
 from tfs_client.cli.predict.bulk.outputs import files_of
-from tfs_client.server import ServerConfig
 from tfs_client.testing import FakeServer
 
 COUNT = 60
@@ -377,8 +377,9 @@ def test_losing_the_server_ends_the_run_with_3(tmp_path: Path, capsys: pytest.Ca
 def test_a_run_waits_for_a_restarted_server(tmp_path: Path) -> None:
     names = draw(tmp_path / "in", COUNT)
     output = tmp_path / "r.jsonl"
-    with FakeServer() as first:
-        second = FakeServer(ServerConfig(port=int(first.target.rpartition(":")[2])))
+    port = free_port()
+    with FakeServer(port=port) as first:
+        second = FakeServer(port=port)
         add_look(second)
 
         def replace() -> None:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+import tcp
 from certificates import certificates
 
 from tfs_client import PredictClient
@@ -40,9 +41,7 @@ def failure(capsys, tmp_path):
 
 @pytest.fixture
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    return tcp.free_port()
 
 
 @pytest.fixture
