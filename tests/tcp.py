@@ -51,10 +51,11 @@ def listening(conversation: Conversation) -> Iterator[int]:
 
 @contextlib.contextmanager
 def nobody() -> Iterator[int]:
-    """A port without a listener, which no other process gets meanwhile."""
+    """A port without a listener, which no other process gets meanwhile; afterwards a server may have it."""
+    port = free_port()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
+        taken.bind(("127.0.0.1", port))
+        yield port
 
 
 @contextlib.contextmanager

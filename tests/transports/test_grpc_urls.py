@@ -6,6 +6,7 @@ import pytest
 from calling import GRPC, calling
 from certificates import certificates
 from scripted import MODEL, ServerTls, serving
+from tcp import nobody
 
 from tfs_client import TLS, ConfigError, PredictClient, UnavailableError
 from tfs_client._transports.targets import Target, checked_target
@@ -46,9 +47,7 @@ def test_calls_with_and_without_tls(style):
 
 @pytest.mark.parametrize("style", GRPC)
 def test_errors_show_the_target_as_the_user_wrote_it(style):
-    with serving(style) as server:
-        port = server.port
-    with pytest.raises(UnavailableError) as caught:
+    with nobody() as port, pytest.raises(UnavailableError) as caught:
         predict(style, f"grpc://localhost:{port}")
     assert f"grpc://localhost:{port}" in str(caught.value)
     assert "does it require TLS (grpcs://)?" in str(caught.value)

@@ -7,6 +7,7 @@ import socket
 
 import numpy as np
 import pytest
+from tcp import free_port
 
 from tfs_client import ModelConfig, ModelServerConfig, PredictClient, TensorSpec
 from tfs_client.errors import ConfigError
@@ -27,8 +28,8 @@ def serving():
     """Starts servers with both ports and a model "m"."""
     servers = []
 
-    def start(host, **options):
-        server = Server(ServerConfig(host=host, rest_port=0, **options))
+    def start(host, rest_port=0, **options):
+        server = Server(ServerConfig(host=host, rest_port=rest_port, **options))
         server.add_model("m", model())
         servers.append(server)
         server.start()
@@ -136,8 +137,9 @@ def test_an_unknown_host_is_an_error_before_models_load(tmp_path):
 
 
 def test_a_stopped_server_closes_its_ports_and_may_start_again_on_them(serving):
-    server = serving("localhost")
-    ports = server.port, rest_port(server)
+    ports = free_port(), free_port()
+    server = serving("localhost", port=ports[0], rest_port=ports[1])
+    assert (server.port, rest_port(server)) == ports
     server.stop()
     for host in filter(is_available, (V4, V6)):
         for port in ports:
