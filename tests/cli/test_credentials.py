@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import ast
+from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -16,13 +18,22 @@ COMPOSED = {"token= and"}  # from parts; tests/flows/test_contradictions.py show
 ROOT = Path(tfs_client.__file__).parent
 
 
+def texts(constant: object) -> Iterator[str]:
+    """The strings in a constant of compiled code."""
+    if isinstance(constant, str):
+        yield constant
+    elif isinstance(constant, (CodeType, tuple, frozenset)):
+        for inner in constant.co_consts if isinstance(constant, CodeType) else constant:
+            yield from texts(inner)
+
+
 @cache
 def library_texts() -> str:
     """Return all string constants of the library, without those of the commands."""
     paths = [path for path in ROOT.rglob("*.py") if (ROOT / "cli") not in path.parents]
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
-    nodes = (node for tree in trees for node in ast.walk(tree))
-    return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    # As compiled, not parsed: mostly Python has done it before, and kept it.
+    codes = [SourceFileLoader(path.stem, str(path)).get_code(path.stem) for path in paths]
+    return "\n".join(text for code in codes for text in texts(code))
 
 
 @pytest.mark.parametrize("phrase", sorted({phrase.strip() for phrase, _ in WORDS} - COMPOSED))

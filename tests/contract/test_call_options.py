@@ -223,7 +223,7 @@ def test_outputs_without_a_common_batch_size_are_received_in_columns(server, sty
 
 @pytest.mark.parametrize("style", REST)
 def test_a_large_tensor_warns_once(server, style):
-    x = np.arange(160_000, dtype=np.float32)
+    x = np.full(100_000, 0.12345679, np.float32)  # 1.2 MB of JSON
     with calling(style, server, model="double", timeout=20) as client, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
@@ -301,7 +301,7 @@ def test_many_threads_share_a_client(client, style):
     failed = []
 
     def call(first):
-        for n in range(first, first + 10):
+        for n in range(first, first + 5):
             if client.predict({"x": np.float32([n])}).array.tolist() != [2.0 * n]:
                 failed.append(n)
 

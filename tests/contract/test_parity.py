@@ -55,7 +55,7 @@ def out(name, array):
 
 
 @example({"x": np.bool_([0]), "text": np.array([b"\x00"], object)}, False)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calls(), st.booleans())
 def test_grpc_and_rest_give_equal_arrays(inputs, fast):
     shapes = {name: (None, *array.shape[1:]) if array.ndim else () for name, array in inputs.items()}

@@ -463,7 +463,7 @@ def test_the_thread_ends_with_the_batcher(client):
 
 def test_every_caller_gets_an_outcome_whatever_fails(models):
     chance = random.Random(0)
-    plans = [[(chance.random(), chance.randrange(1, 3)) for _ in range(100)] for _ in range(32)]
+    plans = [[(chance.random(), chance.randrange(1, 3)) for _ in range(50)] for _ in range(32)]
     kinds = {"good": 0, "cancelled": 0, "late": 0, "bad": 0}
 
     def work(index):
@@ -491,11 +491,11 @@ def test_every_caller_gets_an_outcome_whatever_fails(models):
         MicroBatcher(client, max_batch_size=8, max_delay=0.001) as batcher,
     ):
         for found in from_threads(32, work):
-            assert len(found) == 100
+            assert len(found) == 50
             for kind in found:
                 kinds[kind] += 1
     models.clear_calls()
-    assert kinds["good"] > 1500
+    assert kinds["good"] > 750
     assert kinds["bad"]
     assert kinds["cancelled"]
 
