@@ -113,8 +113,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than there are processors: tests of servers wait as often as they compute."""
-    return (os.cpu_count() or 1) + 1
+    """Two workers more than there are processors: tests of servers wait as often as they compute."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.fixture
