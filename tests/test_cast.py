@@ -104,7 +104,7 @@ def test_a_call_can_enable_or_disable_the_cast(server, style):
         assert client.predict({"x": x}).array.tolist() == [0.5]
         with pytest.raises(InvalidArgumentError):
             client.predict({"x": x}, cast=False)
-        with pytest.raises(ConfigError, match="expected cast=True or False"):
+        with pytest.raises(ConfigError, match="expected cast to be True or False"):
             client.predict({"x": x}, cast="yes")
 
 

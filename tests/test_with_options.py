@@ -83,7 +83,7 @@ def test_it_uses_the_connection_with_its_own_options(style, server):
 def test_its_timeout_validate_and_cast_are_its_own(style, server):
     with calling(style, server, model="m", timeout=20) as client:
         assert derived(client, cast=True).predict({"x": np.array([1], np.float64)}).array.tolist() == [2]
-        with pytest.raises(ConfigError, match="validate=True or False"):
+        with pytest.raises(ConfigError, match="expected validate to be True or False"):
             derived(client, validate="yes")
         with pytest.raises(ConfigError, match="timeout in seconds above 0"):
             derived(client, timeout=0)

@@ -205,7 +205,7 @@ class RetryPolicy:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < LONGEST:
                 raise ConfigError(f"expected {name} of {least} or more, got {shown(value)}")
-        _check_bool("wait_for_ready", self.wait_for_ready)
+        check_flag("wait_for_ready", self.wait_for_ready)
         if self.max_backoff < self.initial_backoff:
             raise ConfigError(f"expected max_backoff to be at least initial_backoff, got {shown(self.max_backoff)}")
         if not isinstance(self.budget, int) or not 1 <= self.budget <= 1000:
@@ -252,12 +252,13 @@ class Keepalive:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 86400:
                 raise ConfigError(f"expected keepalive {name} of 1 second to a day, got {shown(value)}")
-        _check_bool("keepalive idle", self.idle)
+        check_flag("keepalive idle", self.idle)
 
 
-def _check_bool(name: str, value: object) -> None:
+def check_flag(name: str, value: object) -> None:
+    """Raise ConfigError unless an option is True or False: any other text, such as "no", would count as True."""
     if not isinstance(value, bool):
-        raise ConfigError(f"expected {name} True or False, got {shown(value)}")
+        raise ConfigError(f"expected {name} to be True or False, got {shown(value)}")
 
 
 def checked_kind(name: str, value: object, kind: type) -> None:

@@ -57,6 +57,20 @@ def test_a_port_that_contradicts_the_config_is_refused():
         FakeServer(port=70_000)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"strict": "no"}, "expected strict to be True or False, got 'no'"),
+        ({"connection_faults": 1}, "expected connection_faults to be True or False, got 1"),
+        ({"check_shapes": None}, "expected check_shapes to be True or False, got None"),
+        ({"config": 8500}, r"expected config=ServerConfig\(...\), got 8500"),
+    ],
+)
+def test_options_of_other_types_are_refused(options, text):
+    with pytest.raises(ConfigError, match=text):
+        FakeServer(**options)
+
+
 @RELAYED
 @pytest.mark.parametrize("name", ["port", "rest_port"])
 def test_a_port_in_use_is_an_error_and_nothing_stays_open(relayed, name):

@@ -32,6 +32,7 @@ from tfs_client.options import (
     RetryPolicy,
     Token,
     Unset,
+    check_flag,
     checked_compression,
     checked_kind,
     checked_metadata,
@@ -156,7 +157,7 @@ class Defaults:
             changes["compression"] = checked_compression_to(compression, target)
         for name, flag in (("validate", validate), ("cast", cast)):
             if flag is not UNSET:
-                _check_bool(name, flag)
+                check_flag(name, flag)
                 changes[name] = flag
         if retry is not UNSET:
             checked_kind("retry", retry, RetryPolicy)
@@ -216,11 +217,11 @@ class Defaults:
         if validate is UNSET:
             validate = self.validate
         else:
-            _check_bool("validate", validate)
+            check_flag("validate", validate)
         if cast is UNSET:
             cast = self.cast
         else:
-            _check_bool("cast", cast)
+            check_flag("cast", cast)
         return Asked(spec, deadline, pairs, compression, validate, id_sent, cast, False, self.retry, self.token)
 
     @cached_property
@@ -310,11 +311,6 @@ class Defaults:
         check_settled(own, self.settled)
         names = {key for key, _ in own}
         return (*((key, value) for key, value in self.metadata if key not in names), *own)
-
-
-def _check_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigError(f"expected {name}=True or False, got {shown(value)}")
 
 
 def _id_of(request_id: RequestId) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from tfs_client._printable import shown
 from tfs_client.errors import ConfigError
 from tfs_client.model_config import ModelServerConfig
-from tfs_client.options import checked_channel_options
+from tfs_client.options import check_flag, checked_channel_options
 from tfs_client.server.access.addresses import is_loopback
 from tfs_client.server.access.bounds import Bounds
 from tfs_client.server.access.security import ServerTLS, checked_secret
@@ -200,7 +200,7 @@ class ServerConfig:
             if self.rest_port and self.rest_port == self.port:
                 raise ConfigError(f"expected a port for REST other than gRPC's, got {self.rest_port} for both")
         _check_seconds("rest_timeout", self.rest_timeout)
-        _check_flag("rest_cors", self.rest_cors)
+        check_flag("rest_cors", self.rest_cors)
         if self.metrics_path is not None and not str(self.metrics_path).startswith("/"):
             raise ConfigError(f"expected metrics_path to start with /, got {shown(self.metrics_path)}")
         if isinstance(self.rest_max_body, bool) or not isinstance(self.rest_max_body, int) or self.rest_max_body < 1:
@@ -215,7 +215,7 @@ class ServerConfig:
         if self.access_log != "-":
             self._make_absolute("access_log")  # it is reopened after a rotation
         for name in ("enable_grpc_healthcheck_service", "enable_grpc_reflection"):
-            _check_flag(name, getattr(self, name))
+            check_flag(name, getattr(self, name))
 
     def _check_models(self) -> None:
         if self.model_config is not None and not isinstance(self.model_config, ModelServerConfig):
@@ -228,8 +228,8 @@ class ServerConfig:
             _check_seconds(name, getattr(self, name))
         for name in ("num_load_threads", "num_unload_threads"):
             checked_threads(name, getattr(self, name), 0, ", 0 for one of each model")
-        _check_flag("allow_version_labels_for_unavailable_models", self.allow_version_labels_for_unavailable_models)
-        _check_flag("allow_python_reload", self.allow_python_reload)
+        check_flag("allow_version_labels_for_unavailable_models", self.allow_version_labels_for_unavailable_models)
+        check_flag("allow_python_reload", self.allow_python_reload)
         if self.model_roots is not None:
             object.__setattr__(self, "model_roots", _roots(self.model_roots))
         self.load_retries  # noqa: B018  raises
@@ -287,11 +287,6 @@ def _roots(value: object) -> tuple[str, ...]:
             raise ConfigError(f"expected model_roots as local directories, got {shown(root)}")
         roots.append(os.path.abspath(path))
     return tuple(roots)
-
-
-def _check_flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigError(f"expected {name} to be True or False, got {shown(value)}")
 
 
 def _check_port(port: object) -> None:

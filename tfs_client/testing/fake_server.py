@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypedDict
 
-from tfs_client.options import Metadata
+from tfs_client.options import Metadata, check_flag, checked_kind
 from tfs_client.recordings.episodes import Episode
 from tfs_client.recordings.matching import MATCH
 from tfs_client.server import Server, ServerConfig
@@ -74,7 +74,7 @@ class FakeServer(FakeModels, ReceivedCalls):
 
     A server that is stopped and started again uses the same ports, even if it chose them itself.
 
-    Raises ConfigError if ``port`` or ``rest_port`` contradicts ``config``.
+    Raises ConfigError for arguments of other types, and if ``port`` or ``rest_port`` contradicts ``config``.
     """
 
     def __init__(
@@ -87,6 +87,13 @@ class FakeServer(FakeModels, ReceivedCalls):
         rest_port: int | None = None,
         strict: bool = False,
     ) -> None:
+        for name, flag in (
+            ("check_shapes", check_shapes),
+            ("connection_faults", connection_faults),
+            ("strict", strict),
+        ):
+            check_flag(name, flag)
+        checked_kind("config", config, ServerConfig)
         self.strict: bool = strict
         log = CallLog()
         self._hooks = HookChain()

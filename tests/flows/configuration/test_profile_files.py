@@ -149,8 +149,8 @@ def test_a_profile_of_a_variable_is_named_with_it(folder: Path) -> None:
         ('metadata = { x = "secret\\n" }', "metadata: metadata 'x': expected printable ASCII text"),
         ("retry = 3", "retry: expected true, false or a table, got 3"),
         ("retry = { attemps = 3 }", "retry: unknown key 'attemps': did you mean 'attempts'?"),
-        ("retry = { wait_for_ready = 'no' }", "retry: expected wait_for_ready True or False, got 'no'"),
-        ("keepalive = { idle = 'no' }", "keepalive: expected keepalive idle True or False, got 'no'"),
+        ("retry = { wait_for_ready = 'no' }", "retry: expected wait_for_ready to be True or False, got 'no'"),
+        ("keepalive = { idle = 'no' }", "keepalive: expected keepalive idle to be True or False, got 'no'"),
         ("retry = { attempts = 1 }", "retry: expected 2 to 5 attempts, got 1"),
         (
             "retry = { codes = 'UNAVAILABLE' }",

@@ -12,6 +12,7 @@ import grpc
 from tfs_client._codec import regular_files
 from tfs_client._printable import shown
 from tfs_client.errors import ConfigError, InvalidArgumentError, UnauthenticatedError
+from tfs_client.options import check_flag
 
 LIMIT = 16 << 20  # bytes of a PEM file
 
@@ -38,8 +39,7 @@ class ServerTLS:
     client_verify: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.client_verify, bool):
-            raise ConfigError(f"expected client_verify to be True or False, got {shown(self.client_verify)}")
+        check_flag("client_verify", self.client_verify)
         if self.client_verify and self.ca is None:
             raise ConfigError("expected ca, the authorities that issue client certificates, with client_verify")
         self._pems()
