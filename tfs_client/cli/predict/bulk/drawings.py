@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image
 
-from tfs_client.cli.predict.bulk.journal import replacing
 from tfs_client.cli.predict.bulk.picture_sources import SUFFIXES
+from tfs_client.cli.predict.bulk.safe_files import replacing
 from tfs_client.errors import ConfigError, ImageError, TFServingError
 from tfs_client.images import Answer, Detections, Segmentation, draw
 

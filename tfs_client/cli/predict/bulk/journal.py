@@ -15,7 +15,6 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import numpy as np
@@ -26,7 +25,6 @@ from tfs_client._codec.predict_messages import read_response, write_response
 from tfs_client.cli.predict.bulk.append_files import AppendFile
 from tfs_client.cli.predict.bulk.damaged_outputs import damaged
 from tfs_client.cli.predict.bulk.outcomes import Row
-from tfs_client.cli.predict.bulk.safe_files import create_new
 from tfs_client.errors import DecodeError, EncodeError
 from tfs_client.results import ModelVersion
 
@@ -116,26 +114,6 @@ class Journal:
 def journal_of(path: str) -> str:
     """Return the path of an output's journal."""
     return f"{path}.rows"
-
-
-def temporary_of(path: str) -> str:
-    """Return the path where an output is written before it replaces the old file."""
-    return f"{path}.new"
-
-
-@contextmanager
-def replacing(path: str) -> Iterator[BinaryIO]:
-    """Give a new file to write, which replaces the file at ``path`` at the end; it is removed on errors."""
-    new = temporary_of(path)
-    file = create_new(new)
-    try:
-        with file:
-            yield file
-        os.replace(new, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(new)
-        raise
 
 
 def _native(array: Array) -> Array:

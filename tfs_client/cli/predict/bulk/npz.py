@@ -19,8 +19,9 @@ from tfs_client._codec.dtypes import Array
 from tfs_client._printable import shown
 from tfs_client.cli.predict.argument_values import Dtype, check_declared, read_header
 from tfs_client.cli.predict.bulk.damaged_outputs import damaged
-from tfs_client.cli.predict.bulk.journal import Journal, Kinds, journal_of, kinds_of, replacing
+from tfs_client.cli.predict.bulk.journal import Journal, Kinds, journal_of, kinds_of
 from tfs_client.cli.predict.bulk.outcomes import Row
+from tfs_client.cli.predict.bulk.safe_files import replacing
 from tfs_client.errors import EncodeError
 from tfs_client.images import Answer
 from tfs_client.results import ModelVersion

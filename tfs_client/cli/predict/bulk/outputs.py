@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
-from tfs_client.cli.predict.bulk.journal import journal_of, temporary_of
+from tfs_client.cli.predict.bulk.journal import journal_of
 from tfs_client.cli.predict.bulk.outcomes import Row
 from tfs_client.cli.predict.bulk.row_answers import RowAnswers
+from tfs_client.cli.predict.bulk.safe_files import temporary_of
 from tfs_client.errors import ConfigError
 from tfs_client.images import Answer
 

@@ -19,9 +19,10 @@ from tfs_client._codec.dtypes import Array
 from tfs_client.cli.predict import report
 from tfs_client.cli.predict.bulk.answer_rows import DETECTION, EDGES, OneKind, detection_rows, kind_of, labelled
 from tfs_client.cli.predict.bulk.damaged_outputs import damaged
-from tfs_client.cli.predict.bulk.journal import Journal, journal_of, replacing
+from tfs_client.cli.predict.bulk.journal import Journal, journal_of
 from tfs_client.cli.predict.bulk.outcomes import Row
 from tfs_client.cli.predict.bulk.row_answers import RowAnswers
+from tfs_client.cli.predict.bulk.safe_files import replacing
 from tfs_client.errors import ConfigError, EncodeError
 from tfs_client.images import Answer, Detections
 

@@ -11,11 +11,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 
 from tfs_client._printable import shown
 from tfs_client.cli.predict.arguments import PredictOptions
-from tfs_client.cli.predict.bulk.safe_files import create_new, open_existing
+from tfs_client.cli.predict.bulk.safe_files import open_existing, replacing, temporary_of
 from tfs_client.cli.predict.contradictions import PREPARATION_OPTIONS
 from tfs_client.cli.predict.report import preparation_for_machines
 from tfs_client.errors import ConfigError, TFServingError
@@ -82,21 +81,13 @@ def path_for(output: str) -> str:
 
 def files_of(output: str) -> list[str]:
     """Return the paths of the record and of the temporary file that becomes it."""
-    return [path_for(output), f"{path_for(output)}.new"]
+    return [path_for(output), temporary_of(path_for(output))]
 
 
 def write(output: str, record: Record) -> None:
     """Write the record atomically."""
-    path, temporary = files_of(output)
-    file = create_new(temporary)
-    try:
-        with file:
-            file.write(json.dumps(record, indent=2).encode("ascii") + b"\n")
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    with replacing(path_for(output)) as file:
+        file.write(json.dumps(record, indent=2).encode("ascii") + b"\n")
 
 
 def check(output: str, record: Record) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from tfs_client.errors import ConfigError
@@ -62,6 +64,26 @@ def create_new(path: str) -> BinaryIO:
     except FileExistsError:
         raise ConfigError(f"{path!r} was created in the meantime and is left unchanged: write elsewhere") from None
     return os.fdopen(file, "w+b")
+
+
+def temporary_of(path: str) -> str:
+    """Return the path where an output is written before it replaces the old file."""
+    return f"{path}.new"
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """Give a new file to write, which replaces the file at ``path`` at the end; it is removed on errors."""
+    new = temporary_of(path)
+    file = create_new(new)
+    try:
+        with file:
+            yield file
+        os.replace(new, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(new)
+        raise
 
 
 def check_regular(path: str) -> None:
