@@ -105,8 +105,8 @@ def load_image(
 ) -> Image.Image:
     """Load a picture as RGB or, if it has no colour, as grey ("L"), turned upright according to its EXIF orientation.
 
-    16-bit grey is scaled to 8 bits, and grey of floats so that its largest value, at least 1, is white; of an animation
-    the first frame is loaded. The result shares no memory with the source.
+    16-bit grey is scaled to 8 bits; in grey pictures of floats the largest value (at least 1) becomes white. Of an
+    animation the first frame is loaded. The result shares no memory with the source.
 
     Args:
         source: a path; the bytes of a file; a binary file object, which is read to its end; a PIL image; or an array of
