@@ -482,6 +482,35 @@ def test_a_subset_of_inputs_and_chosen_metadata(path):
         assert client.predict(inputs(8), metadata={"tenant": "a"})["y"].tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize("mode", ["once", "none", "verify"])
+@pytest.mark.parametrize(("inputs", "unknown"), [("imgae", "imgae"), (("x", "x[0]"), r"x\[0\]")])
+def test_an_input_to_compare_that_no_recorded_call_has_is_refused(server, path, mode, inputs, unknown):
+    made(server, path, x())
+    with pytest.raises(ConfigError, match=f"inputs= has '{unknown}', but the recorded calls have x"):
+        made(server, Recording(path, mode, inputs=inputs), x([7, 8]))
+    made(server, Recording(path, "new_episodes", inputs=("x", "seed")), x([7, 8]))  # a later call may have it
+
+
+def test_a_feature_to_compare_that_no_recorded_call_has_is_refused(path):
+    def call(target, record):
+        with PredictClient(target, model="m", record=record) as client:
+            return client.regress([{"x": 2.0}], signature="regress_x_to_y").values
+
+    with Server() as server:
+        server.add_model("m", MODELS["half_plus_two"]())
+        call(server.target, path)
+    with pytest.raises(ConfigError, match="inputs= has 'who', but the recorded calls have x"):
+        call("127.0.0.1:1", Recording(path, inputs=("who", "x")))
+
+
+@pytest.mark.parametrize("options", [{"inputs": 5}, {"match": 5}, {"metadata": {1: 2}}, {"repeats": "no"}])
+def test_options_of_other_types_are_refused(path, options):
+    with pytest.raises(ConfigError, match="expected"):
+        Recording(path, **options)
+    with pytest.raises(ConfigError, match="expected"):
+        FakeServer.from_recording(path, **options)
+
+
 def test_inputs_match_within_a_tolerance(server, path):
     made(server, path, x())
     assert made(server, Recording(path, rtol=1e-3), x([1.0005, 2])) == [[[2, 4]]]

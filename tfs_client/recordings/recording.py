@@ -18,7 +18,9 @@ from tfs_client._codec.dtypes import Array
 from tfs_client._codec.values import as_array
 from tfs_client._printable import counted, shown
 from tfs_client.errors import ConfigError, EncodeError, RecordingError, StatusCode
+from tfs_client.options import check_flag
 from tfs_client.recordings import contents
+from tfs_client.recordings.compared_inputs import check_compared
 from tfs_client.recordings.differences import differences
 from tfs_client.recordings.episodes import Episode
 from tfs_client.recordings.matching import MATCH, Call, Matcher, Rules
@@ -77,8 +79,9 @@ class Recording:
     Metadata whose key contains "token", "secret", "password", "key" or "credential", authorization and cookies are
     never recorded.
 
-    Raises ConfigError for invalid arguments. At the first call, a file that is damaged raises DecodeError, and one that
-    cannot be opened RecordingError.
+    Raises ConfigError for invalid arguments. At the first call, a file that is damaged raises DecodeError, one that
+    cannot be opened RecordingError, and a name in ``inputs`` that no recorded call has ConfigError; the last one not
+    with mode "new_episodes".
     """
 
     def __init__(
@@ -98,13 +101,14 @@ class Recording:
             raise ConfigError(f"expected the path of a recording, got {shown(path)}")
         if mode not in MODES:
             raise ConfigError(f"expected a mode among {', '.join(MODES)}, got {shown(mode)}")
+        check_flag("repeats", repeats)
         if redact is not None and not callable(redact):
             raise ConfigError(f"expected redact= as a function, got {shown(redact)}")
         self.path: str = os.fspath(path)
         self.mode: str = mode
         self._rules = Rules(match, rtol, atol, inputs, metadata)
         self._redact = redact
-        self._repeats = bool(repeats)
+        self._repeats = repeats
         self._records: bool | None = None  # whether calls are recorded; None until the first call
         self._is_copy = False
         self._new = mode == "rewrite"  # whether the first call that is recorded replaces the file
@@ -296,6 +300,8 @@ class Recording:
                     f"the recording {self.path!r} cannot be read: {why}; record it with mode='once' or mode='rewrite'"
                 )
             episodes = RecordingFile.read(self.path).episodes if exists else ()
+            if self.mode != "new_episodes":  # whose later calls may have other inputs
+                check_compared(episodes, self._rules)
             self._records = False
             self._matcher = Matcher(episodes, self._rules, repeats=self._repeats)
 

@@ -215,6 +215,13 @@ def test_only_some_inputs_and_metadata_may_count(replayed: Callable[..., FakeSer
             assert client.predict({"x": f32(1), "noise": f32(0.7)})["y"] == 2, style
 
 
+def test_an_input_to_compare_that_no_recorded_call_has_is_refused(replayed: Callable[..., FakeServer]) -> None:
+    with pytest.raises(ConfigError, match="inputs= has 'y', but the recorded calls have x"):
+        replayed(predicted(f32(1), f32(1)), inputs=("x", "y"))
+    with pytest.raises(ConfigError, match="expected the path of a recording, got 5"):
+        FakeServer.from_recording(5)  # type: ignore[arg-type]
+
+
 def test_repeated_calls_get_the_replies_in_order_and_then_the_last(replayed: Callable[..., FakeServer]) -> None:
     server = replayed(predicted(f32(1), f32(10)), predicted(f32(1), f32(20)))
     with PredictClient(server.target, model="m") as client:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tfs_client._codec import predict_messages
-from tfs_client.errors import DecodeError, RecordingError, StatusCode
+from tfs_client._printable import shown
+from tfs_client.errors import ConfigError, DecodeError, RecordingError, StatusCode
+from tfs_client.options import check_flag
+from tfs_client.recordings.compared_inputs import check_compared
 from tfs_client.recordings.contents import choices_of, inputs_of
 from tfs_client.recordings.episodes import LOGGED, Episode
 from tfs_client.recordings.matching import Matcher, Rules
@@ -30,7 +33,8 @@ class RecordedCalls:
     Attributes:
         models: the models that the recording shows.
 
-    Raises DecodeError for a damaged recording, RecordingError for one that cannot be opened or has no replies.
+    Raises DecodeError for a damaged recording, RecordingError for one that cannot be opened or has no replies,
+    ConfigError for arguments of other types, and for a name in the rules' ``inputs`` that no recorded call has.
     """
 
     # A recorded call that asked for some of the outputs answers calls that ask for these or fewer. It answers a call
@@ -38,6 +42,9 @@ class RecordedCalls:
     # incomplete reply without noticing. Calls over REST ask for all.
 
     def __init__(self, path: str | os.PathLike[str], rules: Rules, *, repeats: bool = True) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigError(f"expected the path of a recording, got {shown(path)}")
+        check_flag("repeats", repeats)
         self.path: str = os.fspath(path)
         self._episodes = RecordingFile.read(path).episodes
         if self._episodes and all(each.reply is None and each.code is StatusCode.OK for each in self._episodes):
@@ -45,6 +52,7 @@ class RecordedCalls:
                 f"the recording {self.path!r} has requests and no replies, as a warmup file has: record the calls with "
                 "record= or tfs-admin record"
             )
+        check_compared(self._episodes, rules)
         self.models: RecordedModels = RecordedModels.of(self._episodes)
         others = tuple(name for name in rules.match if name != "outputs")
         self._others = replace(rules, match=others)
