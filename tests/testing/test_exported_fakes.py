@@ -183,6 +183,9 @@ def test_a_contract_in_every_form_makes_the_same_fake(folder, tmp_path):
     signature = Signature({"x": TensorSpec("float32", (None, 2))}, {"y": TensorSpec("float32", (None,))})
     with pytest.raises(ConfigError, match="expected a name for the model, got signatures without one; add name="):
         FakeServer.from_signatures({"serving_default": signature})
+    for mistake in ({"name": 5}, {"name": "m", "version": "1"}, {"name": "m", "check_shapes": "no"}):
+        with pytest.raises(ConfigError, match="expected"):
+            FakeServer().add_signatures({"serving_default": signature}, **mistake)
     with FakeServer.from_signatures({"serving_default": signature}, name="m") as server:
         assert server.models == ["m"]
     with (

@@ -74,6 +74,11 @@ def test_the_same_signature_twice_is_refused(fake_server):
         {"defaults": {"z": 1}},
         {"version": -1},
         {"name": ""},
+        {"name": None},
+        {"name": 5},
+        {"name": ["m"]},
+        {"version": [1]},
+        {"check_shapes": "no"},
     ],
 )
 def test_a_refused_model_can_be_added_correctly(fake_server, mistake):
@@ -99,6 +104,9 @@ def test_a_removed_version_can_be_added_again(fake_server):
         assert client.predict([1.0]).array.tolist() == [5]
     with pytest.raises(ConfigError, match="no version 3"):
         fake_server.remove_model("m", 3)
+    for name, version in ((5, 1), (["m"], 1), ("m", "1")):
+        with pytest.raises(ConfigError, match=r"expected a (name|version number)"):
+            fake_server.remove_model(name, version)
 
 
 def test_labels_can_be_set(fake_server):

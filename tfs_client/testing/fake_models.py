@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.errors import ConfigError, NotFoundError
+from tfs_client.options import check_flag
 from tfs_client.recordings.matching import MATCH, Rules
 from tfs_client.server import FunctionSignature, Server, fakes
 from tfs_client.server.fakes import Answer, ExportedModel
+from tfs_client.server.lifecycle.loader_harness import check_id
 from tfs_client.signatures import DEFAULT_SIGNATURE, PREDICT, GivenSignatures, TensorSpec
 from tfs_client.testing.faults.model_states import ModelStates
 from tfs_client.testing.replay.recorded_calls import RecordedCalls
@@ -76,12 +78,13 @@ class FakeModels:
 
         Returns the server itself. Raises ConfigError if the version already has this signature.
         """
+        check_id(name, version)
         with self._lock:
             self._replays.check_free(name)
             signatures = self._models.get((name, version), {}) if self._has(name, version) else {}
             if signature in signatures:
                 raise ConfigError(f"model {name!r} version {version} already has a signature {signature!r}")
-            check = self._check_shapes if check_shapes is None else check_shapes
+            check = self._checks_shapes(check_shapes)
             added = FunctionSignature(fn or no_function, inputs, outputs, method_name, defaults or {}, check)
             signatures = {**signatures, signature: added}
             self.server.add_model(name, signatures, version=version)
@@ -162,13 +165,14 @@ class FakeModels:
         seed: int,
         check_shapes: bool | None,
     ) -> Self:
-        check = self._check_shapes if check_shapes is None else check_shapes
+        check = self._checks_shapes(check_shapes)
         servable = fakes.FakeServable(model, answer, seed=seed, check_shapes=check)
         name = name or model.name
         if version is None:
             version = 1 if model.version is None else model.version
         if not name:
             raise ConfigError("expected a name for the model, got signatures without one; add name=")
+        check_id(name, version)
         with self._lock:
             self._replays.check_free(name)
             if (name, version) in self._models and self._has(name, version):
@@ -233,6 +237,7 @@ class FakeModels:
 
     def remove_model(self, name: str, version: int = 1) -> None:
         """Stop serving a version. Running calls finish first. ``reset`` does not bring it back."""
+        check_id(name, version)
         with self._lock:
             unloaded = (name, version) in self._models and not self._has(name, version)
         if not unloaded:  # by a fault or state
@@ -240,6 +245,12 @@ class FakeModels:
         with self._lock:
             self._models.pop((name, version), None)
             self.states.forget(name, version)
+
+    def _checks_shapes(self, given: bool | None) -> bool:
+        if given is None:
+            return self._check_shapes
+        check_flag("check_shapes", given)
+        return given
 
     def _has(self, name: str, version: int) -> bool:
         """Whether a version serves, or will once its load ends: a fault may have unloaded it."""

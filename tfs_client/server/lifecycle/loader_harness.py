@@ -83,7 +83,9 @@ class LoaderHarness:
 
 
 def check_id(name: str, version: int) -> None:
-    """Raise ConfigError for an empty name, and for what is not the number of a version."""
+    """Raise ConfigError for what is not the name of a model, and for what is not the number of a version."""
+    if not isinstance(name, str):
+        raise ConfigError(f"expected a name for the model as a str, got {shown(name)}")
     if not name:
         raise ConfigError("expected a name for the model, got an empty one")
     if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 1 << 63:
