@@ -15,7 +15,7 @@ import pytest
 from tcp import free_port
 
 from tfs_client import ClosedError, ConfigError, PredictClient, TensorSpec, UnavailableError
-from tfs_client.server import FunctionSignature, Server, ServerConfig
+from tfs_client.server import FunctionSignature, Platforms, Server, ServerConfig
 from tfs_client.server.server import LONGEST
 from tfs_client.testing import FakeServer
 
@@ -211,6 +211,14 @@ def test_a_server_that_never_started_does_not_warn():
 def test_invalid_options_are_refused(options):
     with pytest.raises(ConfigError, match="expected"):
         ServerConfig(**options)
+
+
+def test_arguments_of_other_types_are_refused():
+    for config in ("models.config", {"port": 0}):
+        with pytest.raises(ConfigError, match=r"expected config=ServerConfig\(\.\.\.\), got"):
+            Server(config)
+    with Platforms() as platforms, pytest.raises(ConfigError, match=r"as Platforms\(\)\.loads, got <tfs_client"):
+        Server(platforms=platforms)
 
 
 @pytest.mark.parametrize("rest", ["", "server.rest_url"])

@@ -9,13 +9,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING
 
 import grpc
 
 from tfs_client._codec import tfs_serve_calls
+from tfs_client._printable import shown
 from tfs_client.errors import ClosedError, ConfigError
+from tfs_client.options import checked_kind
 from tfs_client.server.access.access_log import AccessLog
 from tfs_client.server.access.addresses import bracketed
 from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
@@ -98,6 +100,11 @@ class Server:
         hooks: CallHooks | None = None,
         peers: Peers | None = None,
     ) -> None:
+        checked_kind("config", config, ServerConfig)
+        if not isinstance(platforms, (Mapping, NoneType)):
+            raise ConfigError(
+                f"expected platforms= as load functions by platform, as Platforms().loads, got {shown(platforms)}"
+            )
         self.config: ServerConfig = config or ServerConfig()
         if metrics is None and self.config.metrics_path is not None:
             metrics = ServerMetrics()
