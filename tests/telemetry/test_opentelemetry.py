@@ -366,6 +366,13 @@ def test_no_span_and_no_metric_has_inputs_tokens_and_metadata(style, telemetry):
         assert secret not in text
 
 
+@pytest.mark.parametrize("options", [{"tracer_provider": 5}, {"meter_provider": "x"}, {"propagate": "no"}])
+def test_arguments_of_other_types_are_refused(options):
+    (name,) = options
+    with pytest.raises(ConfigError, match=f"expected {name}"):
+        OpenTelemetry(**options)
+
+
 def test_a_hook_with_the_global_providers_can_be_pickled(telemetry):
     copy = pickle.loads(pickle.dumps(OpenTelemetry(propagate=False)))
     assert repr(copy) == "OpenTelemetry(propagate=False)"

@@ -193,8 +193,11 @@ def test_other_buckets_and_metrics_of_others_are_refused(registry):
     Prometheus(registry, buckets=(1, 2))
     with pytest.raises(ConfigError, match=r"expected buckets=\(1\.0, 2\.0\).*: pass the same buckets"):
         Prometheus(registry)
-    with pytest.raises(ConfigError, match="numbers that increase"):
-        Prometheus(registry, buckets=(2, 1))
+    for buckets in ((2, 1), (), 5, "fast", ["fast"], None):
+        with pytest.raises(ConfigError, match="numbers that increase"):
+            Prometheus(registry, buckets=buckets)
+    with pytest.raises(ConfigError, match=r"expected registry=CollectorRegistry\(\.\.\.\), got 9100"):
+        Prometheus(9100)
     taken = CollectorRegistry()
     Counter("tfs_client_attempts", "of somebody else", registry=taken)
     for _ in range(2):  # the refused hook leaves nothing in the registry

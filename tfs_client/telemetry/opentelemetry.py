@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tfs_client import __version__
-from tfs_client._printable import bounded
+from tfs_client._printable import bounded, shown
 from tfs_client._transports.api_methods import full_name
 from tfs_client._transports.targets import grpc_authority
 from tfs_client.errors import ConfigError, StatusCode
+from tfs_client.options import check_flag
 from tfs_client.telemetry.calls_under_way import CallsUnderWay
 from tfs_client.telemetry.records import AttemptEnded, CallEnded, CallRecord, CallStarted
 
@@ -59,7 +60,7 @@ class OpenTelemetry:
         propagate: whether to send the headers of the global propagator with each call: by default ``traceparent``,
             ``tracestate`` and ``baggage``. It does not replace headers in the call's own metadata.
 
-    Raises ConfigError without the package opentelemetry-api.
+    Raises ConfigError without the package opentelemetry-api, and for arguments of other types.
     """
 
     def __init__(
@@ -76,12 +77,13 @@ class OpenTelemetry:
             raise ConfigError(
                 f"OpenTelemetry needs the package opentelemetry-api ({error}): pip install 'tfs-client[otel]'"
             ) from None
-        self._custom = [
-            name
-            for name, provider in (("tracer_provider", tracer_provider), ("meter_provider", meter_provider))
-            if provider is not None
-        ]
-        self._propagate = bool(propagate)
+        providers = (("tracer_provider", tracer_provider, "tracer"), ("meter_provider", meter_provider, "meter"))
+        for name, provider, what in providers:
+            if provider is not None and not callable(getattr(provider, f"get_{what}", None)):
+                raise ConfigError(f"expected {name}= as an object with get_{what}(), got {shown(provider)}")
+        check_flag("propagate", propagate)
+        self._custom = [name for name, provider, _ in providers if provider is not None]
+        self._propagate = propagate
         self._inject = propagation.inject
         self._trace = trace
         self._no_parent = context.Context()

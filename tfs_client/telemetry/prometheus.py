@@ -9,8 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfs_client._printable import bounded
+from tfs_client._printable import bounded, shown
 from tfs_client.errors import ConfigError
+from tfs_client.options import checked_kind
 from tfs_client.telemetry.calls_under_way import CallsUnderWay
 from tfs_client.telemetry.records import AttemptEnded, Batch, CallEnded, CallRecord, CallStarted
 
@@ -48,8 +49,9 @@ class Prometheus:
         registry: registry for the metrics; None for ``prometheus_client.REGISTRY``.
         buckets: the upper bounds of the buckets of the duration of calls, in seconds.
 
-    Raises ConfigError without the package prometheus-client, for buckets that do not increase, and if the registry has
-    such metrics already: those of a hook with other buckets, or of other code.
+    Raises ConfigError without the package prometheus-client, for what is no registry, for buckets that are not numbers
+    or do not increase, and if the registry has such metrics already: those of a hook with other buckets, or of other
+    code.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, *, buckets: Sequence[float] = BUCKETS) -> None:
@@ -59,8 +61,12 @@ class Prometheus:
             raise ConfigError(
                 f"Prometheus needs the package prometheus-client ({error}): pip install 'tfs-client[metrics]'"
             ) from None
+        checked_kind("registry", registry, prometheus_client.CollectorRegistry)
         self._custom = registry is not None
-        self._buckets = tuple(map(float, buckets))
+        try:
+            self._buckets = tuple(map(float, buckets))
+        except (TypeError, ValueError):
+            raise ConfigError(f"expected buckets as numbers that increase, got {shown(buckets)}") from None
         if not self._buckets or any(
             first >= second for first, second in zip(self._buckets, self._buckets[1:], strict=False)
         ):
