@@ -296,6 +296,9 @@ def test_options_know_what_is_given_and_survive_pickling() -> None:
 def test_an_unknown_task_or_output_is_an_error() -> None:
     with pytest.raises(ConfigError, match="expected task as one of classify, detect, segment, embed, got 'guess'"):
         AnswerReader(specs(p=(4,)), task="guess")
+    for outputs in (None, "p", {"p": "float32"}, np.zeros((1, 4))):
+        with pytest.raises(ConfigError, match="expected the outputs of a signature, a TensorSpec by alias, got"):
+            AnswerReader(outputs)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"unknown output 'q'; the outputs are: p: float32 \(\?, 4\)"):
         AnswerReader(specs(p=(4,)), options=AnswerOptions(output="q"))
     with pytest.raises(ConfigError, match=r"output 'p' does not show a label map: float32 \(4,\)"):

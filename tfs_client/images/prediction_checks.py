@@ -1,4 +1,4 @@
-"""Checks of a prediction that a caller passes, and of a place in its batch."""
+"""Checks of a prediction and of outputs that a caller passes, and of a place in a batch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from tfs_client._printable import shown
 from tfs_client.errors import ConfigError
 from tfs_client.images.argument_checks import is_whole
+from tfs_client.signatures import TensorSpec
 
 
 def check_outputs(outputs: object) -> None:
@@ -18,6 +19,12 @@ def check_outputs(outputs: object) -> None:
     for alias, array in outputs.items():
         if not isinstance(array, (np.ndarray, np.generic)):
             raise ConfigError(f"expected numpy arrays as outputs, got {shown(array)} as {shown(alias)}")
+
+
+def check_specs(specs: object) -> None:
+    """Raise ConfigError for anything but specs by alias."""
+    if not isinstance(specs, Mapping) or not all(isinstance(spec, TensorSpec) for spec in specs.values()):
+        raise ConfigError(f"expected the outputs of a signature, a TensorSpec by alias, got {shown(specs)}")
 
 
 def check_index(index: object, count: int) -> None:

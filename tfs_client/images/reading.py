@@ -17,7 +17,7 @@ from tfs_client.images.decoders import (
     without_batch,
 )
 from tfs_client.images.geometry import Geometry, Size
-from tfs_client.images.prediction_checks import check_outputs
+from tfs_client.images.prediction_checks import check_outputs, check_specs
 from tfs_client.images.registry import candidates_of, decoder_for
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class AnswerReader:
         options: AnswerOptions | None = None,
         required: bool = True,
     ) -> None:
+        check_specs(specs)
         if task is not None and task not in TASKS:
             raise ConfigError(f"expected task as one of {', '.join(TASKS)}, got {shown(task)}")
         self._options = options or AnswerOptions()
