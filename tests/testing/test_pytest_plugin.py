@@ -126,6 +126,11 @@ def test_unknown_option(fake_server):
     pass
 
 
+@pytest.mark.fake_server(config="models.config")
+def test_config_of_another_type(fake_server):
+    pass
+
+
 @pytest.mark.fake_server(8500)
 def test_positional_option(fake_server):
     pass
@@ -257,6 +262,7 @@ def test_strict_servers_fail_the_tests_that_leave_something(tmp_path):
         "test_shared_options": "ERROR",
         "test_shared_beside_an_own_one": "PASSED",
         "test_unknown_option": "ERROR",
+        "test_config_of_another_type": "ERROR",
         "test_positional_option": "ERROR",
     }, done.stdout
     assert (
@@ -267,6 +273,7 @@ def test_strict_servers_fail_the_tests_that_leave_something(tmp_path):
     assert "the reason" in done.stdout
     assert "@pytest.mark.fake_server: FakeServer.__init__() got an unexpected keyword argument 'threads'" in done.stdout
     assert "@pytest.mark.fake_server: session_fake_server takes strict, got stict, port; use fake_server" in done.stdout
+    assert "expected config=ServerConfig(...), got 'models.config'" in done.stdout
     assert "@pytest.mark.fake_server takes options by name only, got (8500,)" in done.stdout
     assert "found neither tensorflow_model_server nor docker on PATH: install one of them" in done.stdout
 

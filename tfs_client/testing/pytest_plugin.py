@@ -171,7 +171,7 @@ def _check_ports(item: Any, options: dict[str, Any]) -> None:
     """Refuse a fixed port that the workers of pytest-xdist would fight over."""
     config = options.get("config")
     ports = [options.get("port"), options.get("rest_port")]
-    ports += [config.port, config.rest_port] if config is not None else []
+    ports += [getattr(config, "port", None), getattr(config, "rest_port", None)]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1 and any(ports) and item.get_closest_marker("xdist_group") is None:
         raise pytest.UsageError(
