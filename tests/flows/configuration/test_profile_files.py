@@ -175,6 +175,12 @@ def test_a_bad_value_is_named_with_its_file_and_key(tmp_path: Path, line: str, w
     assert "secret" not in text
 
 
+def test_a_missing_token_file_is_named_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.toml", "token_file = 'none'")
+    cause = f"cannot read {str(tmp_path / 'none')!r}: No such file or directory"
+    assert problem(path) == f"{path}, token_file: {cause}"
+
+
 def test_all_problems_are_raised_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "p.toml", "server = 'a'\nversion = -1\nzzz = 1")
     monkeypatch.setenv("TFS_TIMEOUT", "0")

@@ -19,7 +19,7 @@ def read_file(path: str) -> str:
         with open(path, encoding="utf-8") as file:  # also a pipe, such as a shell's <(...)
             text = file.read(LONGEST + 1).strip()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or bytes that are not UTF-8
-        why = "it is not text" if isinstance(error, UnicodeDecodeError) else str(error)
+        why = "it is not text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
         raise ConfigError(f"cannot read {shown(path)}: {why}") from None
     return checked(text)
 
