@@ -240,12 +240,15 @@ def test_wait_returns_when_all_models_are_ready(run: Any, double: FakeServer, ta
     vector = TensorSpec("float32", (None,))
 
     def later() -> None:
+        end = time.monotonic() + 20
+        while {look_up.model for look_up in double.lookups} != {"double", "late"} and time.monotonic() < end:
+            time.sleep(0.01)
         double.add_model("late", lambda x: x, inputs={"x": vector}, outputs={"y": vector})
 
-    timer = threading.Timer(0.2, later)
-    timer.start()
+    adding = threading.Thread(target=later)
+    adding.start()
     ran = run("wait", "--server", target, "--model", "double", "--model", "late", "--timeout", 20)
-    timer.join()
+    adding.join()
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == "double is ready\nlate is ready\n"
 
