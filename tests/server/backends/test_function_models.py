@@ -213,6 +213,43 @@ def test_a_deadline_does_not_stop_a_function():
         assert servable.run("serving_default", ONE, ["y"])["y"] == 2
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values", "words"),
+    [
+        ("int32", np.array([1, 1 << 40]), "1099511627776 at \\[1\\] cannot be cast to int32"),
+        ("int32", np.int64([[1 << 31]]), "2147483648 at \\[0, 0\\] cannot be cast to int32"),
+        ("int8", np.int64(-129), "-129 cannot be cast to int8"),
+        ("float32", np.array([1e300]), "1e\\+300 at \\[0\\] cannot be cast to float32"),
+        ("float16", np.float32([1, 7e4]), "70000.0 at \\[1\\] cannot be cast to float16"),
+        ("int32", np.float64(2.5), "expected int32 values, got an array of float64"),
+    ],
+)
+def test_an_output_out_of_the_range_of_its_dtype_is_refused(fake_server, dtype, values, words):
+    fake_server.add_model(
+        "m", lambda x: values, inputs={"x": TensorSpec("float32")}, outputs={"y": TensorSpec(dtype, None)}
+    )
+    with PredictClient(fake_server.target, model="m") as client, pytest.raises(InternalError, match=words):
+        client.predict([1.0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "expected"),
+    [
+        ("int32", np.int64([-(1 << 31), (1 << 31) - 1]), [-(1 << 31), (1 << 31) - 1]),
+        ("float32", np.float64([np.inf, 0.1]), [np.inf, np.float32(0.1)]),
+        ("float32", np.int64([(1 << 60) + 1]), [float(1 << 60)]),
+        ("int64", np.array([True]), [1]),
+        ("float32", np.float64(0.5), 0.5),
+    ],
+)
+def test_an_output_that_loses_at_most_digits_is_cast(fake_server, dtype, values, expected):
+    fake_server.add_model(
+        "m", lambda x: values, inputs={"x": TensorSpec("float32")}, outputs={"y": TensorSpec(dtype, None)}
+    )
+    with PredictClient(fake_server.target, model="m") as client:
+        assert client.predict([1.0])["y"].tolist() == expected
+
+
 def test_a_cast_that_truncates_values_is_refused_and_one_that_rounds_them_is_not(fake_server):
     """numpy computes in float64 by default; truncating floats to integers is hardly ever intended."""
     spec = {"x": TensorSpec("float32", (None,))}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tfs_client._codec.casts import surviving_cast
 from tfs_client._codec.dtypes import STRING, Array, row_of
 from tfs_client._codec.values import as_array
 from tfs_client._printable import shown
@@ -119,9 +120,13 @@ def _output(answer: Mapping[str, object], alias: str, spec: TensorSpec) -> Array
             return values
         if values is None:
             raise EncodeError("the function returned None for it")
-        if isinstance(values, np.ndarray) and not _keeps_kind(values, spec):
-            raise EncodeError(f"expected {spec.row.readable} values, got an array of {values.dtype}")
-        return as_array(values, spec.row)
+        if not hasattr(values, "dtype"):
+            return as_array(values, spec.row)
+        found = as_array(values)
+        if not _keeps_kind(found, spec):
+            raise EncodeError(f"expected {spec.row.readable} values, got an array of {found.dtype}")
+        same = found.dtype.kind == spec.row.dtype.kind and found.dtype.kind in "iuf"
+        return surviving_cast(found, spec.row) if same else as_array(found, spec.row)  # integers become rounded floats
     except EncodeError as error:
         raise InternalError(f"the model's output {alias!r} is not {spec}: {error}") from error
 
