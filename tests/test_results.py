@@ -117,6 +117,19 @@ def test_predictions_are_compared_by_their_values(predict, value, equal, other):
         hash(prediction)
 
 
+def test_numpy_takes_a_prediction_of_one_output_as_this_output(predict):
+    prediction = predict(y=np.float32([3, 5, 1]))
+    assert np.argmax(prediction) == 1
+    assert np.asarray(prediction) is prediction.array
+    assert (prediction == np.float32([3, 0, 1])).tolist() == [True, False, True]
+    assert np.stack([prediction, prediction]).tolist() == [[3, 5, 1]] * 2
+    copy = np.array(prediction, np.float64)
+    copy[0] = 7
+    assert prediction.array.tolist() == [3, 5, 1]
+    with pytest.raises(SignatureError, match="expected one output, got 2: y, z"):
+        np.max(predict(y=np.float32([1]), z=np.float32([1])))
+
+
 def test_comparing_with_an_unsupported_dtype_does_not_raise(predict):
     assert predict(y=np.float32([1, 2])) != {"y": np.array(["2020", "2021"], "M8[Y]")}
 

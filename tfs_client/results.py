@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfs_client._codec import expansion
 from tfs_client._codec.dtypes import Array
 from tfs_client._codec.model_spec import ModelSpec
 from tfs_client._codec.reply_facts import UNKNOWN, ReplyFacts
 from tfs_client._printable import listed, short_number, shown
-from tfs_client.errors import ConfigError, DecodeError, ReplyMetadata, SignatureError, StatusCode, WireEnum
+from tfs_client.errors import DecodeError, ReplyMetadata, SignatureError, StatusCode, WireEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +197,7 @@ class Prediction(dict[str, Array]):
         ``Infinity`` and ``-Infinity``, as TensorFlow Serving and Python's json write and read them, although strict
         JSON does not allow them. Strings are ``{"b64": "..."}``, because they are bytes.
 
-        Raises EncodeError for complex numbers; DecodeError for an output that declares a huge shape but holds few
-        values.
+        Raises EncodeError for complex numbers, DecodeError for an output that declares a huge shape for few values.
         """
         from tfs_client._codec.plain_values import as_json
 
@@ -211,14 +212,9 @@ class Prediction(dict[str, Array]):
         Raises ConfigError without pandas, SignatureError for outputs of different lengths, DecodeError for an output
         that declares a huge shape but holds few values.
         """
-        from tfs_client._codec.plain_values import as_columns
+        from tfs_client._codec.plain_values import as_frame
 
-        try:
-            import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        except ImportError:
-            raise ConfigError("to_pandas needs the package pandas: pip install pandas") from None
-        columns, count = as_columns(self, row=self._row)
-        return pandas.DataFrame(columns, index=range(count))
+        return as_frame(self, row=self._row)
 
     @property
     def array(self) -> Array:
@@ -226,6 +222,10 @@ class Prediction(dict[str, Array]):
         if len(self) != 1:
             raise SignatureError(f"expected one output, got {len(self)}: {listed(sorted(self))}; pick one by its name")
         return next(iter(self.values()))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """``array`` for numpy's functions, which would take another dict as a single value. Raises SignatureError."""
+        return np.array(self.array, dtype, copy=copy)
 
     def __repr__(self) -> str:
         lines = [f"Prediction of {self.model}"]

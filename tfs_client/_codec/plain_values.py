@@ -11,7 +11,7 @@ import numpy as np
 
 from tfs_client._codec import expansion, json_text
 from tfs_client._codec.dtypes import Array
-from tfs_client.errors import EncodeError, SignatureError
+from tfs_client.errors import ConfigError, EncodeError, SignatureError
 
 _CHUNK = 1 << 16  # floats converted to text at a time, because numpy uses 128 bytes for each
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -40,6 +40,16 @@ def as_json(outputs: Mapping[str, Array]) -> str:
     """
     members = [f"{json_text.dumps(alias).decode()}: {_json(array, alias)}" for alias, array in outputs.items()]
     return "{" + ", ".join(members) + "}"
+
+
+def as_frame(outputs: Mapping[str, Array], *, row: bool) -> Any:
+    """Return the outputs as a pandas.DataFrame. Raises ConfigError without pandas, and as ``as_columns``."""
+    try:
+        import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError:
+        raise ConfigError("to_pandas needs the package pandas: pip install pandas") from None
+    columns, count = as_columns(outputs, row=row)
+    return pandas.DataFrame(columns, index=range(count))
 
 
 def as_columns(outputs: Mapping[str, Array], *, row: bool) -> tuple[dict[str, object], int]:

@@ -239,7 +239,9 @@ class Defaults:
         for name in options:
             if name not in CallOptions.__annotations__:
                 known = ", ".join(CallOptions.__annotations__)
-                raise TypeError(f"unexpected option {name!r}; known options: {known}")
+                raise TypeError(
+                    f"unexpected option {name!r}; known options, besides the arguments of the method itself: {known}"
+                )
         found = options.copy()
         outputs = aliases(found.pop("outputs", ()))
         each = self.derived(**found)  # type: ignore[misc]  # without outputs
