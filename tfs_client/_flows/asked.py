@@ -239,9 +239,7 @@ class Defaults:
         for name in options:
             if name not in CallOptions.__annotations__:
                 known = ", ".join(CallOptions.__annotations__)
-                raise TypeError(
-                    f"unexpected option {name!r}; known options, besides the arguments of the method itself: {known}"
-                )
+                raise TypeError(f"unexpected option {name!r}; known options, besides the method's own: {known}")
         found = options.copy()
         outputs = aliases(found.pop("outputs", ()))
         each = self.derived(**found)  # type: ignore[misc]  # without outputs

@@ -393,7 +393,7 @@ def test_the_servers_limit_is_learned():
         ({"in_flight": "many"}, ConfigError, "expected in_flight as a number of requests"),
         ({"timeout": 0}, ConfigError, "expected a timeout in seconds above 0"),
         ({"shared": {"k": None}}, EncodeError, "shared input 'k': expected a tensor, got None"),
-        ({"max_size": 3}, TypeError, "unexpected option 'max_size'; known options: model"),
+        ({"max_size": 3}, TypeError, "unexpected option 'max_size'; known options, besides the method's own: model"),
     ],
 )
 def test_bad_arguments_are_explained(client, options, error, text):

@@ -229,7 +229,12 @@ def test_outputs_that_change_between_requests_are_an_error(fake_server):
         ({"x": [1]}, {"in_flight": 0}, ConfigError, "expected in_flight as a number of requests"),
         ({"x": [1]}, {"timeout": -1}, ConfigError, "expected a timeout in seconds above 0"),
         ({"x": [1]}, {"version": 1, "label": "a"}, ConfigError, "expected a version or a label, got both"),
-        ({"x": [1]}, {"batchsize": 3}, TypeError, "unexpected option 'batchsize'; known options: model, version"),
+        (
+            {"x": [1]},
+            {"batchsize": 3},
+            TypeError,
+            "unexpected option 'batchsize'; known options, besides the method's own: model, version",
+        ),
     ],
 )
 def test_bad_arguments_are_explained_before_anything_is_sent(any_client, models, inputs, options, error, text):

@@ -248,7 +248,11 @@ def test_rows_may_have_a_columns_attribute(any_client):
         (([], {"max_delay": -1}), ConfigError, "expected max_delay in seconds, from 0 to 3600, got -1"),
         (([], {"max_delay": float("nan")}), ConfigError, "expected max_delay in seconds"),
         (([], {"shared": {"k": None}}), EncodeError, "shared input 'k': expected a tensor, got None"),
-        (([], {"order": True}), TypeError, "unexpected option 'order'; known options: model"),
+        (
+            ([], {"order": True}),
+            TypeError,
+            "unexpected option 'order'; known options, besides the method's own: model",
+        ),
     ],
 )
 def test_bad_arguments_are_explained_by_the_call_itself(any_client, arguments, error, text):
