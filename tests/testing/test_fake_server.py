@@ -90,6 +90,25 @@ def test_a_refused_model_can_be_added_correctly(fake_server, mistake):
         assert client.predict([1.0]).array.tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"check_shapes": "no"}, "expected check_shapes to be True or False, got 'no'"),
+        ({"name": 5}, "expected a name for the model, got 5"),
+        ({"name": b"m"}, "expected a name for the model, got b'm'"),
+        ({"name": ""}, "expected a name for the model, got an empty one"),
+        ({"fn": 0}, "signature 'serving_default' needs a function, got 0"),
+        ({"defaults": []}, r"signature 'serving_default' needs defaults by alias, got \[\]"),
+    ],
+)
+def test_arguments_of_other_types_are_refused(fake_server, options, text):
+    vector = TensorSpec("float32", (None,))
+    given = {"name": "m", "fn": lambda x: x, "inputs": {"x": vector}, "outputs": {"y": vector}}
+    with pytest.raises(ConfigError, match=text):
+        fake_server.add_model(**{**given, **options})
+    assert fake_server.models == []
+
+
 def test_a_default_that_does_not_fit_is_refused(fake_server):
     with pytest.raises(EncodeError):
         fake_server.add_model("m", lambda x: x, **SPECS, defaults={"x": "text"})

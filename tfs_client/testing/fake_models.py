@@ -85,7 +85,9 @@ class FakeModels:
             if signature in signatures:
                 raise ConfigError(f"model {name!r} version {version} already has a signature {signature!r}")
             check = self._checks_shapes(check_shapes)
-            added = FunctionSignature(fn or no_function, inputs, outputs, method_name, defaults or {}, check)
+            function = no_function if fn is None else fn
+            values = {} if defaults is None else defaults
+            added = FunctionSignature(function, inputs, outputs, method_name, values, check)
             signatures = {**signatures, signature: added}
             self.server.add_model(name, signatures, version=version)
             self.states.forget(name, version)

@@ -186,6 +186,8 @@ def test_invalid_models_are_refused():
     for options, text in (
         ({"method_name": 5}, "a signature needs a text as its method name, got 5"),
         ({"defaults": [1]}, "signature 's' needs defaults by alias, got"),
+        ({"defaults": {1: 1}}, "signature 's' needs defaults by alias, got"),
+        ({"check_shapes": "no"}, "expected check_shapes to be True or False, got 'no'"),
     ):
         with pytest.raises(ConfigError, match=text):
             FunctionServable({"s": FunctionSignature(fn, {"x": VECTOR}, {"y": VECTOR}, **options)})
@@ -201,6 +203,8 @@ def test_a_servable_can_be_used_without_a_server():
     servable = FunctionServable({"s": FunctionSignature(lambda x: 2 * x, {"x": VECTOR}, {"y": VECTOR})})
     assert servable.run("s", ONE, ["y"])["y"].tolist() == [2]
     assert servable.signatures["s"].outputs["y"].tensor_name == "s_out_y:0"
+    with pytest.raises(InternalError, match="did not return the output 'y' of its signature; it returned 1"):
+        FunctionServable({"s": FunctionSignature(lambda x: {1: x}, {"x": VECTOR}, {"y": VECTOR})}).run("s", ONE, ["y"])
     with pytest.raises(InternalError):
         FunctionServable({"s": FunctionSignature(lambda x: None, {"x": VECTOR}, {"y": VECTOR})}).run("s", ONE, ["y"])
 

@@ -24,6 +24,7 @@ from tfs_client.errors import (
     UnimplementedError,
     UnknownError,
 )
+from tfs_client.options import check_flag
 from tfs_client.server.model_failures import text_of
 from tfs_client.signatures import PREDICT, Signature, TensorSpec
 
@@ -112,7 +113,7 @@ def _output(answer: Mapping[str, object], alias: str, spec: TensorSpec) -> Array
     if alias not in answer:
         raise InternalError(
             f"the model did not return the output {alias!r} of its signature; it returned "
-            f"{', '.join(sorted(answer)) or 'none'}"
+            f"{', '.join(sorted(map(str, answer))) or 'none'}"
         )
     values = answer[alias]
     try:
@@ -158,8 +159,9 @@ def _check_specs(name: str, signature: FunctionSignature) -> None:
     for what, text in (("name", name), ("method name", signature.method_name)):
         if not isinstance(text, str):
             raise ConfigError(f"a signature needs a text as its {what}, got {shown(text)}")
-    if not isinstance(signature.defaults, Mapping):
+    if not isinstance(signature.defaults, Mapping) or not all(isinstance(alias, str) for alias in signature.defaults):
         raise ConfigError(f"signature {name!r} needs defaults by alias, got {shown(signature.defaults)}")
+    check_flag("check_shapes", signature.check_shapes)
     for what, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         if not isinstance(specs, Mapping) or not all(isinstance(alias, str) for alias in specs):
             raise ConfigError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tfs_client._codec.dtypes import Array
 from tfs_client._printable import shown
 from tfs_client.errors import ConfigError, EncodeError, InvalidArgumentError
+from tfs_client.options import check_flag
 from tfs_client.server.backends.functions import FunctionServable, FunctionSignature
 from tfs_client.server.fakes.answers import Answer, SignatureAnswer
 from tfs_client.server.fakes.exported_models import ExportedModel
@@ -34,6 +35,7 @@ class FakeServable(FunctionServable):
     def __init__(
         self, model: ExportedModel, answer: Answer = "zeros", *, seed: int = 0, check_shapes: bool = True
     ) -> None:
+        check_flag("check_shapes", check_shapes)
         # The names of tensors in a SavedModel; other forms of signatures may lack them. Those of sparse and composite
         # tensors, which consist of several, are empty.
         self._tensors = {name: _tensor_names(each) for name, each in model.signatures.items() if model.signature_defs}

@@ -83,10 +83,8 @@ class LoaderHarness:
 
 
 def check_id(name: str, version: int) -> None:
-    """Raise ConfigError for what is not the name of a model, and for what is not the number of a version."""
-    if not isinstance(name, str):
-        raise ConfigError(f"expected a name for the model as a str, got {shown(name)}")
-    if not name:
-        raise ConfigError("expected a name for the model, got an empty one")
+    """Raise ConfigError for what is not a name, and for what is not the number of a version."""
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"expected a name for the model, got {'an empty one' if name == '' else shown(name)}")
     if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < 1 << 63:
         raise ConfigError(f"model {name!r}: expected a version number from 0 to 2**63 - 1, got {shown(version)}")
