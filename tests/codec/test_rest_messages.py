@@ -68,6 +68,8 @@ def test_the_version_may_be_text_a_number_or_missing(spec, expected):
         ('{"metadata": {"signature_def": {"signature_def": 5}}}', False),
         ('{"metadata": {"signature_def": {"signature_def": {"s": 5}}}}', False),
         ('{"metadata": {"signature_def": {"signature_def": {"s": {"inputs": {"x": 5}}}}}}', False),
+        ('{"metadata": {"signature_def": {"signature_def": {"s": {"defaults": "x"}}}}}', False),
+        ('{"metadata": {"signature_def": {"signature_def": {"s": {"defaults": ["x"]}}}}}', False),
         ('{"model_spec": {"version": "x"}, "metadata": {"signature_def": {"signature_def": {}}}}', False),
         ('{"model_spec": 5, "metadata": {"signature_def": {"signature_def": {}}}}', False),
     ],

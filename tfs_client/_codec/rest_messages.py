@@ -83,7 +83,7 @@ def _signature(signature: Any) -> SignatureInfo:
         {alias: _tensor_info(info) for alias, info in (signature.get(side) or {}).items()}
         for side in ("inputs", "outputs")
     )
-    defaults = dict.fromkeys(signature.get("defaults") or {}, b"")
+    defaults = dict.fromkeys((signature.get("defaults") or {}).keys(), b"")
     return inputs, outputs, _text(_member(signature, "method_name")), defaults
 
 
