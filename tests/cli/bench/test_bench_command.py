@@ -192,6 +192,27 @@ def test_a_recording_is_sent_at_its_pace(served: FakeServer, run: Callable[..., 
     assert ran.json["notes"] == ["--duration ends before the recording: the last 2 of its 3 calls are not sent"]
 
 
+def test_a_recording_is_sent_to_the_version_of_each_target(
+    fake_server: FakeServer, run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    vector = TensorSpec("float32", (None,))
+    for version in (1, 2, 3):
+        fake_server.add_model("m", lambda x: x, inputs={"x": vector}, outputs={"y": vector}, version=version)
+    path = tmp_path / "calls.tfrecord"
+    with PredictClient(fake_server.target, model="m", record=path) as client:
+        client.predict({"x": np.float32([1])}, version=3)
+    words = (fake_server.target, "--recording", path, "--compare", fake_server.target, "--pairs", 8)
+    for versions, called in (
+        (("--version", 2, "--compare-version", 1), {1, 2}),
+        (("--compare-version", 1), {1, 3}),
+        (("--version", 2), {2}),
+    ):
+        fake_server.clear_calls()
+        ran = run(*words, *versions, "--duration", "30ms", "--warmup", "5ms", "--json")
+        assert ran.code in (0, 9)
+        assert {call.version for call in fake_server.calls} == called
+
+
 def test_a_recording_that_is_damaged_or_empty_ends_the_command(run: Callable[..., Ran], tmp_path: Path) -> None:
     damaged, empty = tmp_path / "damaged", tmp_path / "empty"
     damaged.write_bytes(b"no record" * 9)

@@ -87,6 +87,29 @@ def test_the_base_of_a_comparison_has_the_model_of_a_profile_that_is_not_its_own
     assert base.name == "old:8500 version 3"
 
 
+@pytest.mark.parametrize(("own", "timeout"), [("", 30), ("timeout = 7", 7), ("timeout = inf", None)])
+def test_both_targets_have_the_same_timeout(tmp_path: Path, own: str, timeout: float | None) -> None:
+    (tmp_path / "tfs_client").mkdir()
+    path = tmp_path / "tfs_client/profiles.toml"
+    for server in ("new:8500", "old:8500"):
+        path.write_text(f'[default]\nserver = "{server}"\nmodel = "m"\n{own}\n')
+        first, base = targets(parse(("new:8500", "--model", "m", "--compare", "old:8500")))
+        assert base is not None
+        assert first.timeout == base.timeout == (timeout if server == "new:8500" else 30)
+
+
+def test_the_versions_of_a_recording_are_not_those_of_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('server = "new:8500"\nmodel = "m"\nversion = 4\n')
+    words = ("--profile", str(path), "--recording", "calls", "--compare", "new:8500")
+    for more, names in (
+        ((), ["new:8500", "new:8500"]),
+        (("--version", "2"), ["new:8500 version 2", "new:8500 version 2"]),
+        (("--compare-version", "3"), ["new:8500", "new:8500 version 3"]),
+    ):
+        assert [each.name for each in targets(parse((*words, *more))) if each is not None] == names
+
+
 def test_the_model_of_the_environment_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFS_MODEL", "m")
     options = parse(["tfs:8500"])

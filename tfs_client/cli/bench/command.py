@@ -87,7 +87,7 @@ def _tried(options: BenchOptions, sent: Chosen, target: BenchTarget) -> Prepared
     from tfs_client.cli.bench.before_the_load import prepared
 
     try:
-        return prepared(options, sent, target)
+        return prepared(options, sent.at_version(target.version), target)
     except CallError as error:
         if sent.random and error.code in OF_VALUES:
             exits.show_note(f"tfs-bench: note: {RANDOM}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ class BenchTarget:
         rest: whether it is a REST server.
         model: the model; "" if a recording says which.
         signature: the signature; "" for the default.
+        version: the version that was asked for; None if the server chooses, or if a recording says which.
         timeout: seconds for each request; None for no limit.
 
     Raises ConfigError for values that cannot be used.
@@ -56,8 +58,8 @@ class BenchTarget:
         found.check()
         self.configuration: Configuration = found
         self.server: str = text_of(found.target)
-        served = self.value("version")
-        self.name: str = without_password(self.server) + ("" if served is None else f" version {served}")
+        self.version: int | None = version if recorded else self.value("version")
+        self.name: str = without_password(self.server) + ("" if self.version is None else f" version {self.version}")
         self.rest: bool = checked_target(found.target).rest
         self.timeout: float | None = timeout_of(found)
         self.model: str = ""
@@ -100,9 +102,11 @@ def targets(options: BenchOptions) -> tuple[BenchTarget, BenchTarget | None]:
     if options.compare is None:
         return first, None
     # For BASE, the profile may leave out what it says for another server.
-    asked, version = replace(completed(options, first), timeout=first.value("timeout")), options.compare_version
-    if version is None and options.recording is None:
-        asked, version = replace(asked, label=first.value("label")), first.value("version")
+    timeout = math.inf if first.timeout is None else first.timeout
+    asked, version = replace(completed(options, first), timeout=timeout), options.compare_version
+    if version is None:
+        version = first.version
+        asked = asked if options.recording is not None else replace(asked, label=first.value("label"))
     return first, BenchTarget(asked, options.compare, version)
 
 

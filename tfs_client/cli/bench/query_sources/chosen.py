@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfs_client._codec.dtypes import Array, row_of
 from tfs_client._printable import bounded, counted, listed
@@ -37,6 +37,12 @@ class Chosen:
     notes: Sequence[str] = ()
     random: bool = False
     models: Sequence[str] = ()
+
+    def at_version(self, version: int | None) -> Chosen:
+        """Return the same for another version of the model, which only the calls of a recording name themselves."""
+        if not isinstance(self.queries, RecordedQueries):
+            return self
+        return replace(self, queries=replace(self.queries, version=version))
 
 
 def chosen(options: BenchOptions, signatures: Callable[[], Signatures]) -> Chosen:
