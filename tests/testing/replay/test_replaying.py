@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from calling import GRPC, STYLES, calling
 
 import tfs_client
 from tfs_client import (
+    CallError,
     ConfigError,
     FailedPreconditionError,
     InternalError,
@@ -353,6 +355,56 @@ def test_a_model_that_only_failed_fails_again(replayed: Callable[..., FakeServer
     ):
         client.predict({"x": f32(1)})
     server.check()
+
+
+@pytest.mark.parametrize("method", ["Predict", "Classify", "Regress", "MultiInference", "GetModelStatus"])
+def test_a_damaged_reply_is_a_fault_of_the_recording(fake_server: FakeServer, tmp_path: Path, method: str) -> None:
+    fake_server.add_model("m", lambda inputs: inputs, inputs={"inputs": STRINGS}, outputs={"y": STRINGS})
+    signatures = {
+        "classes": ("classify", lambda inputs: [[b"a"]] * len(inputs), {"classes": CLASSES["classes"]}),
+        "values": ("regress", lambda inputs: np.ones(len(inputs), np.float32), {"outputs": VECTOR}),
+    }
+    for name, (api, function, outputs) in signatures.items():
+        fake_server.add_model(
+            "m",
+            function,
+            inputs={"inputs": STRINGS},
+            outputs=outputs,
+            signature=name,
+            method_name=f"tensorflow/serving/{api}",
+        )
+
+    def call(client: PredictClient) -> object:
+        examples = [{"a": 1.0}]
+        if method == "Predict":
+            return client.predict([b"a"])
+        if method == "Classify":
+            return client.classify(examples, signature="classes")
+        if method == "Regress":
+            return client.regress(examples, signature="values")
+        if method == "GetModelStatus":
+            return client.status()
+        return client.multi_inference(examples, tasks={"classes": "classify", "values": "regress"})
+
+    path = tmp_path / "calls"
+    with PredictClient(fake_server.target, model="m", record=path) as client:
+        client.signatures()
+        call(client)
+    episodes = [
+        replace(each, reply=b"\xff") if each.method == method else each for each in RecordingFile.read(path).episodes
+    ]
+    RecordingFile.write(path, episodes)
+    with FakeServer.from_recording(path) as server:
+        targets = [server.target] if method == "MultiInference" else [server.target, server.rest_url]
+        for target in targets:
+            with (
+                PredictClient(target, model="m", timeout=20) as client,
+                pytest.raises(CallError, match=f"the recorded reply of {method} for model 'm' cannot be read"),
+            ):
+                call(client)
+        assert {each.code for each in (*server.calls, *server.lookups) if each.method == method} == {
+            StatusCode.FAILED_PRECONDITION
+        }
 
 
 def test_a_warmup_file_has_no_replies(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tfs_client._codec.protobuf_messages import parse
 from tfs_client.errors import (
     CallError,
     ConfigError,
+    DecodeError,
     FailedPreconditionError,
     StatusCode,
     call_error,
@@ -128,7 +130,8 @@ class _Replay:
         inputs = self._call.inputs = {alias: request.tensor(alias) for alias in request.inputs}
         message = predict_messages.write_request(self._spec, inputs, request.outputs)
         reply = self._reply(message)
-        spec, outputs = predict_messages.read_response(reply)
+        with self._reading():
+            spec, outputs = predict_messages.read_response(reply)
         wanted = {alias: outputs[alias] for alias in request.outputs} if request.outputs else outputs
         self._call.outputs = wanted
         return wanted, self._answered(spec)
@@ -137,15 +140,19 @@ class _Replay:
         """See StandIn."""
         from tfs_client.protos.tensorflow_serving.apis.classification_pb2 import ClassificationResponse
 
-        reply = parse(ClassificationResponse, self._reply(self._on(examples)), "the recorded reply")
-        return _classes(reply.result), self._answered(model_spec.read(reply.model_spec.SerializeToString()))
+        reply = self._reply(self._on(examples))
+        with self._reading():
+            response = parse(ClassificationResponse, reply, "it")
+        return _classes(response.result), self._answered(model_spec.read(response.model_spec.SerializeToString()))
 
     def regress(self, examples: Sequence[bytes]) -> tuple[Values, ModelSpec]:
         """See StandIn."""
         from tfs_client.protos.tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
-        reply = parse(RegressionResponse, self._reply(self._on(examples)), "the recorded reply")
-        return _values(reply.result), self._answered(model_spec.read(reply.model_spec.SerializeToString()))
+        reply = self._reply(self._on(examples))
+        with self._reading():
+            response = parse(RegressionResponse, reply, "it")
+        return _values(response.result), self._answered(model_spec.read(response.model_spec.SerializeToString()))
 
     def multi_inference(
         self, tasks: Sequence[tuple[str, str, str]], examples: Sequence[bytes]
@@ -161,9 +168,11 @@ class _Replay:
             )
             for name, signature, method in tasks
         ) + wire.delimited(2, wire_examples.write_input(examples))
-        reply = parse(MultiInferenceResponse, self._reply(message), "the recorded reply")
+        reply = self._reply(message)
+        with self._reading():
+            response = parse(MultiInferenceResponse, reply, "it")
         found: list[tuple[Classes | None, Values, ModelSpec]] = []
-        for result in reply.results:
+        for result in response.results:
             who = self._answered(model_spec.read(result.model_spec.SerializeToString()))
             if result.WhichOneof("result") == "classification_result":
                 found.append((_classes(result.classification_result), [], who))
@@ -188,7 +197,8 @@ class _Replay:
             found = recording.take(wanted)
             if found is not None:
                 _raise_recorded(found)
-                return call.read(found.reply or b"").versions
+                with self._reading():
+                    return call.read(found.reply or b"").versions
         return None
 
     def _on(self, examples: Sequence[bytes]) -> bytes:
@@ -218,6 +228,16 @@ class _Replay:
                 "warmup file has: record the call anew"
             )
         return found.reply
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Return a context manager for reading the recorded reply. Raises FailedPreconditionError if it is damaged."""
+        try:
+            yield
+        except DecodeError as error:
+            raise FailedPreconditionError(
+                f"the recorded reply of {self._call.method} for model {self._spec.name!r} cannot be read: {error}"
+            ) from None
 
     def _servable(self) -> Servable:
         try:
