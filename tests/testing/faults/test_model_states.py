@@ -187,7 +187,7 @@ def test_impossible_states_are_refused(server):
         (lambda: server.states.unloading("m", 9), "model 'm' has no version 9 that serves"),
         (lambda: server.states.loading("m", -1), "expected a version as a whole number from 0"),
         (lambda: server.states.loading("", 1), "expected a name for the model, got an empty one"),
-        (lambda: server.states.loading(5, 1), "expected a name for the model as a str, got 5"),
+        (lambda: server.states.loading(5, 1), "expected a name for the model, got 5"),
         (lambda: server.states.loading("m", 3, seconds=-1), "expected the duration of a state in seconds from 0"),
         (lambda: server.states.failed("m", 3, ValueError("x")), "expected the reason as a CallError"),
     ]:
