@@ -22,6 +22,10 @@ TOO_LATE = "Timed out waiting for notification"  # TensorFlow's direct_session.c
 GAVE_UP = "the client gave up"
 
 
+# The inputs of a call before they are read, to tell it from one that has sent none.
+UNREAD: Mapping[str, Array] = {}
+
+
 class CallKey:
     """The identity of a call, which the copies of its record share."""
 
@@ -59,7 +63,7 @@ class ServedCall:
     model: str = ""
     version: int | None = None
     signature: str = ""
-    inputs: Mapping[str, Array] = field(default_factory=dict)
+    inputs: Mapping[str, Array] = field(default_factory=lambda: UNREAD)
     outputs: Mapping[str, Array] = field(default_factory=dict)
     metadata: Mapping[str, str | bytes] = field(default_factory=dict)
     code: StatusCode = StatusCode.OK

@@ -175,6 +175,24 @@ def test_inputs_that_could_not_be_read_are_not_called_unsent(double):
     assert request.status_code == 404
     shown = failure(double.assert_called_once_with, "nowhere", x=[1.0])
     assert "its inputs are not known: it failed before they could be read" in shown
+    shown = failure(double.assert_not_called, x=[1.0])
+    assert shown.startswith("expected no call with x=[1.]\ngot 1 call that may be one; those that came nearest:\n  1. ")
+    assert "its inputs are not known: it failed before they could be read" in shown
+    assert "\ngot 0, or up to 1, among 1 call; " in failure(double.assert_called, times=0, x=[1.0])
+    double.assert_not_called("double", x=[1.0])
+    with PredictClient(double.target, model="double") as client:
+        client.predict(np.float32([1]))
+    double.assert_called(x=[1.0])
+    double.assert_called("double", times=1, x=[1.0])
+    assert "\ngot 1, or up to 2, among 2 calls; " in failure(double.assert_called, times=1, x=[1.0])
+
+
+def test_a_refused_call_without_inputs_is_known_to_have_none(double):
+    with PredictClient(double.target, model="double", validate=False) as client, pytest.raises(CallError):
+        client.predict({})
+    assert [dict(call.inputs) for call in double.calls] == [{}]
+    double.assert_not_called("double", x=[1.0])
+    assert "input 'x' was not sent; got" in failure(double.assert_called, x=[1.0])
 
 
 def test_failed_calls_count_and_show_their_error(double, predict):

@@ -13,12 +13,14 @@ from tfs_client.errors import ConfigError, StatusCode
 from tfs_client.options import Metadata, checked_metadata
 from tfs_client.recordings.differences import check_tolerances
 from tfs_client.server import ServedCall
+from tfs_client.server.call_record import UNREAD
 from tfs_client.signatures import DEFAULT_SIGNATURE
 from tfs_client.testing.call_log import LOOKUPS
 from tfs_client.testing.verification.expected_values import Value, mismatch, snapshot, summary
 
 METHODS = ("Predict", "Classify", "Regress", "MultiInference", "HandleReloadConfigRequest", *sorted(LOOKUPS))
 TRANSPORTS = ("grpc", "rest")
+UNKNOWN_INPUTS = "its inputs are not known: it failed before they could be read"
 MOST_INPUTS = 5  # in the line of a call
 
 
@@ -97,8 +99,8 @@ class CallPattern:
                 reasons.append(f"metadata {key!r} has another value")  # neither value: it may be a secret
         if inputs is None and self.inputs and call.method != "Predict":
             return [*reasons, f"its inputs are not recorded: expected Predict, got {call.method}"]
-        if inputs is None and self.inputs and not call.inputs and call.code is not StatusCode.OK:
-            return [*reasons, "its inputs are not known: it failed before they could be read"]
+        if inputs is None and self.inputs and call.inputs is UNREAD and call.code is not StatusCode.OK:
+            return [*reasons, UNKNOWN_INPUTS]
         inputs = call.inputs if inputs is None else inputs
         for alias, expected in self.inputs.items():
             if alias not in inputs:
@@ -106,6 +108,10 @@ class CallPattern:
             else:
                 reasons += mismatch(alias, expected, inputs[alias], self.rtol, self.atol)
         return reasons
+
+    def may_match(self, call: ServedCall) -> bool:
+        """Return whether only the inputs could tell if a call matches, and they are not known."""
+        return self.mismatches(call) == [UNKNOWN_INPUTS]
 
     def _other_call(self, call: ServedCall) -> list[str]:
         signature = None if self.signature is None else self.signature or DEFAULT_SIGNATURE
