@@ -47,7 +47,8 @@ class ServedCall:
         code, details: the status of the call; CANCELLED if the client gave up first.
         transport: "grpc" or "rest".
         timeout: the seconds that the client allowed for the call, as they arrived; None without a deadline, and over
-            REST, which has no deadlines.
+            REST, which has no deadlines. If the deadline has passed while the call waited for a thread, the time until
+            it got one.
         examples: the number of examples in a Classify, Regress or MultiInference call.
         peer: the client's address in the notation of its transport: "ipv4:127.0.0.1:5000" for gRPC, "127.0.0.1:5000"
             for REST.

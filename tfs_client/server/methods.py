@@ -66,12 +66,14 @@ class Methods:
         if read is None or call.inputs:
             return
         with suppress(CallError, DecodeError):
-            try:
-                with self._manager.handle(spec) as handle:
-                    request = read(handle.servable)
-            except CallError:  # there is no such version; only JSON needs its signatures
-                request = read(_NoModel())
-            call.inputs = sent_inputs(request)
+            call.inputs = sent_inputs(self._sent(spec, read))
+
+    def _sent(self, spec: ModelSpec, read: Callable[[Servable], PredictRequest]) -> PredictRequest:
+        """Return the request of a call that fails. If there is no such version, another one tells how to read JSON."""
+        for each in (spec, replace(spec, version=None, label=None)):
+            with suppress(CallError), self._manager.handle(each) as handle:
+                return read(handle.servable)
+        return read(_NoModel())
 
     def _hooked(self, handle: ServableHandle, call: ServedCall) -> ServableHandle:
         assert self._hooks is not None

@@ -170,6 +170,14 @@ def test_refused_calls_have_the_inputs_that_were_sent(double):
     assert "input 'x' was not sent; got q" in failure(double.assert_called_once_with, "double", x=[1.0])
 
 
+@pytest.mark.parametrize("which", ["versions/7", "labels/canary"])
+def test_calls_of_missing_versions_have_their_inputs_over_rest(double, which):
+    request = httpx.post(f"{double.rest_url}/v1/models/double/{which}:predict", json={"instances": [1.0, 2.0]})
+    assert request.status_code in (400, 404)
+    double.assert_called_once_with("double", x=[1.0, 2.0])
+    assert "expected no call" in failure(double.assert_not_called, x=[1.0, 2.0])
+
+
 def test_inputs_that_could_not_be_read_are_not_called_unsent(double):
     request = httpx.post(f"{double.rest_url}/v1/models/nowhere:predict", json={"instances": [1.0]})
     assert request.status_code == 404
