@@ -87,6 +87,14 @@ def test_the_base_of_a_comparison_has_the_model_of_a_profile_that_is_not_its_own
     assert base.name == "old:8500 version 3"
 
 
+def test_a_version_replaces_the_label_at_the_base() -> None:
+    words = ("new:8500", "--model", "m", "--label", "canary", "--compare", "old:8500")
+    for more, version, label in (((), None, "canary"), (("--compare-version", "3"), 3, None)):
+        _, base = targets(parse((*words, *more)))
+        assert base is not None
+        assert (base.value("version"), base.value("label")) == (version, label)
+
+
 @pytest.mark.parametrize(("own", "timeout"), [("", 30), ("timeout = 7", 7), ("timeout = inf", None)])
 def test_both_targets_have_the_same_timeout(tmp_path: Path, own: str, timeout: float | None) -> None:
     (tmp_path / "tfs_client").mkdir()

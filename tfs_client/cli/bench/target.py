@@ -103,10 +103,10 @@ def targets(options: BenchOptions) -> tuple[BenchTarget, BenchTarget | None]:
         return first, None
     # For BASE, the profile may leave out what it says for another server.
     timeout = math.inf if first.timeout is None else first.timeout
-    asked, version = replace(completed(options, first), timeout=timeout), options.compare_version
+    version, label = options.compare_version, None
     if version is None:
-        version = first.version
-        asked = asked if options.recording is not None else replace(asked, label=first.value("label"))
+        version, label = first.version, first.value("label")
+    asked = replace(completed(options, first), timeout=timeout, label=label)
     return first, BenchTarget(asked, options.compare, version)
 
 
