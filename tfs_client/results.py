@@ -225,7 +225,7 @@ class Prediction(dict[str, Array]):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """``array`` for numpy's functions, which would take another dict as a single value. Raises SignatureError."""
-        return np.array(self.array, dtype, copy=copy)
+        return np.asarray(self.array, dtype) if copy is None else np.array(self.array, dtype, copy=copy)
 
     def __repr__(self) -> str:
         lines = [f"Prediction of {self.model}"]
