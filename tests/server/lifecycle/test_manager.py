@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from model_dirs import TextPlatform, put
 from resource_preserving import resource_preserving
+from served_models import until
 
 from tfs_client import ConfigError, NotFoundError, State, StatusCode
 from tfs_client._codec.model_spec import ModelSpec
@@ -264,11 +265,12 @@ def test_a_load_that_is_retried_stays_loading_until_it_succeeds(tmp_path):
     assert house.manager.unload_all(10)
 
 
-def test_retries_stop_at_once_when_the_version_is_no_longer_wanted(tmp_path):
+def test_retries_stop_at_once_when_the_version_is_no_longer_wanted(tmp_path, caplog):
     house = House(tmp_path, retries=Retries(5, 3600))
     put(house.base / "m", 1, "broken")
     house.want("m", 1)
-    assert house.manager.wait_until(lambda: house.states() == {1: "LOADING"}, 10)
+    until(lambda: "retry 1 of 5" in caplog.text)
+    assert house.states() == {1: "LOADING"}
     house.want("m")
     house.until({1: "END"})
     assert house.manager.status(ModelSpec("m"))[0].message == "the model is broken"
