@@ -152,12 +152,12 @@ def test_a_server_that_speaks_another_language_is_unavailable(style, conversatio
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_silent_server_exceeds_the_deadline(style):
-    error = failure_at(style, silence, timeout=0.1)
+    error = failure_at(style, silence, timeout=0.4)
     assert isinstance(error, DeadlineExceededError)
     if style.startswith("grpc"):  # nothing that speaks HTTP/2
-        says(error, r"no connection was made.*No connection to localhost:\d+ within 0.1 s: is the server running")
+        says(error, r"no connection was made.*No connection to localhost:\d+ within 0.4 s: is the server running")
     else:
-        says(error, r"No answer from .*localhost:\d+ within 0.1 s; timeout= sets another limit")
+        says(error, r"No answer from .*localhost:\d+ within 0.4 s; timeout= sets another limit")
     assert error.unreached is style.startswith("grpc")
 
 
@@ -184,9 +184,9 @@ def test_a_proxy_that_does_not_connect_to_the_server_did_not_reach_it(style, mon
 @pytest.mark.parametrize("style", STYLES)
 def test_a_server_that_accepts_no_connection_exceeds_the_deadline(style):
     with full() as port:
-        error = failure(style, target_of(style, port), timeout=0.1)
+        error = failure(style, target_of(style, port), timeout=0.3)
     assert isinstance(error, DeadlineExceededError)
-    says(error, "within 0.1 s")
+    says(error, "within 0.3 s")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -314,9 +314,9 @@ EMPTY_BLOCK = b"\0\0\0\xff\xff"  # of deflate: it stands for nothing, and more m
     ids=["head", "body", "chunks", "interim replies", "compressed"],
 )
 def test_a_reply_sent_byte_by_byte_exceeds_the_deadline(style, reply):
-    error = failure_at(style, dripping(reply), timeout=0.1)
+    error = failure_at(style, dripping(reply), timeout=0.3)
     assert isinstance(error, DeadlineExceededError)
-    says(error, "within 0.1 s")
+    says(error, "within 0.3 s")
 
 
 @pytest.mark.parametrize("style", REST)

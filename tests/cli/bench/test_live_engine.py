@@ -22,7 +22,7 @@ LOADS = {
 def test_requests_are_sent_answered_and_checked(load, way, double):
     engine = Engine(LiveQueries(count=20, wrong=True, pace=0.01), MakeClient(target_of(way, double)))
     try:
-        measured = engine.run(Stage(LOADS[load], seconds=0.15))
+        measured = engine.run(Stage(LOADS[load], seconds=0.3))
     finally:
         engine.close()
     assert measured.errors == {}
@@ -35,7 +35,7 @@ def test_requests_are_sent_answered_and_checked(load, way, double):
     assert measured.wait.quantile(0.5) <= measured.service.quantile(0.5) <= measured.latency.quantile(0.5)
     assert measured.cpu > 0
     if load in ("fixed", "ramp"):
-        assert measured.sent == {"fixed": 30, "ramp": 30}[load]
+        assert measured.sent == {"fixed": 60, "ramp": 60}[load]
     elif load == "recorded":
         assert measured.sent == 20
 

@@ -111,7 +111,7 @@ def test_at_most_in_flight_requests_are_sent_at_once(gated_client, gate):
 
 def test_examples_of_different_shapes_are_sent_separately(client, models):
     shapes = [(), (2,), (3,), (2, 2)]
-    with MicroBatcher(client, max_batch_size=4, max_delay=0.2) as batcher:
+    with MicroBatcher(client, max_batch_size=4, max_delay=LONG) as batcher:
         futures = [batcher.submit(example(number, shapes[number % 4])) for number in range(16)]
         found = [future.result(PATIENCE)["y"] for future in futures]
     assert [y.shape for y in found] == shapes * 4
@@ -178,7 +178,7 @@ def test_a_short_timeout_fails_only_its_caller(gated_client, gate):
 
 def test_callers_learn_that_no_server_was_reached():
     with (
-        PredictClient("127.0.0.1:9", model="m", timeout=0.1, retry=RetryPolicy()) as client,
+        PredictClient("127.0.0.1:9", model="m", timeout=0.5, retry=RetryPolicy()) as client,
         MicroBatcher(client) as batcher,
     ):
         for call in (batcher.predict, lambda row: batcher.submit(row).result(PATIENCE)):

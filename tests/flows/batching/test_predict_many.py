@@ -290,15 +290,19 @@ class Counted:
 @pytest.mark.parametrize(("in_flight", "batch_size"), [(1, 1), (3, 4), (2, 16)])
 @pytest.mark.parametrize("shapes", [((),), ((), (1,), (2,), (3,), (4,))], ids=["one shape", "five shapes"])
 def test_reading_ahead_is_bounded(models, shapes, in_flight, batch_size, ordered, max_delay):
-    source = Counted(50, shapes)
-    with PredictClient(models.target, model="picky") as client:
-        for _ in client.predict_many(
-            source, batch_size=batch_size, in_flight=in_flight, ordered=ordered, max_delay=max_delay
-        ):
-            source.given += 1
-    assert source.given == 50
-    assert source.most <= in_flight * batch_size
-    assert max_delay is not None or source.most == in_flight * batch_size
+    bound = in_flight * batch_size
+    for _ in range(5):  # a server that answers at once leaves less to read ahead
+        source = Counted(100, shapes)
+        with PredictClient(models.target, model="picky") as client:
+            for _ in client.predict_many(
+                source, batch_size=batch_size, in_flight=in_flight, ordered=ordered, max_delay=max_delay
+            ):
+                source.given += 1
+        assert source.given == 100
+        assert source.most <= bound
+        if max_delay is not None or source.most == bound:
+            break
+    assert max_delay is not None or source.most == bound
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -485,7 +489,7 @@ def test_the_servers_limit_is_learned(queued):
 
 
 def test_a_queue_that_stays_full_fails_in_the_end(fake_server, monkeypatch):
-    monkeypatch.setattr(pipeline, "PATIENCE", 0.05)
+    monkeypatch.setattr(pipeline, "PATIENCE", 0.3)
     full = UnavailableError("The batch scheduling queue to which this task was submitted is full")
 
     def model(x):

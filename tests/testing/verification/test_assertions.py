@@ -146,7 +146,7 @@ def test_calls_that_a_fault_ends_have_their_inputs(double, fault, transport):
     double.faults.add(fault, times=1)
     target = double.target if transport == "grpc" else double.rest_url
     with PredictClient(target, model="double") as client, pytest.raises(CallError):
-        client.predict({"x": np.float32([1, 2])}, timeout=0.2)
+        client.predict({"x": np.float32([1, 2])}, timeout=0.6)
     double.assert_called_once_with("double", x=[1.0, 2.0])
     assert "expected no call" in failure(double.assert_not_called, x=[1.0, 2.0])
     assert "[1]: expected 3.0, got 2.0" in failure(double.assert_called, x=[1.0, 3.0])
