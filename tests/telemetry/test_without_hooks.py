@@ -124,7 +124,7 @@ def test_a_prediction_leaves_no_memory_behind(raw_server):
 
     with PredictClient(raw_server(Predict=lambda request, context: reply), model="m", timeout=10) as client:
         grown(client, 20)
-        assert min(grown(client, 100) for _ in range(2)) < 50  # of gRPC's threads; no block for each prediction
+        assert any(grown(client, 100) < 50 for _ in range(5))  # of gRPC's threads; no block for each prediction
 
 
 def test_a_prediction_with_a_hook_takes_the_flow(double):
