@@ -12,7 +12,7 @@ from tfs_client.recordings.matching import Rules
 
 
 def check_compared(episodes: Iterable[Episode], rules: Rules) -> None:
-    """Raise ConfigError for a name in ``inputs`` that no recorded call has: it could never tell two calls apart."""
+    """Raise ConfigError for a name in ``inputs`` that no recorded call has, because it would compare nothing."""
     if rules.inputs is None or "inputs" not in rules.match:
         return
     known: set[str] = set()

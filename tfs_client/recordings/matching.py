@@ -62,9 +62,7 @@ class Rules:
         for name in ("match", "inputs", "metadata"):
             given = getattr(self, name)
             if given is not None:
-                names = (
-                    (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
-                )
+                names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
                 if not all(isinstance(each, str) for each in names):
                     raise ConfigError(f"expected {name}= as names, got {shown(given)}")
                 object.__setattr__(self, name, names)

@@ -22,7 +22,7 @@ TOO_LATE = "Timed out waiting for notification"  # TensorFlow's direct_session.c
 GAVE_UP = "the client gave up"
 
 
-# The inputs of a call before they are read, to tell it from one that has sent none.
+# The inputs of a call that have not been read. A call that sent none has another empty mapping.
 UNREAD: Mapping[str, Array] = {}
 
 

@@ -69,7 +69,7 @@ class Methods:
             call.inputs = sent_inputs(self._sent(spec, read))
 
     def _sent(self, spec: ModelSpec, read: Callable[[Servable], PredictRequest]) -> PredictRequest:
-        """Return the request of a call that fails. If there is no such version, another one tells how to read JSON."""
+        """Return the request of a call that fails. The signature of another version may be needed to read JSON."""
         for each in (spec, replace(spec, version=None, label=None)):
             with suppress(CallError), self._manager.handle(each) as handle:
                 return read(handle.servable)

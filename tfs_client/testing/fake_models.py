@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from tfs_client._codec.model_spec import ModelSpec
 from tfs_client.errors import ConfigError, NotFoundError
-from tfs_client.options import check_flag
 from tfs_client.recordings.matching import MATCH, Rules
 from tfs_client.server import FunctionSignature, Server, fakes
 from tfs_client.server.fakes import Answer, ExportedModel
@@ -84,7 +83,7 @@ class FakeModels:
             signatures = self._models.get((name, version), {}) if self._has(name, version) else {}
             if signature in signatures:
                 raise ConfigError(f"model {name!r} version {version} already has a signature {signature!r}")
-            check = self._checks_shapes(check_shapes)
+            check = self._check_shapes if check_shapes is None else check_shapes
             function = no_function if fn is None else fn
             values = {} if defaults is None else defaults
             added = FunctionSignature(function, inputs, outputs, method_name, values, check)
@@ -167,7 +166,7 @@ class FakeModels:
         seed: int,
         check_shapes: bool | None,
     ) -> Self:
-        check = self._checks_shapes(check_shapes)
+        check = self._check_shapes if check_shapes is None else check_shapes
         servable = fakes.FakeServable(model, answer, seed=seed, check_shapes=check)
         name = name or model.name
         if version is None:
@@ -247,12 +246,6 @@ class FakeModels:
         with self._lock:
             self._models.pop((name, version), None)
             self.states.forget(name, version)
-
-    def _checks_shapes(self, given: bool | None) -> bool:
-        if given is None:
-            return self._check_shapes
-        check_flag("check_shapes", given)
-        return given
 
     def _has(self, name: str, version: int) -> bool:
         """Whether a version serves, or will once its load ends: a fault may have unloaded it."""

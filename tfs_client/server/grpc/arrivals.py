@@ -16,15 +16,18 @@ from typing import TypeVar
 import grpc
 
 from tfs_client.server.grpc.behaviors import Behavior, StreamBehavior
-from tfs_client.server.thread_pool import ThreadPool, pool_of_this_thread
+from tfs_client.server.thread_pool import ThreadPool, pool_of_this_thread, submitted
 
 log: logging.Logger = logging.getLogger("tfs_client.server")
 
 T = TypeVar("T")
 
+Left = Callable[[grpc.ServicerContext], None]
+
 SLOW = 0.1  # seconds after which a call that waits is slow, and another thread takes the place of its thread
 SLOW_IN_A_CROWD = 0.01  # the same, and the period of checks, while other calls wait because of slow ones
 LEAST = 1.0  # seconds that a request may take in any case, even if other calls wait
+WAITED = 0.001  # seconds from the arrival of a call after which it counts as one that waited for a thread
 LINGER = 5.0  # seconds for which the watching thread remains after the last call
 
 
@@ -65,11 +68,21 @@ class Arrivals:
         """Stop watching. For a server that has stopped, so that nothing can arrive."""
         self._over.set()
 
-    def first(self, path: str, behavior: Behavior) -> StreamBehavior:
-        """Return a behavior that reads the first message of a stream, and passes it to ``behavior`` as the request."""
+    def first(self, path: str, behavior: Behavior, left: Left | None = None) -> StreamBehavior:
+        """Return a behavior that reads the first message of a stream, and passes it to ``behavior`` as the request.
+
+        Args:
+            left: called with calls that have ended, without their request, while they waited for a thread.
+        """
 
         def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            request = self.wait(context, lambda: next(requests, None))
+            waited = time.monotonic() - submitted() > WAITED
+            request = None
+            try:
+                request = self.wait(context, lambda: next(requests, None))
+            finally:
+                if request is None and left is not None and waited and not context.is_active():
+                    left(context)
             if request is None:
                 context.abort(grpc.StatusCode.UNIMPLEMENTED, missing(path))
             return behavior(request, context)

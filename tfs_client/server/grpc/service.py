@@ -30,7 +30,7 @@ from tfs_client.server.call_record import (
 )
 from tfs_client.server.config import ServerConfig
 from tfs_client.server.grpc import reload
-from tfs_client.server.grpc.arrivals import Arrivals, missing
+from tfs_client.server.grpc.arrivals import Arrivals
 from tfs_client.server.grpc.behaviors import Behavior, StreamBehavior, in_threads
 from tfs_client.server.grpc.messages import inflated_limit, parse, plain
 from tfs_client.server.grpc.overload import EXHAUSTED, BoundedHandlers, GenericRpcHandler, Handler, Queue, Quota
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
-WAITED = 0.001  # seconds from the arrival of a call after which it counts as one that waited for a thread
 MAX_DETAILS = 1024  # bytes of an error text; the model server cuts longer ones (model_servers/grpc_status_util.cc)
 
 
@@ -143,24 +142,14 @@ class GrpcService:
         return grpc.stream_unary_rpc_method_handler(in_threads(threads, refuse))
 
     def _first(self, arrivals: Arrivals, path: str, behavior: Behavior) -> StreamBehavior:
-        """Return a behavior that reads the request. It reports calls that have ended while they waited for a thread."""
-        name = path.rpartition("/")[2]
+        """Return a behavior that reads the request. Calls that end while they wait for a thread are reported."""
 
-        def handle(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-            waited = time.monotonic() - submitted() > WAITED
-            request = None
-            try:
-                request = arrivals.wait(context, lambda: next(requests, None))
-            finally:
-                if request is None and waited and not context.is_active():
-                    call = _arrived(name, context, context.time_remaining())
-                    call.left()
-                    self._report_unread(call, context)
-            if request is None:
-                context.abort(grpc.StatusCode.UNIMPLEMENTED, missing(path))
-            return behavior(request, context)
+        def left(context: grpc.ServicerContext) -> None:
+            call = _arrived(path.rpartition("/")[2], context, context.time_remaining())
+            call.left()
+            self._report_unread(call, context)
 
-        return handle
+        return arrivals.first(path, behavior, left)
 
     def _report_unread(self, call: ServedCall, context: grpc.ServicerContext) -> None:
         """Pass a call that has ended to the observers, although its request was not read."""
