@@ -194,4 +194,5 @@ def test_waiting_continues_if_another_replica_may_load_it(broken, serve):
     threading.Timer(0.3, put, (broken.base / "n", 4)).start()
     with PredictClient([broken.server.target, second.server.target], model="n") as client:
         client.wait_until_ready(20)
-    assert any(each.client.status(model="n", version=4).ready for each in (broken, second))
+    statuses = [status for each in (broken, second) for status in each.client.status(model="n").versions]
+    assert (4, "AVAILABLE") in [(status.version, status.state.name) for status in statuses]
